@@ -1,0 +1,55 @@
+"""A zone: its RRsets by owner name, frozen.
+
+The smallest shape that answers questions, since a zone may hold millions of records: a node is a tuple of RRsets, and
+an empty non-terminal is the empty tuple (RFC 8020 §2).  Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from dnslb.dns import rrtype
+from dnslb.dns.name import Name
+
+
+class RRset(NamedTuple):
+    """The records of one owner and type.  One TTL for all of them (RFC 2181 §5.2)."""
+
+    rrtype: int
+    ttl: int                    # seconds, 0 to 2**31-1 (RFC 2181 §8)
+    rdatas: tuple[bytes, ...]   # uncompressed wire form, distinct, in the file's order
+    place: int = 0              # of the first record, as ``master`` numbers places; 0 when it came from no file
+
+
+Node: TypeAlias = tuple[RRset, ...]
+
+
+def find(node: Node, wanted: int) -> RRset | None:
+    """The node's RRset of that type."""
+    for rrset in node:
+        if rrset.rrtype == wanted:
+            return rrset
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone, checked: there is exactly one SOA, at the apex; every owner is at or below the apex, in lower case."""
+
+    apex: Name
+    nodes: Mapping[Name, Node]      # every owner, and every empty non-terminal above one
+    cuts: frozenset[Name]           # names below the apex that hold NS or DNAME: what lies below is not ours to answer
+
+    @property
+    def soa(self) -> RRset:
+        soa = find(self.nodes[self.apex], rrtype.SOA)
+        if soa is None:
+            raise ValueError("a zone without SOA")
+        return soa
+
+    @property
+    def serial(self) -> int:
+        """Of the SOA: the first of the five numbers at its end (RFC 1035 §3.3.13)."""
+        return int.from_bytes(self.soa.rdatas[0][-20:-16])
