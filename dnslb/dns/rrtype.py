@@ -48,7 +48,7 @@ def parse(word: str) -> int | None:
     if word in NUMBERS:
         return NUMBERS[word]
     number = word[4:]
-    if word.startswith("TYPE") and number.isascii() and number.isdigit() and int(number) < 65536:
+    if word.startswith("TYPE") and number.isascii() and number.isdigit() and len(number) < 10 and int(number) < 65536:
         return int(number)
     return None
 
@@ -59,6 +59,6 @@ def parse_class(word: str) -> int | None:
     if word in CLASSES:
         return CLASSES[word]
     number = word[5:]
-    if word.startswith("CLASS") and number.isascii() and number.isdigit() and int(number) < 65536:
+    if word.startswith("CLASS") and number.isascii() and number.isdigit() and len(number) < 10 and int(number) < 65536:
         return int(number)
     return None

@@ -7,11 +7,12 @@ an empty non-terminal is the empty tuple (RFC 8020 §2).  Pure: no I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
+from dnslb.dns.place import Places
 
 
 class RRset(NamedTuple):
@@ -20,7 +21,7 @@ class RRset(NamedTuple):
     rrtype: int
     ttl: int                    # seconds, 0 to 2**31-1 (RFC 2181 §8)
     rdatas: tuple[bytes, ...]   # uncompressed wire form, distinct, in the file's order
-    place: int = 0              # of the first record, as ``master`` numbers places; 0 when it came from no file
+    place: int = 0              # of the first record, for ``Zone.places``; 0 when it came from no file
 
 
 Node: TypeAlias = tuple[RRset, ...]
@@ -40,7 +41,8 @@ class Zone:
 
     apex: Name
     nodes: Mapping[Name, Node]      # every owner, and every empty non-terminal above one
-    cuts: frozenset[Name]           # names below the apex that hold NS or DNAME: what lies below is not ours to answer
+    cuts: frozenset[Name]           # names that hold DNAME, or NS below the apex: what lies below is not ours to answer
+    places: Places = field(default=Places(), compare=False)  # what turns ``RRset.place`` into file and line
 
     @property
     def soa(self) -> RRset:

@@ -1,0 +1,87 @@
+"""The directory that users edit, read into one value: settings and zones, or everything that is wrong with them.
+
+The only place that opens their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnslb import settings
+from dnslb.dns import master, name
+from dnslb.dns.name import BadName, Name
+from dnslb.dns.zone import Zone
+from dnslb.problem import Level, Problem
+from dnslb.settings import Settings
+
+SETTINGS = "dnslb.yaml"
+_SUFFIX = ".zone"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a directory holds."""
+
+    settings: Settings
+    zones: Mapping[Name, Zone]  # by apex; those without errors
+    files: Mapping[Name, str]   # where each comes from
+
+
+def load(directory: Path) -> tuple[Catalog, list[Problem]]:
+    """Everything in the directory.  With any error among the problems the catalog is not to be served."""
+    if not directory.is_dir():
+        fact = "is no directory" if directory.exists() else "does not exist"
+        return _nothing(directory, f"the directory {fact}", "give the one that holds your *.zone files")
+    paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
+    if not paths:
+        return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
+    found, problems = _settings(directory / SETTINGS)
+    zones: dict[Name, Zone] = {}
+    files: dict[Name, str] = {}
+    for path in paths:
+        apex = _apex(path, problems)
+        if apex is None:
+            continue
+        if apex in files:
+            problems.append(_error(path, f"{files[apex]} is the same zone", "remove one of the two files"))
+            continue
+        files[apex] = str(path)
+        zone, mistakes = master.load(str(path), apex, _read)
+        problems += mistakes
+        if zone is not None:
+            zones[apex] = zone
+    return Catalog(found, zones, files), problems
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _settings(path: Path) -> tuple[Settings, list[Problem]]:
+    try:
+        octets = path.read_bytes()
+    except FileNotFoundError:
+        return Settings(), []
+    except OSError as error:
+        return Settings(), [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
+    return settings.read(octets, str(path))
+
+
+def _apex(path: Path, problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after."""
+    try:
+        return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
+    except (BadName, UnicodeEncodeError) as bad:
+        fact = bad.fact if isinstance(bad, BadName) else f"{path.stem} is no domain name"
+        problems.append(_error(path, fact, "name the file after its zone: example.com.zone"))
+        return None
+
+
+def _nothing(directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
+    return Catalog(Settings(), {}, {}), [_error(directory, fact, remedy)]
+
+
+def _error(path: Path, fact: str, remedy: str) -> Problem:
+    return Problem(Level.ERROR, str(path), 0, 0, fact, remedy)

@@ -1,0 +1,31 @@
+"""``dnslb check``: is this directory fit to be served?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dnslb.catalog import load
+from dnslb.cli import report
+from dnslb.problem import has_errors
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), default="zones")
+def check(directory: Path) -> None:
+    """Read every file in DIRECTORY (default: zones) and report all mistakes at once.
+
+    Exits with 0 when it can be served, with 1 when not.
+
+    \b
+    Example: dnslb check zones
+    """
+    catalog, problems = load(directory)
+    for problem in problems:
+        click.echo(problem, err=True)
+    for line in report.summary(catalog):
+        click.echo(line)
+    if problems:
+        click.echo(report.verdict(problems), err=True)
+    raise SystemExit(1 if has_errors(problems) else 0)

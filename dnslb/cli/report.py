@@ -1,0 +1,45 @@
+"""What a command says of a catalog, and how it ends when the catalog is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from dnslb.catalog import Catalog, load
+from dnslb.dns import name
+from dnslb.dns.zone import Zone
+from dnslb.problem import Level, Problem
+
+
+def load_or_exit(directory: Path) -> Catalog:
+    """The catalog; with errors in it, every problem is printed and the command exits with 1."""
+    catalog, problems = load(directory)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if any(problem.level is Level.ERROR for problem in problems):
+        click.echo(verdict(problems), err=True)
+        raise SystemExit(1)
+    return catalog
+
+
+def verdict(problems: Sequence[Problem]) -> str:
+    errors = sum(problem.level is Level.ERROR for problem in problems)
+    return f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}"
+
+
+def summary(catalog: Catalog) -> list[str]:
+    """One line a zone."""
+    width = max((len(name.text(apex)) for apex in catalog.zones), default=0)
+    return [f"{name.text(apex):<{width}}  {_zone(zone)}" for apex, zone in catalog.zones.items()]
+
+
+def _zone(zone: Zone) -> str:
+    owners = [node for node in zone.nodes.values() if node]
+    records = sum(len(rrset.rdatas) for node in owners for rrset in node)
+    return f"serial {zone.serial}, {_count(records, 'record')}, {_count(len(owners), 'name')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,106 @@
+"""``dnslb serve``: run the nameserver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dnslb import __version__, duration
+from dnslb.balance.order import Order
+from dnslb.catalog import Catalog
+from dnslb.cli import report
+from dnslb.dns import name, rrtype
+from dnslb.dns.zone import find
+from dnslb.serve import parent
+from dnslb.serve.parent import WorkersFailed
+from dnslb.serve.privileges import CannotDrop
+from dnslb.serve.sockets import CannotListen
+from dnslb.settings import MOST_WORKERS, Endpoint, Settings, parse_endpoint
+
+
+class _EndpointType(click.ParamType[Endpoint]):
+    name = "ADDR:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        endpoint = parse_endpoint(value)
+        if endpoint is None:
+            self.fail(f"{value} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53", param, ctx)
+        return endpoint
+
+
+class _DurationType(click.ParamType[float]):
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = duration.parse(value)
+        if not seconds:
+            self.fail(f"{value} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h", param, ctx)
+        return seconds
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), default="zones")
+@click.option("--listen", type=_EndpointType(), multiple=True, help="Answer here, over UDP and TCP; may be repeated.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer [default: one per CPU, at most 4]")
+@click.option("--user", help="Become this user once the ports are open.")
+@click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the records in a reply.")
+@click.option("--server-id", help="Tell this name to NSID and CH TXT id.server queries.")
+@click.option("--server-version", help="Tell this text to CH TXT version.bind queries.")
+@click.option("--tcp-connections", type=click.IntRange(1), help="TCP connections open at once, in all.")
+@click.option("--tcp-per-client", type=click.IntRange(1), help="TCP connections open at once, for one client.")
+@click.option("--tcp-idle", type=_DurationType(), help="Close a TCP connection after so long without a query.")
+def serve(directory: Path, **options: Any) -> None:
+    """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
+
+    Options override DIRECTORY/dnslb.yaml; without either the server answers on 127.0.0.1:5300.
+
+    \b
+    Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    catalog = report.load_or_exit(directory)
+    settings = _overridden(catalog.settings, options)
+    try:
+        parent.run(catalog.zones, settings, _announcer(directory, catalog, settings))
+    except (CannotListen, CannotDrop, WorkersFailed) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _overridden(settings: Settings, options: dict[str, Any]) -> Settings:
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if "order" in given:
+        given["order"] = Order(given["order"])
+    return replace(settings, **given)
+
+
+def _announcer(directory: Path, catalog: Catalog, settings: Settings) -> Callable[[], None]:
+    def announce() -> None:
+        places = ", ".join(map(str, settings.listen))
+        count = parent.worker_count(settings)
+        click.echo(f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {count} workers")
+        for line in report.summary(catalog):
+            click.echo(f"  {line}")
+        endpoint = settings.listen[0]
+        host = "127.0.0.1" if endpoint.address.is_unspecified else endpoint.address
+        click.echo(f"try: dig @{host} -p {endpoint.port} {_example(catalog)}")
+        click.get_text_stream("stdout").flush()
+
+    return announce
+
+
+def _example(catalog: Catalog) -> str:
+    """A question worth asking: for the name with the most addresses."""
+    sizes = {
+        owner: len(rrset.rdatas)
+        for zone in catalog.zones.values()
+        for owner, node in zone.nodes.items()
+        if (rrset := find(node, rrtype.A)) is not None and not name.is_wildcard(owner)
+    }
+    if not sizes:
+        return f"{name.text(next(iter(catalog.zones)))} SOA"
+    return name.text(max(sizes, key=lambda owner: sizes[owner]))

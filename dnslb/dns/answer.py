@@ -1,0 +1,130 @@
+"""The sections of a reply, as RRsets: aliases followed, referrals and negative answers furnished.
+
+Pure: no I/O; knows no packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from dnslb.dns import rdata, rrtype
+from dnslb.dns.lookup import Alias, Delegation, Hit, NoData, NxDomain, Redirection, look_up
+from dnslb.dns.name import MAX_NAME, Name, fold, is_at_or_below
+from dnslb.dns.zone import RRset, Zone, find
+
+MAX_LINKS = 16  # aliases followed in one reply; a resolver asks on from the last
+
+
+class Placed(NamedTuple):
+    """An RRset in a section, under the owner name that the reply shows (a wildcard's is the name asked for)."""
+
+    owner: Name
+    rrset: RRset
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply before it is packed."""
+
+    rcode: int = rrtype.NOERROR
+    authoritative: bool = True
+    answer: tuple[Placed, ...] = ()
+    authority: tuple[Placed, ...] = ()
+    glue: tuple[Placed, ...] = ()  # additional, without which a referral is of no use (RFC 9471 §2.1)
+    additional: tuple[Placed, ...] = ()  # left out when it does not fit
+    # The RRset whose records take turns: (owner in the zone, type).  It stands last in the answer section, or first in
+    # the authority section of a referral.
+    turning: tuple[Name, int] | None = None
+    # When set: every other missing name below this one gets the same reply.
+    covers: Name | None = None
+
+
+def answer(zone: Zone, name: Name, wanted: int) -> Answer:
+    """The reply to a question for folded ``name``, which is at or below the zone's apex.
+
+    An alias is followed inside the zone only; what lies beyond is asked for separately by any resolver, since it must
+    not trust us there (RFC 2181 §5.4.1).
+    """
+    chain: tuple[Placed, ...] = ()
+    covers: Name | None = None
+    asked = name
+    seen = {name}
+    for _ in range(MAX_LINKS):
+        match look_up(zone, name, wanted):
+            case Hit(source, rrset):
+                return Answer(
+                    answer=(*chain, Placed(name, rrset)),
+                    additional=_additional(zone, rrset, name),
+                    turning=(source, rrset.rrtype),
+                    covers=_covered(asked, name, source, covers),
+                )
+            case NoData(source):
+                negative = _negative(zone, rrtype.NOERROR)
+                return replace(negative, answer=chain, covers=_covered(asked, name, source, covers))
+            case NxDomain(encloser):
+                negative = _negative(zone, rrtype.NXDOMAIN)
+                return replace(negative, answer=chain, covers=encloser if name is asked else None)
+            case Delegation(cut, rrset):
+                referral = _referral(zone, cut, rrset)
+                below = cut if name is asked and name not in zone.nodes else None
+                # AA speaks of the first owner name in the answer section (RFC 1034 §4.3.2, RFC 2181 §5.4.1).
+                return replace(referral, answer=chain, authoritative=bool(chain), covers=below or covers)
+            case Alias(source, rrset):
+                covers = _covered(asked, name, source, covers)
+                chain = (*chain, Placed(name, rrset))
+                name = fold(rrset.rdatas[0])
+            case Redirection(owner, rrset):
+                covers = None
+                chain = (*chain, Placed(owner, rrset))
+                target = name[: -len(owner)] + rrset.rdatas[0]
+                if len(target) > MAX_NAME:
+                    return Answer(rcode=rrtype.YXDOMAIN, answer=chain)
+                chain = (*chain, Placed(name, RRset(rrtype.CNAME, rrset.ttl, (target,))))
+                name = fold(target)
+        if name in seen or not is_at_or_below(name, zone.apex):
+            break
+        seen.add(name)
+    return Answer(answer=chain, covers=covers)
+
+
+def _covered(asked: Name, name: Name, source: Name, covers: Name | None) -> Name | None:
+    """The parent of the wildcard, when it is what made the first name of the chain and no other."""
+    if source == name:
+        return covers
+    # A later name that is missing may be the very name that another client asks for: then the replies differ.
+    return source[2:] if name is asked else None
+
+
+def _negative(zone: Zone, rcode: int) -> Answer:
+    """NODATA or NXDOMAIN: the SOA, for as long as the answer may be cached (RFC 2308 §3)."""
+    soa = zone.soa
+    minimum = int.from_bytes(soa.rdatas[0][-4:])
+    return Answer(rcode=rcode, authority=(Placed(zone.apex, soa._replace(ttl=min(soa.ttl, minimum))),))
+
+
+def _referral(zone: Zone, cut: Name, ns: RRset) -> Answer:
+    targets = dict.fromkeys(fold(target) for target in ns.rdatas)
+    inside = [target for target in targets if is_at_or_below(target, cut)]
+    beside = [target for target in targets if target not in inside]
+    return Answer(
+        authority=(Placed(cut, ns),),
+        glue=tuple(_addresses(zone, inside)),
+        additional=tuple(_addresses(zone, beside)),
+        turning=(cut, rrtype.NS),
+    )
+
+
+def _additional(zone: Zone, rrset: RRset, owner: Name) -> tuple[Placed, ...]:
+    """The addresses of the hosts that the records name (RFC 1035 §3.3.9, RFC 2782, RFC 9460 §4.1)."""
+    targets = (rdata.target(rrset.rrtype, record) for record in rrset.rdatas)
+    return tuple(_addresses(zone, dict.fromkeys(target for target in targets if target and target != owner)))
+
+
+def _addresses(zone: Zone, hosts: Iterable[Name]) -> Iterable[Placed]:
+    for host in hosts:
+        node = zone.nodes.get(host, ())
+        for wanted in (rrtype.A, rrtype.AAAA):
+            if (rrset := find(node, wanted)) is not None:
+                yield Placed(host, rrset)

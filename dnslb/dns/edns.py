@@ -1,0 +1,55 @@
+"""EDNS(0): the OPT record of a query, and the one of its reply (RFC 6891)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dnslb.dns import rrtype
+
+PAYLOAD = 1232           # octets: what we send and ask for over UDP, so that nothing is fragmented (RFC 9715 §3)
+PLAIN_PAYLOAD = 512      # octets over UDP without EDNS (RFC 1035 §4.2.1)
+NSID, KEEPALIVE = 3, 11  # option codes (RFC 5001, RFC 7828)
+
+_DO = 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Edns:
+    """What an OPT record says.  Only the codes of options matter here: none that we know carries data in a query."""
+
+    payload: int
+    version: int
+    dnssec_ok: bool
+    options: frozenset[int]
+
+
+def parse(fixed: bytes, options: bytes) -> Edns | None:
+    """The OPT record with the octets of its class and TTL (6) and its rdata; None when the options are malformed."""
+    codes = set()
+    at = 0
+    while at < len(options):
+        if at + 4 > len(options):
+            return None
+        codes.add(int.from_bytes(options[at : at + 2]))
+        at += 4 + int.from_bytes(options[at + 2 : at + 4])
+    if at != len(options):
+        return None
+    return Edns(
+        payload=int.from_bytes(fixed[:2]),
+        version=fixed[3],
+        dnssec_ok=bool(int.from_bytes(fixed[4:6]) & _DO),
+        options=frozenset(codes),
+    )
+
+
+def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:
+    """The OPT record of a reply: version 0, DO as it came, the upper bits of the response code (RFC 6891 §6.1.3)."""
+    rdata = b"".join(
+        code.to_bytes(2) + len(value).to_bytes(2) + value for code, value in options.items() if code in edns.options
+    )
+    flags = _DO if edns.dnssec_ok else 0
+    return b"".join((
+        b"\0", rrtype.OPT.to_bytes(2), PAYLOAD.to_bytes(2),
+        (rcode >> 4).to_bytes(1), b"\0", flags.to_bytes(2),
+        len(rdata).to_bytes(2), rdata,
+    ))  # fmt: skip

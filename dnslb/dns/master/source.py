@@ -1,0 +1,104 @@
+"""The files of one zone, held while it is read, so that a place can be shown with its column."""
+
+from __future__ import annotations
+
+import re
+
+from dnslb.dns.finding import Finding, Part
+from dnslb.dns.master import record
+from dnslb.dns.master.lexer import Entry, Word, read_entry
+from dnslb.dns.place import Places, Span, span_of
+from dnslb.problem import Level, Problem
+
+_MAX_LISTED = 1000  # problems of one file and level; more help nobody
+_NEWLINE = re.compile(rb"\n")
+
+
+class Sources:
+    """Files by name, and the spans of places that their lines were given."""
+
+    def __init__(self) -> None:
+        self.octets: dict[str, bytes] = {}
+        self._spans: list[Span] = []
+        self._next_place = 1
+        self._line_starts: dict[str, list[int]] = {}
+        self._findings: list[Finding] = []
+        self._counts: dict[tuple[str, Level], int] = {}
+
+    def begin_span(self, file: str, line: int) -> int:
+        """Reading goes on in ``file`` behind ``line``: the base to which line numbers are added from there on."""
+        base = self._next_place - line - 1
+        self._spans.append(Span(self._next_place, base, file))
+        return base
+
+    def end_span(self, place: int) -> None:
+        """The last place of the span that was begun last."""
+        self._next_place = max(place, self._next_place) + 1
+
+    def places(self) -> Places:
+        return Places(tuple(self._spans))
+
+    def report(self, finding: Finding) -> None:
+        """Keep the finding, unless there are so many of its file and level that nobody will read it."""
+        key = span_of(self._spans, finding.place).file, finding.level
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] <= _MAX_LISTED:
+            self._findings.append(finding)
+
+    def problems(self) -> list[Problem]:
+        """Everything reported, in the order of reading."""
+        problems = [self._problem(finding) for finding in sorted(self._findings, key=_place_of)]
+        for (file, level), count in self._counts.items():
+            if count > _MAX_LISTED:
+                fact = f"{count - _MAX_LISTED} more {level.value}s are not listed"
+                problems.append(Problem(level, file, 0, 0, fact, "mend those above first"))
+        return problems
+
+    def _problem(self, finding: Finding) -> Problem:
+        span = span_of(self._spans, finding.place)
+        position = self._position(span.file, finding.place - span.base, finding) if finding.place else (0, 0)
+        return Problem(finding.level, span.file, *position, finding.fact, finding.remedy)
+
+    def _position(self, file: str, line: int, finding: Finding) -> tuple[int, int]:
+        """Line and column of the part that the finding means, found by the exact lexer."""
+        entry = read_entry(self.octets[file], self._start_of(file, line), line)
+        if finding.part is Part.OCTET and entry.bad is not None:
+            return entry.bad.line, entry.bad.column
+        if not entry.words:
+            return line, 1
+        at = _index(entry, finding)
+        return entry.words[at][1:] if at < len(entry.words) else entry.words[-1].end
+
+    def _start_of(self, file: str, line: int) -> int:
+        if file not in self._line_starts:
+            self._line_starts[file] = [0, *(match.end() for match in _NEWLINE.finditer(self.octets[file]))]
+        return self._line_starts[file][line - 1]
+
+
+def _place_of(finding: Finding) -> int:
+    return finding.place
+
+
+def _index(entry: Entry, finding: Finding) -> int:
+    """Which of the entry's words the finding points at; the number of words when it points behind the last."""
+    if finding.part is Part.WORD:
+        return finding.word
+    texts = [_text_of(word) for word in entry.words]
+    # $GENERATE range owner …: its records have the parts of an ordinary entry, two words later.
+    shift = 2 if texts[0].upper() == "$GENERATE" else 0
+    start = 0 if entry.is_indented else 1 + shift
+    if finding.part is Part.OWNER:
+        return shift
+    try:
+        head = record.parse_head(texts, start)
+    except record.Mistake:
+        return shift
+    if finding.part is Part.TYPE:
+        return head.at
+    if finding.part is Part.RDATA:
+        return min(head.at + 1 + finding.word, len(texts) - 1)
+    return next((at for at in range(start, head.at) if texts[at][0].isdigit()), shift)
+
+
+def _text_of(word: Word) -> str:
+    return word.text

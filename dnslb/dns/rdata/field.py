@@ -1,0 +1,177 @@
+"""One field of an rdata: how a master file writes it, how the wire holds it.
+
+A ``Word`` is written as one word, a ``Rest`` as all the words that are left.  Their ``parse`` goes from words to
+octets and raises BadRdata, counting words from the field's first; their ``read`` goes back, from an offset, and
+raises Malformed.  Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+
+from dnslb.dns import name, rrtype
+from dnslb.dns.name import Name
+from dnslb.dns.rdata.errors import BadRdata, Malformed
+
+MAX_INTERVAL = 2**32 - 1  # seconds.  RFC 2181 §8 halves only the TTL of a record, and no server halves these
+
+_UNITS = {"W": 604800, "D": 86400, "H": 3600, "M": 60, "S": 1}
+_WITH_UNITS = re.compile(r"(?:[0-9]+[WDHMS])+", re.IGNORECASE)
+_WITHOUT_QUOTES = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
+_PART = re.compile(r"([0-9]+)([WDHMS])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A field of one word.  ``read`` gives the word and the offset after the field."""
+
+    parse: Callable[[str, Name], bytes]
+    read: Callable[[bytes, int], tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """The last field, of all the words that are left; of none if ``may_be_empty``."""
+
+    parse: Callable[[Sequence[str], Name], bytes]
+    read: Callable[[bytes, int], list[str]]
+    may_be_empty: bool = False
+
+
+def take(rdata: bytes, at: int, count: int) -> bytes:
+    """``count`` octets from ``at``.  Raises Malformed when there are fewer."""
+    chunk = rdata[at : at + count]
+    if len(chunk) < count:
+        raise Malformed("the rdata is cut short")
+    return chunk
+
+
+def parse_decimal(word: str, largest: int) -> int:
+    """A whole number in plain decimal digits.  Raises BadRdata."""
+    if word.isascii() and word.isdigit() and len(word.lstrip("0")) <= 10:  # int() refuses thousands of digits
+        value = int(word.lstrip("0") or "0")
+        if value <= largest:
+            return value
+    raise BadRdata(f"{word} is no number from 0 to {largest}", "write decimal digits, in that range")
+
+
+def number(octets: int) -> Word:
+    """An unsigned integer of so many octets."""
+    largest = (1 << 8 * octets) - 1
+
+    def parse(word: str, _origin: Name) -> bytes:
+        return parse_decimal(word, largest).to_bytes(octets)
+
+    def read(rdata: bytes, at: int) -> tuple[str, int]:
+        return str(int.from_bytes(take(rdata, at, octets))), at + octets
+
+    return Word(parse, read)
+
+
+def mnemonic(octets: int, what: str, numbers: Mapping[str, int], example: str) -> Word:
+    """An unsigned integer that may be written by name; it is read as a number, which every program knows."""
+    plain = number(octets)
+    largest = (1 << 8 * octets) - 1
+
+    def parse(word: str, origin: Name) -> bytes:
+        if (value := numbers.get(word.upper())) is not None:
+            return value.to_bytes(octets)
+        if word.isascii() and word.isdigit():
+            return plain.parse(word, origin)
+        raise BadRdata(f"{word} is no {what}", f"write a number from 0 to {largest}, or a mnemonic, as in {example}")
+
+    return Word(parse, plain.read)
+
+
+def parse_interval(word: str) -> int:
+    """Seconds, plain or with units, as in ``1h30m``; 0 to 2**32-1.  Raises BadRdata."""
+    if word.isascii() and word.isdigit():
+        return parse_decimal(word, MAX_INTERVAL)
+    if not _WITH_UNITS.fullmatch(word):
+        raise BadRdata(f"{word} is no time", "write seconds, or numbers with the units w, d, h, m, s: 1h30m")
+    parts = _PART.findall(word)
+    seconds = sum(parse_decimal(count, MAX_INTERVAL) * _UNITS[unit.upper()] for count, unit in parts)
+    if seconds > MAX_INTERVAL:
+        raise BadRdata(f"{word} is too long a time", f"write at most {MAX_INTERVAL} seconds")
+    return seconds
+
+
+def _parse_interval_word(word: str, _origin: Name) -> bytes:
+    return parse_interval(word).to_bytes(4)
+
+
+def has_quote(word: str) -> bool:
+    """Whether a quote stands in the word without a backslash before it."""
+    return '"' in word and not _WITHOUT_QUOTES.fullmatch(word)
+
+
+def parse_name(word: str, origin: Name) -> Name:
+    """A domain name, completed with the origin; its spelling stays.  Raises BadRdata."""
+    if not word or has_quote(word):
+        raise BadRdata(f"{word or 'nothing'} stands where a name belongs", "write the name without quotes")
+    try:
+        return name.parse(word, origin)
+    except name.BadName as bad:
+        raise BadRdata(bad.fact, bad.remedy) from None
+
+
+def name_end(rdata: bytes, at: int) -> int:
+    """The offset after the uncompressed name at ``at``.  Raises Malformed."""
+    start = at
+    while length := take(rdata, at, 1)[0]:
+        if length > name.MAX_LABEL:
+            raise Malformed("a label is too long, or compressed")
+        at += 1 + length
+    if at + 1 - start > name.MAX_NAME:
+        raise Malformed("a name is too long")
+    return at + 1
+
+
+def read_name(rdata: bytes, at: int) -> tuple[str, int]:
+    """The name at ``at`` as text, and the offset after it.  Raises Malformed."""
+    end = name_end(rdata, at)
+    return name.text(rdata[at:end]), end
+
+
+def _parse_ipv4(word: str, _origin: Name) -> bytes:
+    try:
+        return inet_pton(AF_INET, word)
+    except (OSError, ValueError):
+        raise BadRdata(f"{word} is no IPv4 address", "write four numbers from 0 to 255, as in 192.0.2.1") from None
+
+
+def _parse_ipv6(word: str, _origin: Name) -> bytes:
+    try:
+        return inet_pton(AF_INET6, word)
+    except (OSError, ValueError):
+        raise BadRdata(f"{word} is no IPv6 address", "write it as in 2001:db8::1 (RFC 4291 §2.2)") from None
+
+
+def _read_ipv4(rdata: bytes, at: int) -> tuple[str, int]:
+    return inet_ntop(AF_INET, take(rdata, at, 4)), at + 4
+
+
+def _read_ipv6(rdata: bytes, at: int) -> tuple[str, int]:
+    return inet_ntop(AF_INET6, take(rdata, at, 16)), at + 16
+
+
+def _parse_rrtype(word: str, _origin: Name) -> bytes:
+    value = rrtype.parse(word)
+    if value is None:
+        raise BadRdata(f"{word} is no record type", "write a mnemonic, as in AAAA, or TYPE and a number")
+    return value.to_bytes(2)
+
+
+def _read_rrtype(rdata: bytes, at: int) -> tuple[str, int]:
+    return rrtype.text(int.from_bytes(take(rdata, at, 2))), at + 2
+
+
+U8, U16, U32 = number(1), number(2), number(4)
+INTERVAL = Word(_parse_interval_word, U32.read)
+NAME = Word(parse_name, read_name)
+IPV4 = Word(_parse_ipv4, _read_ipv4)
+IPV6 = Word(_parse_ipv6, _read_ipv6)
+RRTYPE = Word(_parse_rrtype, _read_rrtype)

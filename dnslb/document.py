@@ -1,0 +1,110 @@
+"""YAML with places: every value knows its line and column, and every mistake is reported, not only the first.
+
+Values are read by the caller's word for what they should be (``text``, ``number`` …); what is something else is
+reported and read as None.  Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+import yaml
+
+from dnslb import duration
+from dnslb.problem import Level, Problem
+
+
+@dataclass(slots=True)
+class Document:
+    """One file: its root and what is wrong with it so far."""
+
+    file: str
+    root: yaml.Node | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(self, node: yaml.Node, fact: str, remedy: str, level: Level = Level.ERROR) -> None:
+        mark = node.start_mark
+        self.problems.append(Problem(level, self.file, mark.line + 1, mark.column + 1, fact, remedy))
+
+    def mapping(self, node: yaml.Node, keys: Collection[str], what: str) -> dict[str, yaml.Node]:
+        """The values of a mapping that may have only these keys."""
+        if not isinstance(node, yaml.MappingNode):
+            self.report(node, f"{what} is no mapping", f"write keys and values: {', '.join(sorted(keys))}")
+            return {}
+        values: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            word = key.value if isinstance(key, yaml.ScalarNode) else ""
+            if word in values:
+                self.report(key, f"{word} is given twice", "remove one of the two")
+            elif word not in keys:
+                self.report(key, f"{what} has no key {word or '(a list or mapping)'}", _closest(word, keys))
+            else:
+                values[word] = value
+        return values
+
+    def text(self, node: yaml.Node) -> str | None:
+        if isinstance(node, yaml.ScalarNode) and node.value:
+            return str(node.value)
+        self.report(node, "a word is missing", "write one value here")
+        return None
+
+    def texts(self, node: yaml.Node) -> list[tuple[str, yaml.Node]]:
+        """One word, or a list of them, each with its node."""
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        words = [(self.text(item), item) for item in items]
+        return [(word, item) for word, item in words if word is not None]
+
+    def number(self, node: yaml.Node, least: int, most: int) -> int | None:
+        word = self.text(node)
+        if word is None:
+            return None
+        if not (word.isascii() and word.isdigit()) or not least <= int(word) <= most:
+            self.report(node, f"{word} is no number from {least} to {most}", "write such a number")
+            return None
+        return int(word)
+
+    def choice(self, node: yaml.Node, words: Collection[str]) -> str | None:
+        word = self.text(node)
+        if word is None or word in words:
+            return word
+        self.report(node, f"{word} is not one of {', '.join(words)}", _closest(word, words))
+        return None
+
+    def duration(self, node: yaml.Node, least: float, most: float) -> float | None:
+        """Seconds."""
+        word = self.text(node)
+        if word is None:
+            return None
+        seconds = duration.parse(word)
+        if seconds is None:
+            self.report(node, f"{word} is no duration", "write a number and a unit: 500ms, 5s, 2m, 1h")
+            return None
+        if not least <= seconds <= most:
+            self.report(node, f"{word} is out of range", f"write {least:g}s to {most:g}s")
+            return None
+        return seconds
+
+
+def parse(octets: bytes, file: str) -> Document:
+    """The document, with a problem when it is no YAML at all."""
+    document = Document(file)
+    try:
+        document.root = yaml.compose(octets, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        fact = error.problem or "this is no YAML"
+        document.problems.append(Problem(Level.ERROR, file, line, column, fact, "see https://yaml.org"))
+    except (yaml.YAMLError, UnicodeError) as error:
+        fact = str(error).partition("\n")[0] or "this is no YAML"
+        document.problems.append(Problem(Level.ERROR, file, 0, 0, fact, "write UTF-8 text"))
+    except RecursionError:
+        document.problems.append(Problem(Level.ERROR, file, 0, 0, "values are nested too deeply", "nest them less"))
+    return document
+
+
+def _closest(word: str, words: Collection[str]) -> str:
+    close = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(words))}"

@@ -1,0 +1,171 @@
+"""A packet in, a reply out: the only seam between DNS and I/O.
+
+Nearly all queries are of few shapes: a plain header, one question, at most an OPT record that was seen before.  They
+are answered by look-ups and one concatenation; every other packet is read in full and answered from the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from dnslb.dns import edns, message, query, rrtype
+from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
+from dnslb.dns.name import fold
+from dnslb.dns.query import HEADER, Query
+from dnslb.snapshot import Snapshot
+
+_RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
+_OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
+_OPT_START = 15  # octets of an OPT record up to the value of its first option
+_PLANS = 1000    # OPT records remembered for each header
+
+_VERSION_NAMES = frozenset({b"\x07version\x04bind\0", b"\x07version\x06server\0"})
+_IDENTITY_NAMES = frozenset({b"\x02id\x06server\0", b"\x08hostname\x04bind\0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What differs between UDP and TCP."""
+
+    limit: int                 # octets of the largest reply
+    idle: int | None = None    # tenths of a second a connection may be idle (RFC 7828 §3.1); None over UDP
+
+
+UDP = Transport(limit=PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we say we are; None is answered REFUSED (RFC 4892) or not at all (NSID)."""
+
+    server: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a query's OPT record, or its absence, means for the reply."""
+
+    length: int  # octets of the query after the question
+    limit: int   # octets of the reply before its own OPT record
+    head: int    # which of Ready.heads
+    opt: bytes   # the reply's OPT record
+
+
+class Responder:
+    """Answers packets of one transport from one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, transport: Transport, identity: Identity) -> None:
+        self._snapshot = snapshot
+        self._transport = transport
+        self._identity = identity
+        self._options = {NSID: identity.server.encode()} if identity.server else {}
+        if transport.idle is not None:
+            self._options[KEEPALIVE] = transport.idle.to_bytes(2)
+        self._zones = snapshot.zones
+        self._by_question = snapshot.by_question
+        self._covering = snapshot.covering
+        # By the header after the id, then by the octets after the question up to the first option's value.
+        self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
+
+    def respond(self, packet: bytes) -> bytes | None:
+        """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them."""
+        plans = self._plans.get(packet[2:12])
+        if plans is None:
+            return self._considered(packet)
+        # A zero octet inside a label ends this name too early: then no key fits, as all keys hold whole names.
+        end = packet.find(b"\0", 12) + 5
+        name = packet[12 : end - 4].lower()
+        kind = packet[end - 4 : end]
+        ready = self._by_question.get(name + kind)
+        if ready is None and name:
+            ready = self._covering.get(name[:1] + name[1 + name[0] :] + kind)
+            if ready is not None and (name in ready.existing or name in self._zones):
+                ready = None
+        plan = plans.get(packet[end : end + _OPT_START])
+        if ready is None or plan is None or plan.length != len(packet) - end or end + ready.size > plan.limit:
+            return self._considered(packet)
+        return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
+
+    def _considered(self, packet: bytes) -> bytes | None:
+        """The reply to a packet that is not of the common shapes, or is the first of its kind."""
+        asked = query.parse(packet)
+        if asked is None:
+            return None
+        if asked.opcode in (rrtype.NOTIFY, rrtype.UPDATE):
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        if asked.opcode != rrtype.QUERY:
+            return self._refusal(packet, asked, rrtype.NOTIMP)
+        if asked.rcode != rrtype.NOERROR:
+            return self._refusal(packet, asked, asked.rcode)
+        if asked.rrclass != rrtype.IN:
+            return self._chaos(packet, asked)
+        if asked.wanted in (rrtype.AXFR, rrtype.IXFR):
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        plan = self._plan(packet, asked)
+        ready = self._snapshot.ready(asked.name, packet[asked.end - 4 : asked.end], plan.limit - asked.end)
+        if ready is None:
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        return packet[:2] + ready.heads[plan.head] + packet[HEADER : asked.end] + ready.next() + plan.opt
+
+    def _plan(self, packet: bytes, asked: Query) -> _Plan:
+        opt = b"" if asked.edns is None else edns.pack(rrtype.NOERROR, asked.edns, self._options)
+        plan = _Plan(
+            length=len(packet) - asked.end,
+            limit=self._limit(asked.edns) - len(opt),
+            head=2 * bool(opt) + (packet[2] & 1),
+            opt=opt,
+        )
+        plans = self._plans.get(packet[2:12])
+        if plans is not None and _is_told_by_its_start(packet, asked):
+            if len(plans) >= _PLANS:
+                plans.clear()
+            plans[packet[asked.end : asked.end + _OPT_START]] = plan
+        return plan
+
+    def _limit(self, opt: Edns | None) -> int:
+        if self._transport is not UDP:
+            return self._transport.limit
+        # A size below 512 counts as 512 (RFC 6891 §6.2.3).
+        return PLAIN_PAYLOAD if opt is None else max(PLAIN_PAYLOAD, min(opt.payload, PAYLOAD))
+
+    def _refusal(self, packet: bytes, asked: Query, rcode: int) -> bytes:
+        """A reply without records; the question comes back when it could be read."""
+        opt = b"" if asked.edns is None else edns.pack(rcode, asked.edns, self._options)
+        flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
+        counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
+        return packet[:2] + message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
+
+    def _chaos(self, packet: bytes, asked: Query) -> bytes:
+        """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
+        text = None
+        if asked.rrclass == rrtype.CH and asked.wanted == rrtype.TXT:
+            name = fold(asked.name)
+            if name in _VERSION_NAMES:
+                text = self._identity.version
+            elif name in _IDENTITY_NAMES:
+                text = self._identity.server
+        if text is None:
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        opt = b"" if asked.edns is None else edns.pack(rrtype.NOERROR, asked.edns, self._options)
+        flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
+        head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
+        return packet[:2] + head + packet[HEADER : asked.end] + message.chaos_txt(text) + opt
+
+
+def _plain_headers() -> Iterator[bytes]:
+    """The headers after the id that ordinary queries have: only RD of the flags comes back, the others are ignored."""
+    for flags in product((0, _RD), (0, _Z), (0, _AD), (0, _CD)):
+        for additionals in (0, 1):
+            yield b"".join(number.to_bytes(2) for number in (sum(flags), 1, 0, 0, additionals))
+
+
+def _is_told_by_its_start(packet: bytes, asked: Query) -> bool:
+    """Whether length and first 15 octets after the question say all that matters: no OPT, or one with one option."""
+    length = len(packet) - asked.end
+    if asked.edns is None or length in (0, _OPT_FIXED):
+        return length == (0 if asked.edns is None else _OPT_FIXED)
+    first = int.from_bytes(packet[asked.end + _OPT_FIXED + 2 : asked.end + _OPT_START])
+    return length == _OPT_START + first

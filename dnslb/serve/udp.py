@@ -1,0 +1,158 @@
+"""UDP in batches: one system call reads up to 64 queries, one sends their replies.
+
+``recvmmsg`` and ``sendmmsg`` by ctypes, over buffers laid out once.  A reply goes back through the very address
+structures that its query filled in, so Python never looks at an address: not at the client's, and not, on a wildcard
+socket, at the one of ours that was asked, from which the reply must come (RFC 2181 §4).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from dnslb.dns.edns import PAYLOAD
+from dnslb.serve.bugs import Bugs
+
+_BATCH = 64       # packets a system call
+_BATCHES = 4      # system calls in a row before TCP connections and the parent have their turn
+_QUERY = 1232     # octets of a query that are read; what is longer is malformed to us
+_NAME = 28        # octets for a socket address
+_NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
+_CONTROL = 64     # octets for one packet-information message
+_PKTINFO_V4 = 8   # IP_PKTINFO, which the socket module does not name before Python 3.12
+_USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
+_IFINDEX = {socket.AF_INET: 16, socket.AF_INET6: 32}  # where the interface stands in them
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Message(ctypes.Structure):
+    """struct mmsghdr of Linux on 64 bits."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32),
+        ("iov", ctypes.c_void_p), ("iov_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int), ("padding", ctypes.c_uint32),
+        ("received", ctypes.c_uint32), ("padding2", ctypes.c_uint32),
+    )  # fmt: skip
+
+
+# The calls never block, so they need not let other threads run: PyDLL keeps the lock.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class Drain:
+    """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
+
+    def __init__(self, sock: socket.socket, respond: Callable[[bytes], bytes | None], bugs: Bugs) -> None:
+        self._respond = respond
+        self._bugs = bugs
+        self._descriptor = sock.fileno()
+        self._queries = bytearray(_BATCH * _QUERY)
+        self._replies = bytearray(_BATCH * PAYLOAD)
+        names = _Slots(bytearray(_BATCH * _NAME), _NAME, used=_NAMES[sock.family])
+        controls = _Slots(bytearray(_BATCH * _CONTROL), _CONTROL, used=0)
+        self._interfaces: memoryview[int] | None = None
+        self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
+        if sock.getsockname()[0] in ("0.0.0.0", "::"):
+            _ask_for_destination(sock)
+            controls = replace(controls, used=_USED[sock.family])
+            self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
+        # What the message headers point at must live as long as they do: hence some attributes that nothing reads.
+        self._pointed_at = (names, controls)
+        self._in, self._in_sizes = _messages(_Slots(self._queries, _QUERY, used=_QUERY), names, controls)
+        self._out, self._out_sizes = _messages(_Slots(self._replies, PAYLOAD, used=0), names, controls)
+        self._lengths = _column(self._in, "received", "I")
+        self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
+
+    def drain(self) -> None:
+        for _ in range(_BATCHES):
+            if self._batch() < _BATCH:
+                return
+
+    def _batch(self) -> int:
+        """How many queries were read; their replies are sent."""
+        count: int = _libc.recvmmsg(self._descriptor, self._in, _BATCH, socket.MSG_DONTWAIT, None)
+        if count <= 0:
+            return 0
+        if self._interfaces is not None:
+            # The interface by which a packet came in need not be the one that leads back.
+            self._interfaces[:] = self._no_interface
+        respond, replies, sizes = self._respond, self._replies, self._out_sizes
+        octets = bytes(memoryview(self._queries)[: count * _QUERY])
+        unsent = 0
+        at = to = 0
+        for index, length in enumerate(self._lengths[:count].tolist()):
+            packet = octets[at : at + length]
+            try:
+                reply = respond(packet)
+            except Exception:  # our bug: the loop goes on
+                self._bugs.report(packet)
+                reply = None
+            if reply is None:
+                self._send(unsent, index)
+                unsent = index + 1
+            else:
+                size = len(reply)
+                replies[to : to + size] = reply
+                sizes[index] = size
+            at += _QUERY
+            to += PAYLOAD
+        self._send(unsent, count)
+        return count
+
+    def _send(self, first: int, end: int) -> None:
+        """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
+        while first < end:
+            sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
+            first += max(sent, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """A buffer cut into one slot for each packet of a batch."""
+
+    octets: bytearray
+    size: int  # octets from one slot to the next
+    used: int  # octets of a slot that the system may use; 0: none
+
+    def address(self, index: int) -> int | None:
+        return ctypes.addressof(ctypes.c_char.from_buffer(self.octets)) + index * self.size
+
+
+def _messages(packets: _Slots, names: _Slots, controls: _Slots) -> tuple[ctypes.Array[_Message], memoryview[int]]:
+    """Message headers over the slots, and a view of the packets' lengths."""
+    vectors = (_Iovec * _BATCH)()
+    messages = (_Message * _BATCH)()
+    for index in range(_BATCH):
+        vectors[index] = _Iovec(packets.address(index), packets.used)
+        messages[index] = _Message(
+            name=names.address(index),
+            name_length=names.used,
+            iov=ctypes.addressof(vectors) + index * ctypes.sizeof(_Iovec),
+            iov_length=1,
+            control=controls.address(index) if controls.used else None,
+            control_length=controls.used,
+        )
+    return messages, _column(vectors, "length", "Q")
+
+
+def _column(array: ctypes.Array[Any], field: str, code: Literal["I", "Q"]) -> memoryview[int]:
+    """One field of every structure in the array, as a view to index."""
+    structure = array._type_
+    view = memoryview(array).cast("B").cast(code)
+    first: int = getattr(structure, field).offset // view.itemsize
+    return view[first :: ctypes.sizeof(structure) // view.itemsize]
+
+
+def _ask_for_destination(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, _PKTINFO_V4, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

@@ -1,0 +1,91 @@
+"""A worker process: one event loop that answers on its own sockets, from one snapshot.
+
+It never opens a file.  It ends when the parent says so or is gone, after answering what it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from dnslb.dns.name import Name
+from dnslb.dns.zone import Zone
+from dnslb.responder import UDP, Identity, Responder, Transport
+from dnslb.serve.bugs import Bugs
+from dnslb.serve.sockets import Sockets
+from dnslb.serve.tcp import Connection, Limits
+from dnslb.serve.udp import Drain
+from dnslb.settings import Settings
+from dnslb.snapshot import Snapshot
+
+READY = b"r"          # what a worker says to its parent once it answers
+_PARTING = 1.0        # seconds that open TCP connections get to take their last replies
+
+_log = logging.getLogger("dnslb")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All that a worker needs."""
+
+    zones: Mapping[Name, Zone]
+    settings: Settings
+    share: int  # of how many workers it is one
+    sockets: list[Sockets]
+    parent: socket.socket
+
+
+def run(task: Task) -> None:
+    """The life of a worker, from just after the fork."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # Meant for the parent, though a terminal sends them to all of us.
+        signal.signal(number, signal.SIG_IGN)
+    # What was loaded stays: collecting garbage must not touch, and so copy, the memory shared with the parent.
+    gc.freeze()
+    asyncio.run(_serve(task))
+
+
+async def _serve(task: Task) -> None:
+    loop = asyncio.get_running_loop()
+    leaving = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, leaving.set)
+    loop.add_reader(task.parent, leaving.set)  # nothing is ever sent: readable means that the parent is gone
+    settings, bugs = task.settings, Bugs()
+    snapshot = Snapshot(task.zones, settings.order, Random())
+    identity = Identity(settings.server_id, settings.server_version)
+    over_udp = Responder(snapshot, UDP, identity)
+    over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
+    limits = Limits(
+        connections=-(-settings.tcp_connections // task.share),
+        per_client=-(-settings.tcp_per_client // task.share),
+        idle=settings.tcp_idle,
+    )
+    drains = [Drain(pair.udp, over_udp.respond, bugs) for pair in task.sockets]
+    for pair, drain in zip(task.sockets, drains, strict=True):
+        loop.add_reader(pair.udp, drain.drain)
+    connect = partial(Connection, over_tcp.respond, limits, bugs)
+    servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
+    task.parent.send(READY)
+    await leaving.wait()
+    for server in servers:
+        server.close()
+    for pair, drain in zip(task.sockets, drains, strict=True):
+        loop.remove_reader(pair.udp)
+        drain.drain()
+    await _finished(limits)
+
+
+async def _finished(limits: Limits) -> None:
+    """Wait until the clients have their replies, but not for ever."""
+    for connection in list(limits.open):
+        connection.close_when_sent()
+    deadline = asyncio.get_running_loop().time() + _PARTING
+    while limits.open and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.01)

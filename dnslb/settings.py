@@ -1,0 +1,116 @@
+"""The server's own settings: ``dnslb.yaml``, or the options of ``dnslb serve``, which override it.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+import yaml
+
+from dnslb import document
+from dnslb.balance.order import Order
+from dnslb.document import Document
+from dnslb.problem import Problem
+
+MOST_WORKERS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and port to answer on, over UDP and TCP."""
+
+    address: IPv4Address | IPv6Address
+    port: int  # 1 to 65535
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything about the server that is not a zone or a pool."""
+
+    listen: tuple[Endpoint, ...] = (Endpoint(IPv4Address("127.0.0.1"), 5300),)
+    workers: int | None = None           # None: one for each CPU, at most 4
+    user: str | None = None              # to become after the sockets are open
+    order: Order = Order.CYCLIC          # of the records in an RRset
+    server_id: str | None = None         # NSID, CH TXT id.server; None: refused
+    server_version: str | None = None    # CH TXT version.bind; None: refused
+    tcp_connections: int = 1000          # open at once, in all
+    tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
+    tcp_idle: float = 10.0               # seconds until a silent connection is closed
+
+
+def parse_endpoint(text: str) -> Endpoint | None:
+    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone for port 53; None when it is none of them."""
+    match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|(.+:.*:.*)", text, re.ASCII)
+    if match is None:
+        return None
+    host = match[1] or match[3] or match[5]
+    port = int(match[2] or match[4] or 53)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return Endpoint(address, port) if 1 <= port <= 65535 else None
+
+
+def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
+    """The settings in the file, and everything that is wrong with them."""
+    parsed = document.parse(octets, file)
+    if parsed.root is None or _is_empty(parsed.root):
+        return Settings(), parsed.problems
+    found: dict[str, Any] = {}
+    for key, node in parsed.mapping(parsed.root, _READERS, "the server").items():
+        value = _READERS[key](parsed, node)
+        if value is not None:
+            found[key] = value
+    return replace(Settings(), **found), parsed.problems
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not node.value
+
+
+def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None:
+    endpoints = []
+    for word, item in parsed.texts(node):
+        endpoint = parse_endpoint(word)
+        if endpoint is None:
+            parsed.report(item, f"{word} is no address and port", "write 192.0.2.1:53 or [2001:db8::1]:53")
+        else:
+            endpoints.append(endpoint)
+    return tuple(endpoints) or None
+
+
+def _order(parsed: Document, node: yaml.Node) -> Order | None:
+    word = parsed.choice(node, [order.value for order in Order])
+    return Order(word) if word is not None else None
+
+
+def _short_text(parsed: Document, node: yaml.Node) -> str | None:
+    word = parsed.text(node)
+    if word is not None and len(word.encode()) > 255:
+        parsed.report(node, "the text is longer than 255 octets", "shorten it")
+        return None
+    return word
+
+
+_READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
+    "listen": _endpoints,
+    "workers": lambda parsed, node: parsed.number(node, 1, MOST_WORKERS),
+    "user": Document.text,
+    "order": _order,
+    "server_id": _short_text,
+    "server_version": _short_text,
+    "tcp_connections": lambda parsed, node: parsed.number(node, 1, 100_000),
+    "tcp_per_client": lambda parsed, node: parsed.number(node, 1, 100_000),
+    "tcp_idle": lambda parsed, node: parsed.duration(node, 0.1, 3600.0),
+}

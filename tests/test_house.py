@@ -1,0 +1,77 @@
+"""The house of DESIGN §4: imports point down only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "dnslb"
+
+# From the top floor to the ground.  A module may import from its own room and from the floors below, not from a
+# neighbour on the same floor.
+FLOORS = [
+    ["cli"],
+    ["serve"],
+    ["catalog"],
+    ["settings", "responder"],
+    ["snapshot"],
+    ["dns", "balance"],
+    ["document"],
+    ["problem", "duration"],
+]
+LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
+
+# What comes from outside, and the only rooms or modules that may bring it in.
+DOORS = {
+    "dnslib": {"dns.message"},
+    "yaml": {"document", "settings"},
+    "click": {"cli"},
+    "asyncio": {"serve"},
+    "logging": {"serve", "cli"},
+    "time": {"serve"},
+    "ctypes": {"serve.udp"},
+}
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports, by its full name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports_point_down(path: Path) -> None:
+    room = dotted(path).partition(".")[0]
+    for imported in imports(path):
+        package, _, rest = imported.partition(".")
+        other = rest.partition(".")[0]
+        if package == "dnslb" and other in LEVEL and other != room:
+            assert LEVEL[other] > LEVEL[room], f"{dotted(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_what_comes_from_outside_has_one_door(path: Path) -> None:
+    module = dotted(path)
+    for imported in imports(path):
+        rooms = DOORS.get(imported.partition(".")[0])
+        if rooms is not None:
+            assert any(module == room or module.startswith(f"{room}.") for room in rooms), f"{module} imports {imported}"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {dotted(path).partition(".")[0] for path in MODULES} <= set(LEVEL)
