@@ -31,10 +31,15 @@ class Catalog:
 
 def load(directory: Path) -> tuple[Catalog, list[Problem]]:
     """Everything in the directory.  With any error among the problems the catalog is not to be served."""
-    if not directory.is_dir():
-        fact = "is no directory" if directory.exists() else "does not exist"
-        return _nothing(directory, f"the directory {fact}", "give the one that holds your *.zone files")
-    paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
+    except FileNotFoundError:
+        return _nothing(directory, "the directory does not exist", "give the one that holds your *.zone files")
+    except NotADirectoryError:
+        return _nothing(directory, "this is no directory", "give the one that holds your *.zone files")
+    except OSError as error:
+        fact = f"the directory cannot be read: {(error.strerror or str(error)).lower()}"
+        return _nothing(directory, fact, "let this user read it")
     if not paths:
         return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
     found, problems = _settings(directory / SETTINGS)

@@ -60,7 +60,9 @@ class Document:
         word = self.text(node)
         if word is None:
             return None
-        if not (word.isascii() and word.isdigit()) or not least <= int(word) <= most:
+        # int() raises when there are thousands of digits.
+        short = len(word) <= len(str(most))
+        if not (short and word.isascii() and word.isdigit()) or not least <= int(word) <= most:
             self.report(node, f"{word} is no number from {least} to {most}", "write such a number")
             return None
         return int(word)
@@ -90,19 +92,34 @@ class Document:
 def parse(octets: bytes, file: str) -> Document:
     """The document, with a problem when it is no YAML at all."""
     document = Document(file)
+
+    def refuse(line: int, column: int, fact: str, remedy: str) -> Document:
+        document.problems.append(Problem(Level.ERROR, file, line, column, fact, remedy))
+        return document
+
     try:
-        document.root = yaml.compose(octets, Loader=yaml.SafeLoader)
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = octets[: error.start].decode()
+        return refuse(*_place(before), f"octet 0x{octets[error.start]:02x} is no UTF-8", "write UTF-8 text")
+    try:
+        document.root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        fact = error.problem or "this is no YAML"
-        document.problems.append(Problem(Level.ERROR, file, line, column, fact, "see https://yaml.org"))
-    except (yaml.YAMLError, UnicodeError) as error:
-        fact = str(error).partition("\n")[0] or "this is no YAML"
-        document.problems.append(Problem(Level.ERROR, file, 0, 0, fact, "write UTF-8 text"))
+        fact = ", ".join(filter(None, (error.context, error.problem)))
+        return refuse(line, column, fact, "check brackets, quotes and indentation (by spaces, not tabs)")
+    except yaml.reader.ReaderError as error:
+        character = ord(text[error.position])
+        return refuse(*_place(text[: error.position]), f"character U+{character:04X} is not allowed", "remove it")
     except RecursionError:
-        document.problems.append(Problem(Level.ERROR, file, 0, 0, "values are nested too deeply", "nest them less"))
+        return refuse(0, 0, "values are nested too deeply", "nest them less")
     return document
+
+
+def _place(before: str) -> tuple[int, int]:
+    """Line and column of what follows the text."""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 def _closest(word: str, words: Collection[str]) -> str:

@@ -19,6 +19,9 @@ from dnslb.document import Document
 from dnslb.problem import Problem
 
 MOST_WORKERS = 64
+MOST_CONNECTIONS = 100_000
+LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
+_MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,21 @@ def parse_endpoint(text: str) -> Endpoint | None:
     return Endpoint(address, port) if 1 <= port <= 65535 else None
 
 
+def is_short_text(text: str) -> bool:
+    """Whether the text can be told in one character-string of a TXT record."""
+    try:
+        return len(text.encode()) <= _MOST_TEXT
+    except UnicodeEncodeError:  # octets on the command line that are no UTF-8
+        return False
+
+
 def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
     """The settings in the file, and everything that is wrong with them."""
     parsed = document.parse(octets, file)
     if parsed.root is None or _is_empty(parsed.root):
         return Settings(), parsed.problems
     found: dict[str, Any] = {}
-    for key, node in parsed.mapping(parsed.root, _READERS, "the server").items():
+    for key, node in parsed.mapping(parsed.root, _READERS, "the file").items():
         value = _READERS[key](parsed, node)
         if value is not None:
             found[key] = value
@@ -80,11 +91,15 @@ def _is_empty(node: yaml.Node) -> bool:
 
 
 def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None:
-    endpoints = []
+    endpoints: list[Endpoint] = []
+    if isinstance(node, yaml.SequenceNode) and not node.value:
+        parsed.report(node, "the list is empty", "write at least one address and port")
     for word, item in parsed.texts(node):
         endpoint = parse_endpoint(word)
         if endpoint is None:
             parsed.report(item, f"{word} is no address and port", "write 192.0.2.1:53 or [2001:db8::1]:53")
+        elif endpoint in endpoints:
+            parsed.report(item, f"{word} is given twice", "remove one of the two")
         else:
             endpoints.append(endpoint)
     return tuple(endpoints) or None
@@ -97,8 +112,8 @@ def _order(parsed: Document, node: yaml.Node) -> Order | None:
 
 def _short_text(parsed: Document, node: yaml.Node) -> str | None:
     word = parsed.text(node)
-    if word is not None and len(word.encode()) > 255:
-        parsed.report(node, "the text is longer than 255 octets", "shorten it")
+    if word is not None and not is_short_text(word):
+        parsed.report(node, f"the text is longer than {_MOST_TEXT} octets", "shorten it")
         return None
     return word
 
@@ -110,7 +125,7 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "order": _order,
     "server_id": _short_text,
     "server_version": _short_text,
-    "tcp_connections": lambda parsed, node: parsed.number(node, 1, 100_000),
-    "tcp_per_client": lambda parsed, node: parsed.number(node, 1, 100_000),
-    "tcp_idle": lambda parsed, node: parsed.duration(node, 0.1, 3600.0),
+    "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
+    "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
+    "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
 }

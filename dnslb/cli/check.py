@@ -22,10 +22,7 @@ def check(directory: Path) -> None:
     Example: dnslb check zones
     """
     catalog, problems = load(directory)
-    for problem in problems:
-        click.echo(problem, err=True)
     for line in report.summary(catalog):
         click.echo(line)
-    if problems:
-        click.echo(report.verdict(problems), err=True)
+    report.tell(problems)
     raise SystemExit(1 if has_errors(problems) else 0)

@@ -19,7 +19,7 @@ _REFUSED = Answer(rcode=rrtype.REFUSED, authoritative=False)
 @click.command()
 @click.argument("owner", metavar="NAME")
 @click.argument("wanted", metavar="[TYPE]", default="A")
-@click.option("--zones", "directory", type=click.Path(path_type=Path), default="zones", show_default=True)
+@click.option("--zones", "directory", type=click.Path(path_type=Path), default="zones", show_default=True, help="The directory to read.")
 def lookup(owner: str, wanted: str, directory: Path) -> None:
     """Print what would be answered to a question for NAME and TYPE, as dig prints it.
 
@@ -29,13 +29,18 @@ def lookup(owner: str, wanted: str, directory: Path) -> None:
     kind = rrtype.parse(wanted)
     if kind is None:
         raise click.UsageError(f"{wanted} is no record type; write A, AAAA, MX … or TYPE65280")
+    if not owner.isascii():
+        raise click.UsageError("the name is not ASCII; write its A-labels (xn--…), or its octets as \\DDD")
     try:
         asked = name.parse(owner, name.ROOT)
     except BadName as bad:
         raise click.UsageError(str(bad)) from None
     catalog = report.load_or_exit(directory)
     snapshot = Snapshot(catalog.zones, catalog.settings.order, Random())
-    answer = snapshot.plain(asked, kind.to_bytes(2) + rrtype.IN.to_bytes(2)) or _REFUSED
+    # The responder refuses these by type, whatever the zone holds.
+    transfer = kind in (rrtype.AXFR, rrtype.IXFR)
+    plain = None if transfer else snapshot.plain(asked, kind.to_bytes(2) + rrtype.IN.to_bytes(2))
+    answer = plain or _REFUSED
     click.echo("\n".join(_dig(asked, kind, answer)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,23 +9,25 @@ import click
 from dnslb.catalog import Catalog, load
 from dnslb.dns import name
 from dnslb.dns.zone import Zone
-from dnslb.problem import Level, Problem
+from dnslb.problem import Level, Problem, has_errors
 
 
 def load_or_exit(directory: Path) -> Catalog:
     """The catalog; with errors in it, every problem is printed and the command exits with 1."""
     catalog, problems = load(directory)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if any(problem.level is Level.ERROR for problem in problems):
-        click.echo(verdict(problems), err=True)
+    tell(problems)
+    if has_errors(problems):
         raise SystemExit(1)
     return catalog
 
 
-def verdict(problems: Sequence[Problem]) -> str:
-    errors = sum(problem.level is Level.ERROR for problem in problems)
-    return f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}"
+def tell(problems: list[Problem]) -> None:
+    """One line a problem; then, when there are several, how many."""
+    for problem in problems:
+        click.echo(problem, err=True)
+    if len(problems) > 1:
+        errors = sum(problem.level is Level.ERROR for problem in problems)
+        click.echo(f"{count(errors, 'error')}, {count(len(problems) - errors, 'warning')}", err=True)
 
 
 def summary(catalog: Catalog) -> list[str]:
@@ -38,8 +39,8 @@ def summary(catalog: Catalog) -> list[str]:
 def _zone(zone: Zone) -> str:
     owners = [node for node in zone.nodes.values() if node]
     records = sum(len(rrset.rdatas) for node in owners for rrset in node)
-    return f"serial {zone.serial}, {_count(records, 'record')}, {_count(len(owners), 'name')}"
+    return f"serial {zone.serial}, {count(records, 'record')}, {count(len(owners), 'name')}"
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

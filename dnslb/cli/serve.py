@@ -20,7 +20,16 @@ from dnslb.serve import parent
 from dnslb.serve.parent import WorkersFailed
 from dnslb.serve.privileges import CannotDrop
 from dnslb.serve.sockets import CannotListen
-from dnslb.settings import MOST_WORKERS, Endpoint, Settings, parse_endpoint
+from dnslb.settings import (
+    LEAST_IDLE,
+    MOST_CONNECTIONS,
+    MOST_IDLE,
+    MOST_WORKERS,
+    Endpoint,
+    Settings,
+    is_short_text,
+    parse_endpoint,
+)
 
 
 class _EndpointType(click.ParamType[Endpoint]):
@@ -33,27 +42,40 @@ class _EndpointType(click.ParamType[Endpoint]):
         return endpoint
 
 
-class _DurationType(click.ParamType[float]):
+class _IdleType(click.ParamType[float]):
     name = "DURATION"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds = duration.parse(value)
-        if not seconds:
+        if seconds is None:
             self.fail(f"{value} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h", param, ctx)
+        if not LEAST_IDLE <= seconds <= MOST_IDLE:
+            self.fail(f"{value} is out of range; write {LEAST_IDLE:g}s to {MOST_IDLE:g}s", param, ctx)
         return seconds
+
+
+class _TextType(click.ParamType[str]):
+    name = "TEXT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_short_text(value):
+            self.fail("the text is no UTF-8 or longer than 255 octets; shorten it", param, ctx)
+        return str(value)
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), default="zones")
 @click.option("--listen", type=_EndpointType(), multiple=True, help="Answer here, over UDP and TCP; may be repeated.")
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer [default: one per CPU, at most 4]")
+@click.option(
+    "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer; default: one per CPU, at most 4."
+)
 @click.option("--user", help="Become this user once the ports are open.")
-@click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the records in a reply.")
-@click.option("--server-id", help="Tell this name to NSID and CH TXT id.server queries.")
-@click.option("--server-version", help="Tell this text to CH TXT version.bind queries.")
-@click.option("--tcp-connections", type=click.IntRange(1), help="TCP connections open at once, in all.")
-@click.option("--tcp-per-client", type=click.IntRange(1), help="TCP connections open at once, for one client.")
-@click.option("--tcp-idle", type=_DurationType(), help="Close a TCP connection after so long without a query.")
+@click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the addresses in a reply.")
+@click.option("--server-id", type=_TextType(), help="Tell this name to NSID and CH TXT id.server queries.")
+@click.option("--server-version", type=_TextType(), help="Tell this text to CH TXT version.bind queries.")
+@click.option("--tcp-connections", type=click.IntRange(1, MOST_CONNECTIONS), help="TCP connections open at once, in all.")
+@click.option("--tcp-per-client", type=click.IntRange(1, MOST_CONNECTIONS), help="TCP connections open at once, for one client.")
+@click.option("--tcp-idle", type=_IdleType(), help="Close a TCP connection after so long without a query.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
@@ -73,6 +95,8 @@ def serve(directory: Path, **options: Any) -> None:
 
 def _overridden(settings: Settings, options: dict[str, Any]) -> Settings:
     given = {key: value for key, value in options.items() if value not in (None, ())}
+    if "listen" in given:
+        given["listen"] = tuple(dict.fromkeys(given["listen"]))  # the same address twice is one
     if "order" in given:
         given["order"] = Order(given["order"])
     return replace(settings, **given)
@@ -81,12 +105,13 @@ def _overridden(settings: Settings, options: dict[str, Any]) -> Settings:
 def _announcer(directory: Path, catalog: Catalog, settings: Settings) -> Callable[[], None]:
     def announce() -> None:
         places = ", ".join(map(str, settings.listen))
-        count = parent.worker_count(settings)
-        click.echo(f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {count} workers")
+        workers = report.count(parent.worker_count(settings), "worker")
+        click.echo(f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}")
         for line in report.summary(catalog):
             click.echo(f"  {line}")
         endpoint = settings.listen[0]
-        host = "127.0.0.1" if endpoint.address.is_unspecified else endpoint.address
+        loopback = "::1" if endpoint.address.version == 6 else "127.0.0.1"
+        host = loopback if endpoint.address.is_unspecified else endpoint.address
         click.echo(f"try: dig @{host} -p {endpoint.port} {_example(catalog)}")
         click.get_text_stream("stdout").flush()
 
@@ -96,10 +121,10 @@ def _announcer(directory: Path, catalog: Catalog, settings: Settings) -> Callabl
 def _example(catalog: Catalog) -> str:
     """A question worth asking: for the name with the most addresses."""
     sizes = {
-        owner: len(rrset.rdatas)
+        owner: sum(len(rrset.rdatas) for rrset in node if rrset.rrtype in (rrtype.A, rrtype.AAAA))
         for zone in catalog.zones.values()
         for owner, node in zone.nodes.items()
-        if (rrset := find(node, rrtype.A)) is not None and not name.is_wildcard(owner)
+        if find(node, rrtype.A) is not None and not name.is_wildcard(owner)
     }
     if not sizes:
         return f"{name.text(next(iter(catalog.zones)))} SOA"

@@ -34,8 +34,8 @@ class Answer:
     authority: tuple[Placed, ...] = ()
     glue: tuple[Placed, ...] = ()  # additional, without which a referral is of no use (RFC 9471 §2.1)
     additional: tuple[Placed, ...] = ()  # left out when it does not fit
-    # The RRset whose records take turns: (owner in the zone, type).  It stands last in the answer section, or first in
-    # the authority section of a referral.
+    # The RRset whose records take turns: (owner in the zone, type).  It stands last in the answer section.  A referral's
+    # do not: resolvers choose a server by its speed, and in a fixed order the names compress best.
     turning: tuple[Name, int] | None = None
     # When set: every other missing name below this one gets the same reply.
     covers: Name | None = None
@@ -112,7 +112,6 @@ def _referral(zone: Zone, cut: Name, ns: RRset) -> Answer:
         authority=(Placed(cut, ns),),
         glue=tuple(_addresses(zone, inside)),
         additional=tuple(_addresses(zone, beside)),
-        turning=(cut, rrtype.NS),
     )
 
 

@@ -76,11 +76,10 @@ def pack(asked: Name, answer: Answer, room: int) -> Body:
 
 def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:
     """(section, RRset, whether it takes turns), in the order of the message."""
-    in_answer = answer.turning is not None and answer.rcode == rrtype.NOERROR and not answer.authority
-    last = len(answer.answer) - 1
+    last = len(answer.answer) - 1 if answer.turning is not None else -1
     return [
-        *((0, placed, in_answer and index == last) for index, placed in enumerate(answer.answer)),
-        *((1, placed, answer.turning is not None and index == 0) for index, placed in enumerate(answer.authority)),
+        *((0, placed, index == last) for index, placed in enumerate(answer.answer)),
+        *((1, placed, False) for placed in answer.authority),
         *((2, placed, False) for placed in answer.glue),
     ]
 

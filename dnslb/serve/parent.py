@@ -78,6 +78,7 @@ class _Parent:
         self._workers: dict[int, _Worker] = {}
         self._leaving = asyncio.Event()
         self._announced = False
+        self._failed = False  # whether a worker ended before all of them answered
 
     async def run(self, announce: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -95,15 +96,19 @@ class _Parent:
 
     async def _come_up(self) -> bool:
         """Whether all workers answer; not when we were told to leave first.  Raises WorkersFailed."""
-        ready = asyncio.gather(*(alive.ready.wait() for alive in self._workers.values()))
-        leaving = asyncio.ensure_future(self._leaving.wait())
+        ready = asyncio.create_task(self._all_ready())
+        leaving = asyncio.create_task(self._leaving.wait())
         await asyncio.wait((ready, leaving), timeout=_FIRST_READY, return_when=asyncio.FIRST_COMPLETED)
         up = ready.done()
         ready.cancel()
         leaving.cancel()
-        if not up and not (self._leaving.is_set() and self._workers):
+        if self._failed or not (up or self._leaving.is_set()):
             raise WorkersFailed("the workers do not come up: see the lines above")
         return up
+
+    async def _all_ready(self) -> None:
+        for alive in list(self._workers.values()):
+            await alive.ready.wait()
 
     def _start(self, number: int) -> None:
         """Fork a worker on the sockets of that number."""
@@ -160,6 +165,8 @@ class _Parent:
         if self._leaving.is_set():
             return
         if not self._announced:
+            _log.error("worker %d (pid %d) %s before it answered", dead.number + 1, dead.pid, _ending(status))
+            self._failed = True
             self._leaving.set()
             return
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0

@@ -14,7 +14,7 @@ def drop(user: str) -> None:
     """Become ``user`` with its groups.  Nothing happens when we are that user already.  Raises CannotDrop."""
     try:
         entry = pwd.getpwnam(user)
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL, or octets that are no UTF-8
         raise CannotDrop(f"there is no user {user}; create it: adduser --system --group {user}") from None
     if os.getuid() == entry.pw_uid:
         return

@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from dnslb.serve.udp import ask_for_destination
 from dnslb.settings import Endpoint
 
 _BACKLOG = 1024                # connections that wait to be accepted
@@ -47,6 +48,8 @@ def _open_pair(endpoint: Endpoint, undo: ExitStack) -> Sockets:
         sock = undo.enter_context(_socket(endpoint, kind))
         # Every worker has sockets of its own; the kernel spreads clients over them.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if kind == socket.SOCK_DGRAM and endpoint.address.is_unspecified:
+            ask_for_destination(sock)
         _bind(sock, endpoint)
         pair.append(sock)
     udp, tcp = pair

@@ -101,7 +101,8 @@ class Connection(asyncio.Protocol):
         """Answer every whole query received, as long as the client reads what it gets."""
         received = self._received
         at = 0
-        while self._reading and len(received) >= at + 2:
+        # A write to a connection that the client has reset would be logged.
+        while self._reading and not self._transport.is_closing() and len(received) >= at + 2:
             end = at + 2 + (received[at] << 8 | received[at + 1])
             if len(received) < end:
                 break

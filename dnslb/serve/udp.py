@@ -61,7 +61,6 @@ class Drain:
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
-            _ask_for_destination(sock)
             controls = replace(controls, used=_USED[sock.family])
             self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
         # What the message headers point at must live as long as they do: hence some attributes that nothing reads.
@@ -151,7 +150,8 @@ def _column(array: ctypes.Array[Any], field: str, code: Literal["I", "Q"]) -> me
     return view[first :: ctypes.sizeof(structure) // view.itemsize]
 
 
-def _ask_for_destination(sock: socket.socket) -> None:
+def ask_for_destination(sock: socket.socket) -> None:
+    """Have the system say which of our addresses was asked; before the bind, or the first queries lack it."""
     if sock.family == socket.AF_INET:
         sock.setsockopt(socket.IPPROTO_IP, _PKTINFO_V4, 1)
     else:

@@ -14,7 +14,7 @@ from dnslb.dns.master.lexer import SPECIAL, BadOctet, read_entry, split
 
 _BLANKS = b" \t"
 _SEMICOLON = 0x3B
-_MAX_UNCLOSED = 10  # parentheses; the search for the end of each goes through the rest of the file
+_MAX_UNCLOSED = 3  # parentheses; the search for the end of each goes through the rest of the file
 
 
 class Line(NamedTuple):

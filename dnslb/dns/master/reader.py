@@ -5,7 +5,7 @@ Pure: ``read`` brings the octets of a file, ``builder`` takes the records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from posixpath import dirname, join, normpath
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ from dnslb.dns.name import BadName, Name
 _MAX_DEPTH = 16             # files that include one another
 _MAX_INCLUDES = 10_000      # in all: a file that includes twice one that includes twice one that … never ends
 _MAX_GENERATED = 1_000_000  # records of all $GENERATE of a zone
+_WITH_VALUES = frozenset({rrtype.SVCB, rrtype.HTTPS})
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -81,7 +82,7 @@ class Reader:
             owner = self._known_owner()
             head = parse_head(words, at)
             at = head.at + 1
-            octets = rdata.parse(head.rrtype, words[at:], self._origin)
+            octets = _parse_rdata(head.rrtype, words[at:], self._origin)
             self._add(owner, head, octets, place)
         except Mistake as mistake:
             self._reject(place, owner, mistake.word, mistake.fact, mistake.remedy)
@@ -180,7 +181,8 @@ class Reader:
 
     def _include(self, words: list[str]) -> None:
         """Another file's entries, here.  Origin and owner are as before, behind it (RFC 1035 §5.1); $TTL stays."""
-        target = _unquote(words[1])
+        # Words are Latin-1 here; file names of our time are UTF-8.
+        target = _unquote(words[1]).encode("latin-1").decode(errors="replace")
         path = normpath(join(dirname(self._open[-1]), target))
         origin, owner, is_outside = self._origin, self._owner, self._is_outside
         inner = self._parse_origin(words[2], 2) if len(words) > 2 else origin
@@ -207,7 +209,8 @@ class Reader:
         """The records of $GENERATE, as BIND makes them.  The owner of what follows is not changed."""
         _check_number(words, 4, None, generate.FORM)
         numbers = generate.parse_range(words[1], 1)
-        self._generated += len(numbers)
+        # Long lines count more: it is octets that fill the memory.
+        self._generated += len(numbers) * (1 + sum(map(len, words)) // 1000)
         if self._generated > _MAX_GENERATED:
             raise Mistake(1, f"more than {_MAX_GENERATED} records from $GENERATE", "generate fewer")
         head = parse_head(words, 3)
@@ -217,7 +220,7 @@ class Reader:
         try:
             for number in numbers:
                 self._set_generated_owner(owners(number), place)
-                self._add(self._known_owner(), head, rdata.parse(head.rrtype, datas(number), self._origin), place)
+                self._add(self._known_owner(), head, _parse_rdata(head.rrtype, datas(number), self._origin), place)
         except rdata.BadRdata as bad:
             # The first mistake of many that are one: the same template made them.
             raise Mistake(min(head.at + 1 + bad.word, len(words) - 1), bad.fact, bad.remedy) from bad
@@ -243,6 +246,24 @@ def _parse_name(text: str, origin: Name, word: int) -> Name:
         return name.parse(_unquote(text), origin)
     except BadName as bad:
         raise Mistake(word, bad.fact, bad.remedy) from bad
+
+
+def _parse_rdata(type_: int, words: Sequence[str], origin: Name) -> bytes:
+    """``rdata.parse`` of words as the lexer cuts them: ``key="value"`` of a service binding in two (RFC 9460 §2.1)."""
+    if type_ not in _WITH_VALUES:
+        return rdata.parse(type_, words, origin)
+    joined: list[str] = []
+    origins: list[int] = []
+    for at, word in enumerate(words):
+        if joined and word[0] == '"' and joined[-1].endswith("="):
+            joined[-1] += word
+        else:
+            joined.append(word)
+            origins.append(at)
+    try:
+        return rdata.parse(type_, joined, origin)
+    except rdata.BadRdata as bad:
+        raise rdata.BadRdata(bad.fact, bad.remedy, [*origins, len(words)][bad.word]) from bad
 
 
 def _unquote(text: str) -> str:

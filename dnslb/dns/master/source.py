@@ -11,6 +11,7 @@ from dnslb.dns.place import Places, Span, span_of
 from dnslb.problem import Level, Problem
 
 _MAX_LISTED = 1000  # problems of one file and level; more help nobody
+_MAX_TEXT = 1000    # characters of a fact: more than any that quotes a name or two
 _NEWLINE = re.compile(rb"\n")
 
 
@@ -57,7 +58,7 @@ class Sources:
     def _problem(self, finding: Finding) -> Problem:
         span = span_of(self._spans, finding.place)
         position = self._position(span.file, finding.place - span.base, finding) if finding.place else (0, 0)
-        return Problem(finding.level, span.file, *position, finding.fact, finding.remedy)
+        return Problem(finding.level, span.file, *position, _tame(finding.fact), _tame(finding.remedy))
 
     def _position(self, file: str, line: int, finding: Finding) -> tuple[int, int]:
         """Line and column of the part that the finding means, found by the exact lexer."""
@@ -73,6 +74,12 @@ class Sources:
         if file not in self._line_starts:
             self._line_starts[file] = [0, *(match.end() for match in _NEWLINE.finditer(self.octets[file]))]
         return self._line_starts[file][line - 1]
+
+
+def _tame(text: str) -> str:
+    """The text without what a file may have put into it to confuse the operator's terminal, or to fill it."""
+    text = text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT // 2]} … {text[-_MAX_TEXT // 2 :]}"
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\{ord(c):03d}" for c in text)
 
 
 def _place_of(finding: Finding) -> int:

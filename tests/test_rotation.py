@@ -1,0 +1,133 @@
+"""The order of records, turn by turn: RFC 1794 §2, and what BIND's ``rrset-order`` promises."""
+
+from __future__ import annotations
+
+from random import Random
+
+import dns.message
+import dns.rdatatype
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transcript import TCP, query, responder, zone
+
+from dnslb.balance.order import Order, arrange, period, turns
+from dnslb.responder import Responder
+
+POOL = zone("example.com.", "\n".join([
+    "@ 300 SOA ns h 1 2 3 4 5",
+    "@ 300 NS ns1",
+    "@ 300 NS ns2",
+    "@ 300 MX 10 mail1",
+    "@ 300 MX 10 mail2",
+    "@ 300 MX 10 mail3",
+    *(f"{host} 300 A 192.0.2.9" for host in ("ns1", "ns2", "mail1", "mail2", "mail3")),
+    *(f"www 30 A 192.0.2.{host}" for host in (1, 2, 3, 4)),
+    *(f"www 30 AAAA 2001:db8::{host}" for host in (1, 2, 3)),
+    *(f"*.wild 30 A 192.0.2.{host}" for host in (1, 2, 3)),
+    "alias 30 CNAME www",
+    "see 30 MX 10 www",
+    *(f"big 30 A 198.51.100.{host}" for host in range(60)),
+    *(f"huge 30 A 203.0.{host // 250}.{host % 250}" for host in range(700)),
+]))  # fmt: skip
+
+
+def order(server: Responder, question: str, size: int | None = None) -> list[str]:
+    reply = dns.message.from_wire(server.respond(query(question, size=size)) or b"", one_rr_per_rrset=True)
+    kind = dns.rdatatype.from_text(question.split()[1])
+    return [str(rrset[0]).split()[-1] for rrset in reply.answer if rrset.rdtype == kind]
+
+
+@pytest.mark.parametrize(("question", "n"), [
+    ("www.example.com A", 4),
+    ("www.example.com AAAA", 3),
+    ("alias.example.com A", 4),
+    ("x.wild.example.com A", 3),
+    ("example.com MX", 3),
+    ("example.com NS", 2),
+])  # fmt: skip
+def test_each_record_leads_once_in_n_turns_and_the_rest_follow_in_ring_order(question: str, n: int) -> None:
+    server = responder(POOL)
+    orders = [order(server, question) for _ in range(2 * n)]
+    assert orders[0] == order(responder(POOL), question)
+    for turn in range(2 * n):
+        assert orders[turn] == orders[0][turn % n :] + orders[0][: turn % n]
+
+
+def test_a_and_aaaa_take_turns_independently() -> None:
+    server = responder(POOL)
+    leaders = []
+    for _ in range(4):
+        leaders.append(order(server, "www.example.com A")[0])
+        order(server, "www.example.com AAAA")
+    assert leaders == ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+
+
+def test_spelling_edns_and_aliases_share_one_counter() -> None:
+    server = responder(POOL)
+    leaders = [
+        order(server, "www.example.com A")[0],
+        order(server, "wWw.ExAmple.com A")[0],
+        order(server, "www.example.com A", size=1232)[0],
+        order(server, "alias.example.com A")[0],
+    ]
+    assert leaders == ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]
+
+
+def test_all_names_of_a_wildcard_share_one_counter() -> None:
+    server = responder(POOL)
+    leaders = [order(server, f"{label}.wild.example.com A")[0] for label in ("a", "bb", "a.b", "c")]
+    assert leaders == ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"]
+
+
+def test_additional_data_do_not_advance_the_turn() -> None:
+    server = responder(POOL)
+    first = order(server, "www.example.com A")[0]
+    for _ in range(3):
+        order(server, "see.example.com MX")
+    assert (first, order(server, "www.example.com A")[0]) == ("192.0.2.1", "192.0.2.2")
+
+
+@pytest.mark.parametrize("question", ["big.example.com A", "huge.example.com A"])
+def test_large_sets_rotate_as_well(question: str) -> None:
+    server = responder(POOL, transport=TCP)
+    first, second, third = (order(server, question) for _ in range(3))
+    assert second == first[1:] + first[:1]
+    assert third == first[2:] + first[:2]
+
+
+def test_order_none_keeps_the_files() -> None:
+    server = responder(POOL, order=Order.NONE)
+    assert {tuple(order(server, "www.example.com A")) for _ in range(10)} == {
+        ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
+    }
+
+
+def test_order_random_is_even_and_has_no_pattern() -> None:
+    server = responder(POOL, order=Order.RANDOM)
+    orders = [tuple(order(server, "www.example.com A")) for _ in range(2000)]
+    leaders = [first for first, *_ in orders]
+    for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
+        assert 400 < leaders.count(host) < 600
+    # The tail is shuffled too: a dead leader's clients spread over the others.
+    followers = [second for first, second, *_ in orders if first == "192.0.2.1"]
+    for host in ("192.0.2.2", "192.0.2.3", "192.0.2.4"):
+        assert followers.count(host) > len(followers) / 6
+
+
+@given(order=st.sampled_from(Order), n=st.integers(1, 40), data=st.data())
+def test_an_arrangement_permutes(order: Order, n: int, data: st.DataObject) -> None:
+    turn = data.draw(st.integers(0, period(order, n) - 1))
+    assert sorted(arrange(order, n, turn)) == list(range(n))
+
+
+@given(order=st.sampled_from([Order.CYCLIC, Order.RANDOM]), n=st.integers(1, 40))
+def test_over_a_period_each_record_leads_equally_often(order: Order, n: int) -> None:
+    leaders = [arrange(order, n, turn)[0] for turn in range(period(order, n))]
+    assert {leaders.count(record) for record in range(n)} == {period(order, n) // n}
+
+
+@given(order=st.sampled_from(Order), n=st.integers(1, 40))
+def test_turns_stay_within_the_period(order: Order, n: int) -> None:
+    taken = turns(order, n, Random(1))
+    assert all(0 <= next(taken) < period(order, n) for _ in range(100))
