@@ -6,6 +6,7 @@ reported and read as None.  Pure: no I/O.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -98,10 +99,10 @@ def parse(octets: bytes, file: str) -> Document:
         return document
 
     try:
-        text = octets.decode("utf-8-sig")
+        text = octets.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        before = octets[: error.start].decode()
-        return refuse(*_place(before), f"octet 0x{octets[error.start]:02x} is no UTF-8", "write UTF-8 text")
+        before = error.object[: error.start].decode()
+        return refuse(*_place(before), f"octet 0x{error.object[error.start]:02x} is no UTF-8", "write UTF-8 text")
     try:
         document.root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

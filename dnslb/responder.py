@@ -12,7 +12,7 @@ from itertools import product
 
 from dnslb.dns import edns, message, query, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
-from dnslb.dns.name import fold
+from dnslb.dns.name import fold, is_whole
 from dnslb.dns.query import HEADER, Query
 from dnslb.snapshot import Snapshot
 
@@ -20,6 +20,8 @@ _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
 _PLANS = 1000    # OPT records remembered for each header
+_IN = rrtype.IN.to_bytes(2)
+_TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
 
 _VERSION_NAMES = frozenset({b"\x07version\x04bind\0", b"\x07version\x06server\0"})
 _IDENTITY_NAMES = frozenset({b"\x02id\x06server\0", b"\x08hostname\x04bind\0"})
@@ -85,8 +87,12 @@ class Responder:
             if ready is not None and (name in ready.existing or name in self._zones):
                 ready = None
         plan = plans.get(packet[end : end + _OPT_START])
-        if ready is None or plan is None or plan.length != len(packet) - end or end + ready.size > plan.limit:
+        if plan is None or plan.length != len(packet) - end:
             return self._considered(packet)
+        if ready is None or end + ready.size > plan.limit:
+            if kind[2:] != _IN or kind[:2] in _TRANSFERS or not is_whole(name):
+                return self._considered(packet)
+            ready = self._snapshot.ready(name, kind, plan.limit - end)
         return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
 
     def _considered(self, packet: bytes) -> bytes | None:
@@ -94,20 +100,19 @@ class Responder:
         asked = query.parse(packet)
         if asked is None:
             return None
-        if asked.opcode in (rrtype.NOTIFY, rrtype.UPDATE):
-            return self._refusal(packet, asked, rrtype.REFUSED)
-        if asked.opcode != rrtype.QUERY:
+        if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
             return self._refusal(packet, asked, rrtype.NOTIMP)
         if asked.rcode != rrtype.NOERROR:
             return self._refusal(packet, asked, asked.rcode)
+        if asked.opcode != rrtype.QUERY:
+            return self._refusal(packet, asked, rrtype.REFUSED)
         if asked.rrclass != rrtype.IN:
             return self._chaos(packet, asked)
-        if asked.wanted in (rrtype.AXFR, rrtype.IXFR):
+        kind = packet[asked.end - 4 : asked.end]
+        if kind[:2] in _TRANSFERS:
             return self._refusal(packet, asked, rrtype.REFUSED)
         plan = self._plan(packet, asked)
-        ready = self._snapshot.ready(asked.name, packet[asked.end - 4 : asked.end], plan.limit - asked.end)
-        if ready is None:
-            return self._refusal(packet, asked, rrtype.REFUSED)
+        ready = self._snapshot.ready(fold(asked.name), kind, plan.limit - asked.end)
         return packet[:2] + ready.heads[plan.head] + packet[HEADER : asked.end] + ready.next() + plan.opt
 
     def _plan(self, packet: bytes, asked: Query) -> _Plan:

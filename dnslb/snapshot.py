@@ -14,7 +14,7 @@ from dnslb.balance.order import Order, arrange, period, turns
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.message import Body
-from dnslb.dns.name import MAX_LABEL, Name, ancestors, fold, parent
+from dnslb.dns.name import MAX_LABEL, Name, ancestors, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, Zone
 
@@ -38,6 +38,10 @@ class Ready:
         self.size = body.size
         self.octets = octets      # held in memory, about
         self.existing = existing  # names that are not covered, when the reply stands for all missing ones
+
+
+NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
+_REFUSED = Ready(Body(rrtype.REFUSED, (0, 0, 0), b"", (), b""), lambda: b"", 0, {})
 
 
 class Table(dict[bytes, Ready]):
@@ -68,39 +72,41 @@ class Snapshot:
         self._rng = rng
         self._turns: dict[tuple[Name, int], Iterator[int]] = {}
 
-    def plain(self, asked: Name, kind: bytes) -> Answer | None:
-        """The reply before it is packed, looked up afresh: what ``ready`` must equal."""
-        name = fold(asked)
+    def plain(self, name: Name, kind: bytes) -> Answer:
+        """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
         zone = self._zone(name, kind)
-        return None if zone is None else answer(zone, name, int.from_bytes(kind[:2]))
+        return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
-    def ready(self, asked: Name, kind: bytes, room: int) -> Ready | None:
-        """The reply to ``asked`` (any spelling) of type and class ``kind`` in ``room`` octets after the question.
-
-        None when no zone here holds the name.
-        """
-        name = fold(asked)
+    def ready(self, name: Name, kind: bytes, room: int) -> Ready:
+        """The reply to folded ``name``, type and class ``kind``, in ``room`` octets after the question."""
         zone = self._zone(name, kind)
         if zone is None:
-            return None
-        table, key = self.by_question, name + kind
+            return _REFUSED
+        table, key = self._place(zone, name, kind)
         full = table.get(key)
         if full is None:
-            reply = answer(zone, name, int.from_bytes(kind[:2]))
+            reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
             if reply.covers is not None:
                 table, key = self.covering, _covering_key(name, reply.covers) + kind
-                full = table.get(key)
-            if full is None:
-                full = self._pack(zone, name, reply, 0xFFFF - HEADER - len(name) - 4)
-                table.keep(key, full)
+            full = self._pack(zone, name, reply, 0xFFFF - HEADER - len(name) - 4)
+            table.keep(key, full)
         if full.size <= room:
             return full
         key += room.to_bytes(2)
         fitting = table.get(key)
         if fitting is None:
-            fitting = self._pack(zone, name, answer(zone, name, int.from_bytes(kind[:2])), room)
+            fitting = self._pack(zone, name, answer(zone, name, int.from_bytes(kind[:2]), self.zones), room)
             table.keep(key, fitting)
         return fitting
+
+    def _place(self, zone: Zone, name: Name, kind: bytes) -> tuple[Table, bytes]:
+        """Where the ready reply is kept if there is one."""
+        if name not in zone.nodes:
+            encloser = next(ancestor for ancestor in ancestors(name) if ancestor in zone.nodes)
+            key = _covering_key(name, encloser) + kind
+            if key in self.covering:
+                return self.covering, key
+        return self.by_question, name + kind
 
     def _pack(self, zone: Zone, name: Name, reply: Answer, room: int) -> Ready:
         body = message.pack(name, reply, room)
@@ -129,10 +135,7 @@ class Snapshot:
             above = self._zone(parent(name), b"")
             if above is not None:
                 return above
-        for ancestor in ancestors(name):
-            if ancestor in self.zones:
-                return self.zones[ancestor]
-        return None
+        return next((self.zones[ancestor] for ancestor in ancestors(name) if ancestor in self.zones), None)
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

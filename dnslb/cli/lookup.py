@@ -11,15 +11,13 @@ from dnslb.cli import report
 from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
 from dnslb.dns.name import BadName, Name
-from dnslb.snapshot import Snapshot
-
-_REFUSED = Answer(rcode=rrtype.REFUSED, authoritative=False)
+from dnslb.snapshot import NOT_OURS, Snapshot
 
 
 @click.command()
 @click.argument("owner", metavar="NAME")
 @click.argument("wanted", metavar="[TYPE]", default="A")
-@click.option("--zones", "directory", type=click.Path(path_type=Path), default="zones", show_default=True, help="The directory to read.")
+@click.option("--zones", "directory", type=click.Path(path_type=Path), default="zones", help="Default: zones.")
 def lookup(owner: str, wanted: str, directory: Path) -> None:
     """Print what would be answered to a question for NAME and TYPE, as dig prints it.
 
@@ -38,9 +36,10 @@ def lookup(owner: str, wanted: str, directory: Path) -> None:
     catalog = report.load_or_exit(directory)
     snapshot = Snapshot(catalog.zones, catalog.settings.order, Random())
     # The responder refuses these by type, whatever the zone holds.
-    transfer = kind in (rrtype.AXFR, rrtype.IXFR)
-    plain = None if transfer else snapshot.plain(asked, kind.to_bytes(2) + rrtype.IN.to_bytes(2))
-    answer = plain or _REFUSED
+    if kind in (rrtype.AXFR, rrtype.IXFR):
+        answer = NOT_OURS
+    else:
+        answer = snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2))
     click.echo("\n".join(_dig(asked, kind, answer)))
 
 

@@ -54,6 +54,9 @@ class _IdleType(click.ParamType[float]):
         return seconds
 
 
+_CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
+
+
 class _TextType(click.ParamType[str]):
     name = "TEXT"
 
@@ -73,8 +76,8 @@ class _TextType(click.ParamType[str]):
 @click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the addresses in a reply.")
 @click.option("--server-id", type=_TextType(), help="Tell this name to NSID and CH TXT id.server queries.")
 @click.option("--server-version", type=_TextType(), help="Tell this text to CH TXT version.bind queries.")
-@click.option("--tcp-connections", type=click.IntRange(1, MOST_CONNECTIONS), help="TCP connections open at once, in all.")
-@click.option("--tcp-per-client", type=click.IntRange(1, MOST_CONNECTIONS), help="TCP connections open at once, for one client.")
+@click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
+@click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
 @click.option("--tcp-idle", type=_IdleType(), help="Close a TCP connection after so long without a query.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
@@ -113,7 +116,6 @@ def _announcer(directory: Path, catalog: Catalog, settings: Settings) -> Callabl
         loopback = "::1" if endpoint.address.version == 6 else "127.0.0.1"
         host = loopback if endpoint.address.is_unspecified else endpoint.address
         click.echo(f"try: dig @{host} -p {endpoint.port} {_example(catalog)}")
-        click.get_text_stream("stdout").flush()
 
     return announce
 

@@ -5,7 +5,7 @@ Pure: no I/O; knows no packets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -34,18 +34,18 @@ class Answer:
     authority: tuple[Placed, ...] = ()
     glue: tuple[Placed, ...] = ()  # additional, without which a referral is of no use (RFC 9471 §2.1)
     additional: tuple[Placed, ...] = ()  # left out when it does not fit
-    # The RRset whose records take turns: (owner in the zone, type).  It stands last in the answer section.  A referral's
-    # do not: resolvers choose a server by its speed, and in a fixed order the names compress best.
+    # The RRset whose records take turns: (owner in the zone, type).  It stands last in the answer section.  Those of a
+    # referral do not: resolvers choose a server by its speed, and in a fixed order the names compress best.
     turning: tuple[Name, int] | None = None
     # When set: every other missing name below this one gets the same reply.
     covers: Name | None = None
 
 
-def answer(zone: Zone, name: Name, wanted: int) -> Answer:
+def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) -> Answer:
     """The reply to a question for folded ``name``, which is at or below the zone's apex.
 
     An alias is followed inside the zone only; what lies beyond is asked for separately by any resolver, since it must
-    not trust us there (RFC 2181 §5.4.1).
+    not trust us there (RFC 2181 §5.4.1).  That goes for the zones of this server, with these ``apexes``, as well.
     """
     chain: tuple[Placed, ...] = ()
     covers: Name | None = None
@@ -66,6 +66,8 @@ def answer(zone: Zone, name: Name, wanted: int) -> Answer:
             case NxDomain(encloser):
                 negative = _negative(zone, rrtype.NXDOMAIN)
                 return replace(negative, answer=chain, covers=encloser if name is asked else None)
+            case Delegation(cut) if chain and cut in apexes:
+                break
             case Delegation(cut, rrset):
                 referral = _referral(zone, cut, rrset)
                 below = cut if name is asked and name not in zone.nodes else None
@@ -82,6 +84,8 @@ def answer(zone: Zone, name: Name, wanted: int) -> Answer:
                 if len(target) > MAX_NAME:
                     return Answer(rcode=rrtype.YXDOMAIN, answer=chain)
                 chain = (*chain, Placed(name, RRset(rrtype.CNAME, rrset.ttl, (target,))))
+                if wanted == rrtype.CNAME:
+                    break
                 name = fold(target)
         if name in seen or not is_at_or_below(name, zone.apex):
             break

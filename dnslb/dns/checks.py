@@ -28,7 +28,7 @@ _TARGET_WORD = {rrtype.NS: 0, rrtype.MX: 1, rrtype.SRV: 3}
 _TARGET_AT = {rrtype.NS: 0, rrtype.MX: 2, rrtype.SRV: 6}
 _MAX_SETTLED = 10_000
 
-Places = Mapping[tuple[Name, int], Sequence[int]]
+LaterPlaces = Mapping[tuple[Name, int], Sequence[int]]
 
 
 class _Miss(NamedTuple):
@@ -39,7 +39,7 @@ class _Miss(NamedTuple):
     level: Level = Level.WARNING
 
 
-def check(zone: Zone, later_places: Places, lost: Collection[Name] | None) -> Iterator[Finding]:
+def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Finding]:
     """Everything that is wrong with the zone.
 
     ``later_places`` has the places of all but the first record of NS, MX and SRV RRsets.  ``lost`` are owners with
@@ -68,7 +68,7 @@ def _check_nodes(zone: Zone) -> Iterator[Finding]:
     for owner, node in zone.nodes.items():
         if len(node) > 1:
             yield from _check_company(zone, owner, node)
-        if owner.endswith(doubled) and node and zone.apex != ROOT:
+        if owner.endswith(doubled) and node and zone.apex != ROOT and name.is_at_or_below(owner, doubled):
             fact = f"{name.text(owner)} has the zone's name twice"
             yield warning(node[0].place, Part.OWNER, fact, "end the owner with a dot if it was meant to be complete")
         for rrset in node:
@@ -163,7 +163,7 @@ def _collect_glue(zone: Zone) -> set[Name]:
     return glue
 
 
-def _check_targets(zone: Zone, later_places: Places, lost: Collection[Name] | None) -> Iterator[Finding]:
+def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Finding]:
     """Whether the hosts that NS, MX and SRV name are there; each one is missed once."""
     missed: set[Name] = set()
     settled: set[Name] = set()  # mail for a million names goes to few hosts

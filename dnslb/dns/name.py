@@ -141,6 +141,15 @@ def ancestors(name: Name) -> Iterator[Name]:
     yield ROOT
 
 
+def is_whole(octets: bytes) -> bool:
+    """Whether the octets are one name in wire form, no more and no less."""
+    last = len(octets) - 1
+    at = 0
+    while at < last and 0 < octets[at] <= MAX_LABEL:
+        at += 1 + octets[at]
+    return at == last < MAX_NAME and octets[at] == 0
+
+
 def is_at_or_below(name: Name, ancestor: Name) -> bool:
     """Whether folded ``name`` is folded ``ancestor`` or lies below it."""
     if not name.endswith(ancestor):

@@ -6,18 +6,21 @@ Pure: no I/O.  Work is bounded by the length of the packet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from struct import Struct
+from typing import NamedTuple
 
 from dnslb.dns import edns, rrtype
 from dnslb.dns.edns import Edns
 from dnslb.dns.name import MAX_LABEL, MAX_NAME, Name
 
 HEADER = 12   # octets (RFC 1035 §4.1.1)
+_COUNTS = Struct("!HHHH")
+_KIND = Struct("!HH")  # type and class
+_POINTER = 0xC0        # the first octet of a compression pointer, at least (RFC 1035 §4.1.4)
 _RECORD = 10  # octets of type, class, TTL and length
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A query as far as it could be read.
 
     ``rcode`` is NOERROR when all of it could; else it is what the peer must be told, and the parts that could not be
@@ -42,66 +45,72 @@ def parse(packet: bytes) -> Query | None:
     if len(packet) < HEADER or packet[2] & 0x80:
         return None
     opcode = packet[2] >> 3 & 0xF
-    questions, answers, authorities, additionals = (int.from_bytes(packet[at : at + 2]) for at in (4, 6, 8, 10))
-    broken = Query(opcode, rcode=rrtype.FORMERR)
+    questions, answers, authorities, additionals = _COUNTS.unpack_from(packet, 4)
     # One question, no more and no less (RFC 9619 §4).
-    if questions != 1:
-        return broken
+    if questions > 1:
+        return Query(opcode, rcode=rrtype.FORMERR)
+    name, wanted, rrclass, at = b"", 0, 0, HEADER
     try:
-        end = _skip_name(packet, HEADER, pointers=False)
-        _need(packet, end + 4)
+        if questions:
+            end = _skip_name(packet, HEADER)
+            _need(packet, end + 4)
+            name = packet[HEADER:end]
+            wanted, rrclass = _KIND.unpack_from(packet, end)
+            at = end + 4
+        opt, rcode = _read_opt(packet, at, answers + authorities, additionals)
     except _Broken:
-        return broken
-    name = packet[HEADER:end]
-    kind, rrclass = int.from_bytes(packet[end : end + 2]), int.from_bytes(packet[end + 2 : end + 4])
-    end += 4
-    try:
-        opt, rcode = _find_opt(packet, end, answers + authorities, additionals)
-    except _Broken:
-        opt, rcode = None, rrtype.FORMERR
-    return Query(opcode, name, kind, rrclass, end, opt, rcode)
+        return Query(opcode, name, wanted, rrclass, at, rcode=rrtype.FORMERR)
+    return Query(opcode, name, wanted, rrclass, at, opt, rcode if questions else rrtype.FORMERR)
 
 
-def _find_opt(packet: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int]:
-    """The OPT record among the additional ones, and FORMERR when there are two or it is malformed (RFC 6891 §6.1.1)."""
+def _read_opt(packet: bytes, at: int, before: int, additionals: int) -> tuple[Edns | None, int]:
+    """The OPT record, and what the records of the query call for: NOERROR if nothing is wrong with them.
+
+    There is one OPT at most, among the additional records (RFC 6891 §6.1.1).  A signature by a key that we do not have,
+    which is any, is NOTAUTH (RFC 8945 §5.2.1); it must be the last record (§5.1).
+    """
     opt: Edns | None = None
+    rcode = rrtype.NOERROR
     for number in range(before + additionals):
         start = at
-        at = _skip_name(packet, at, pointers=True)
+        at = _skip_name(packet, at)
         _need(packet, at + _RECORD)
         kind = int.from_bytes(packet[at : at + 2])
         rdata = at + _RECORD
         end = rdata + int.from_bytes(packet[at + 8 : at + 10])
         _need(packet, end)
-        if kind == rrtype.OPT and number >= before:
+        if kind == rrtype.OPT:
             parsed = edns.parse(packet[at + 2 : at + 8], packet[rdata:end])
-            if opt is not None or parsed is None or packet[start]:
+            if opt is not None or parsed is None or packet[start] or number < before:
                 raise _Broken
             opt = parsed
+        if kind == rrtype.TSIG:
+            if number != before + additionals - 1 or number < before:
+                raise _Broken
+            rcode = rrtype.NOTAUTH
         at = end
-    if opt is not None and opt.version > 0:
-        return opt, rrtype.BADVERS
-    return opt, rrtype.NOERROR
+    return opt, rrtype.BADVERS if opt is not None and opt.version > 0 else rcode
 
 
-def _skip_name(packet: bytes, at: int, *, pointers: bool) -> int:
-    """Where the name that begins at ``at`` ends.  Pointers are not followed: nothing behind them matters here."""
+def _skip_name(packet: bytes, at: int) -> int:
+    """Where the name that begins at ``at`` ends.  A pointer must point back, behind the header; it is not followed."""
     start = at
     while True:
         _need(packet, at + 1)
         length = packet[at]
         if length == 0:
-            at += 1
             break
-        if length >= 0xC0 and pointers:
+        if length >= _POINTER:
             _need(packet, at + 2)
+            if not HEADER <= int.from_bytes(packet[at : at + 2]) - (_POINTER << 8) < start:
+                raise _Broken
             return at + 2
         if length > MAX_LABEL:
             raise _Broken
         at += 1 + length
-    if at - start > MAX_NAME:
+    if at + 1 - start > MAX_NAME:
         raise _Broken
-    return at
+    return at + 1
 
 
 def _need(packet: bytes, end: int) -> None:

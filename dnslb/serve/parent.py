@@ -135,7 +135,9 @@ class _Parent:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for meant_for_parent in (*_SIGNALS, signal.SIGHUP):
+                # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
+                signal.signal(meant_for_parent, signal.SIG_IGN)
             # While another worker holds the parent's end of a channel, its worker would not see the parent die.
             ours.close()
             for alive in self._workers.values():
@@ -178,16 +180,14 @@ class _Parent:
 
     async def _stop(self) -> None:
         self._leaving.set()
-        self._signal(signal.SIGTERM)
+        for alive in self._workers.values():
+            alive.channel.shutdown(socket.SHUT_WR)
         deadline = time.monotonic() + _PARTING
         while self._workers:
             await asyncio.sleep(0.005)
             if time.monotonic() > deadline:
-                self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        for alive in self._workers.values():
-            signal.pidfd_send_signal(alive.pidfd, number)
+                for alive in self._workers.values():
+                    signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
 
 
 def _hear(alive: _Worker) -> None:

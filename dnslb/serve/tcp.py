@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._reading = True  # whether the client reads what it gets
-        self._ended = False   # whether the client has sent its last query
+        self._ended = False   # whether the last query that we take has come
         self._client: str | None = None
         self._active = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -90,12 +90,15 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._reading = True
-        self._transport.resume_reading()
+        if not self._ended:
+            self._transport.resume_reading()
         self._answer()
 
     def close_when_sent(self) -> None:
-        """Take no more queries; the connection ends when the client has its replies."""
-        self._transport.close()
+        """Take no more queries; end when those that came are answered and the client has the replies."""
+        self._ended = True
+        self._transport.pause_reading()
+        self._answer()
 
     def _answer(self) -> None:
         """Answer every whole query received, as long as the client reads what it gets."""

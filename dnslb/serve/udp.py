@@ -18,7 +18,8 @@ from dnslb.serve.bugs import Bugs
 
 _BATCH = 64       # packets a system call
 _BATCHES = 4      # system calls in a row before TCP connections and the parent have their turn
-_QUERY = 1232     # octets of a query that are read; what is longer is malformed to us
+_QUERY = 1232     # octets of a query that lie in its slot
+_REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 _NAME = 28        # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
 _CONTROL = 64     # octets for one packet-information message
@@ -55,6 +56,7 @@ class Drain:
         self._bugs = bugs
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
+        self._rests = bytearray(_BATCH * _REST)
         self._replies = bytearray(_BATCH * PAYLOAD)
         names = _Slots(bytearray(_BATCH * _NAME), _NAME, used=_NAMES[sock.family])
         controls = _Slots(bytearray(_BATCH * _CONTROL), _CONTROL, used=0)
@@ -65,8 +67,10 @@ class Drain:
             self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
         # What the message headers point at must live as long as they do: hence some attributes that nothing reads.
         self._pointed_at = (names, controls)
-        self._in, self._in_sizes = _messages(_Slots(self._queries, _QUERY, used=_QUERY), names, controls)
-        self._out, self._out_sizes = _messages(_Slots(self._replies, PAYLOAD, used=0), names, controls)
+        queries = (_Slots(self._queries, _QUERY, used=_QUERY), _Slots(self._rests, _REST, used=_REST))
+        self._in, self._in_vectors = _messages(queries, names, controls)
+        self._out, self._out_vectors = _messages((_Slots(self._replies, PAYLOAD, used=0),), names, controls)
+        self._out_sizes = _column(self._out_vectors, "length", "Q")
         self._lengths = _column(self._in, "received", "I")
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
@@ -89,6 +93,8 @@ class Drain:
         at = to = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
             packet = octets[at : at + length]
+            if length > _QUERY:
+                packet = octets[at : at + _QUERY] + self._rests[index * _REST : index * _REST + length - _QUERY]
             try:
                 reply = respond(packet)
             except Exception:  # our bug: the loop goes on
@@ -125,21 +131,25 @@ class _Slots:
         return ctypes.addressof(ctypes.c_char.from_buffer(self.octets)) + index * self.size
 
 
-def _messages(packets: _Slots, names: _Slots, controls: _Slots) -> tuple[ctypes.Array[_Message], memoryview[int]]:
-    """Message headers over the slots, and a view of the packets' lengths."""
-    vectors = (_Iovec * _BATCH)()
+def _messages(
+    packets: tuple[_Slots, ...], names: _Slots, controls: _Slots
+) -> tuple[ctypes.Array[_Message], ctypes.Array[_Iovec]]:
+    """Message headers over the slots, a packet in one slot of each buffer in turn, and the vectors they point at."""
+    parts = len(packets)
+    vectors = (_Iovec * (_BATCH * parts))()
     messages = (_Message * _BATCH)()
     for index in range(_BATCH):
-        vectors[index] = _Iovec(packets.address(index), packets.used)
+        for part, slots in enumerate(packets):
+            vectors[index * parts + part] = _Iovec(slots.address(index), slots.used)
         messages[index] = _Message(
             name=names.address(index),
             name_length=names.used,
-            iov=ctypes.addressof(vectors) + index * ctypes.sizeof(_Iovec),
-            iov_length=1,
+            iov=ctypes.addressof(vectors) + index * parts * ctypes.sizeof(_Iovec),
+            iov_length=parts,
             control=controls.address(index) if controls.used else None,
             control_length=controls.used,
         )
-    return messages, _column(vectors, "length", "Q")
+    return messages, vectors
 
 
 def _column(array: ctypes.Array[Any], field: str, code: Literal["I", "Q"]) -> memoryview[int]:

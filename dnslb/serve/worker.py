@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,9 +43,6 @@ class Task:
 
 def run(task: Task) -> None:
     """The life of a worker, from just after the fork."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        # Meant for the parent, though a terminal sends them to all of us.
-        signal.signal(number, signal.SIG_IGN)
     # What was loaded stays: collecting garbage must not touch, and so copy, the memory shared with the parent.
     gc.freeze()
     asyncio.run(_serve(task))
@@ -55,8 +51,7 @@ def run(task: Task) -> None:
 async def _serve(task: Task) -> None:
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, leaving.set)
-    loop.add_reader(task.parent, leaving.set)  # nothing is ever sent: readable means that the parent is gone
+    loop.add_reader(task.parent, leaving.set)  # nothing is ever sent: readable means that it is over
     settings, bugs = task.settings, Bugs()
     snapshot = Snapshot(task.zones, settings.order, Random())
     identity = Identity(settings.server_id, settings.server_version)
@@ -74,6 +69,7 @@ async def _serve(task: Task) -> None:
     servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
     task.parent.send(READY)
     await leaving.wait()
+    loop.remove_reader(task.parent)
     for server in servers:
         server.close()
     for pair, drain in zip(task.sockets, drains, strict=True):

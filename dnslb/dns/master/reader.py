@@ -195,15 +195,21 @@ class Reader:
             raise Mistake(1, f"more than {_MAX_DEPTH} files include one another", "include from fewer levels")
         if self._included > _MAX_INCLUDES:
             raise Mistake(1, f"more than {_MAX_INCLUDES} inclusions", "put the records into fewer files")
-        try:
-            octets = self.read(path)
-        except OSError as failure:
-            reason = failure.strerror or type(failure).__name__
-            raise Mistake(1, f"{path} cannot be read: {reason}", "give a file that can") from failure
+        # Once, so that places mean the same lines throughout, though somebody edits the file at this moment.
+        octets = self.sources.octets.get(path)
+        if octets is None:
+            octets = self._read(path)
         self._origin = inner
         self.read_file(path, octets)
         self._origin, self._owner, self._is_outside = origin, owner, is_outside
         self._owner_text = ""
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return self.read(path)
+        except OSError as failure:
+            reason = failure.strerror or type(failure).__name__
+            raise Mistake(1, f"{path} cannot be read: {reason}", "give a file that can") from failure
 
     def _generate(self, words: list[str], place: int) -> None:
         """The records of $GENERATE, as BIND makes them.  The owner of what follows is not changed."""

@@ -6,7 +6,7 @@ import re
 
 from dnslb.dns.finding import Finding, Part
 from dnslb.dns.master import record
-from dnslb.dns.master.lexer import Entry, Word, read_entry
+from dnslb.dns.master.lexer import Entry, read_entry
 from dnslb.dns.place import Places, Span, span_of
 from dnslb.problem import Level, Problem
 
@@ -25,6 +25,7 @@ class Sources:
         self._line_starts: dict[str, list[int]] = {}
         self._findings: list[Finding] = []
         self._counts: dict[tuple[str, Level], int] = {}
+        self._latest: tuple[int, Part] | None = None
 
     def begin_span(self, file: str, line: int) -> int:
         """Reading goes on in ``file`` behind ``line``: the base to which line numbers are added from there on."""
@@ -41,6 +42,10 @@ class Sources:
 
     def report(self, finding: Finding) -> None:
         """Keep the finding, unless there are so many of its file and level that nobody will read it."""
+        # One $GENERATE makes one mistake, be it a thousand records.
+        if finding.place and (finding.place, finding.part) == self._latest:
+            return
+        self._latest = finding.place, finding.part
         key = span_of(self._spans, finding.place).file, finding.level
         self._counts[key] = self._counts.get(key, 0) + 1
         if self._counts[key] <= _MAX_LISTED:
@@ -90,7 +95,7 @@ def _index(entry: Entry, finding: Finding) -> int:
     """Which of the entry's words the finding points at; the number of words when it points behind the last."""
     if finding.part is Part.WORD:
         return finding.word
-    texts = [_text_of(word) for word in entry.words]
+    texts = [word.text for word in entry.words]
     # $GENERATE range owner …: its records have the parts of an ordinary entry, two words later.
     shift = 2 if texts[0].upper() == "$GENERATE" else 0
     start = 0 if entry.is_indented else 1 + shift
@@ -105,7 +110,3 @@ def _index(entry: Entry, finding: Finding) -> int:
     if finding.part is Part.RDATA:
         return min(head.at + 1 + finding.word, len(texts) - 1)
     return next((at for at in range(start, head.at) if texts[at][0].isdigit()), shift)
-
-
-def _text_of(word: Word) -> str:
-    return word.text
