@@ -1,0 +1,256 @@
+#!/usr/bin/env python3
+"""Measure what a query costs: dnslb beside NSD, Knot, BIND, gdnsd, PowerDNS, and a C program that only echoes packets.
+
+    scripts/bench                         everything that is installed, about a quarter of an hour; 0 if all went well
+    scripts/bench --quick                 once round, about a minute
+    scripts/bench --only mix case --servers dnslb nsd bind
+    scripts/bench --only mix --records 1000000
+    scripts/bench --also 'old=/tmp/old/bin/python -m dnslb serve $zones --listen 127.0.0.1:$port --workers 1'
+
+How.  Every server runs on one core with one worker or thread, the generator (dnsperf) on another; same zone, same
+packets, on 127.0.0.1.  All servers run all the time; one is asked, the others sleep.  In each repeat the classes come
+in order, and in each class the servers in an order shuffled with a fixed seed, so that a noisy minute hits everybody.
+Before each run the answers are checked; after it, a run with more than 0.1 % losses or another share of rcodes than the
+class has is refused; a run during which something else used one of the two cores is done again, once.  The figure is
+the median.
+
+What the figure is.  CPU time of all threads of all processes of the server, divided by the replies that came back.  The
+kernel's work for a query is in it as far as it is done on the server's core: receiving, sending, and handing the reply
+to the generator's socket, which includes waking it up.
+
+What it is not.  A fixed number of queries (--outstanding) is on the way at any time.  A server slower than the
+generator is saturated, finds many packets waiting, and if it batches (recvmmsg) gains by that, as under real load; a
+server that is faster waits now and then and pays for being woken.  dnsperf is slower than the fastest servers and than
+the floor: their cost is overstated a little, so the others' ratios to the floor are flattered.  The table says how busy
+each kept its core.  --generator load sends UDP from load.c, which keeps every server saturated: the floor is then a
+quarter lower, and the ratios are the stricter ones.  --rate offers everybody the same number of queries per second
+instead.  One machine is generator and server: the ratios of one run mean more than the microseconds.
+
+The queries are prebuilt packets (dnsperf -B), since dnsperf cannot vary an option; fresh ones in each repeat where the
+class is made of fresh queries.  Server cookies are given by those that give them unasked (BIND, gdnsd).  TCP has no
+floor, and always dnsperf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+from benchmark import report
+from benchmark.measurement import Load, Refusal, Run, measure_quietly
+from benchmark.queries import CLASSES, ZONE, ZONE_NAME, QueryClass, padding, stream
+from benchmark.servers import SERVERS, Server, find, other
+from benchmark.targets import HERE, RefusedError, Site, Target, compile_c, start, version
+
+SEED = 2                    # of the servers' order and of the packets
+FRESH_PER_SECOND = 300_000  # distinct queries prebuilt per second of a run: more than are sent
+SAME = 10_000               # queries in the file of a class whose queries repeat anyhow
+OVERHEAD = 0.5              # seconds per run, for checks, query files, and starting the generator
+NEEDED = (("dnsperf", "dnsperf"), ("taskset", "util-linux"), ("cc", "gcc libc6-dev"))
+
+
+def positive(text: str) -> float:
+    if not float(text) > 0:
+        raise ValueError
+    return float(text)
+
+
+def picture(text: str) -> Path:
+    if not text.endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError("a chart is a .svg or .png file")
+    return Path(text)
+
+
+def server(text: str) -> Server:
+    name, equals, command = text.partition("=")
+    if not (name.isalnum() and equals and command.split()) or name in [known.name for known in SERVERS]:
+        raise argparse.ArgumentTypeError("give NAME=COMMAND with a new name")
+    return other(name, command)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="CPU µs per query of dnslb and its peers.  How and why: see its docstring.")
+    classes, servers = [query_class.name for query_class in CLASSES], [server.name for server in SERVERS]
+    add = parser.add_argument
+    add("--only", nargs="+", metavar="CLASS", choices=classes, default=classes, help=f"of: {' '.join(classes)}")
+    add("--servers", nargs="+", metavar="NAME", choices=servers, default=servers,
+        help=f"of: {' '.join(servers)}; echo always runs")
+    add("--also", action="append", default=[], type=server, metavar="NAME=COMMAND",
+        help="one more server; $zones, $zone, $port, $python and $directory are filled in")
+    add("--repeats", type=int, choices=range(1, 100), metavar="N", help="default: 3")
+    add("--seconds", type=positive, metavar="S", help="of each run, after a warm-up of a quarter; default: 4")
+    add("--quick", action="store_true", help="one repeat of one second")
+    add("--generator", choices=("dnsperf", "load"), default="dnsperf", help="load: load.c, for UDP; default: dnsperf")
+    add("--outstanding", type=int, choices=range(1, 10_000), default=100, metavar="N", help="on the way; default: 100")
+    add("--rate", type=int, metavar="N", help="queries per second at most (dnsperf); default: no limit")
+    add("--records", type=int, default=0, metavar="N", help="pad the zone with so many more records")
+    add("--json", type=Path, metavar="FILE", help="default: bench.json in a new temporary directory")
+    add("--chart", type=picture, metavar="FILE", help=".svg or .png; default: bench.svg beside the JSON")
+    add("--python", default=sys.executable, metavar="PATH", help="that runs dnslb; default: the one that runs this")
+    options = parser.parse_args()
+    if options.rate and options.generator == "load":
+        parser.error("--rate needs --generator dnsperf")
+    return options
+
+
+def choose(names: Sequence[str], python: str) -> list[Server]:
+    """The servers that were asked for and are there; a line for each that is not."""
+    chosen = []
+    for server in SERVERS:
+        if server.name not in names and not server.is_floor:
+            continue
+        if server.program and not find(server.program):
+            print(f"without {server.name}: apt install {server.package}")
+        elif version(server, python) is None:
+            remedy = "" if server.program else f" with {python}; pip install -e . or --python PATH"
+            print(f"without {server.name}: it does not run{remedy}")
+        else:
+            chosen.append(server)
+    return chosen
+
+
+def lay_out(directory: Path, python: str, core: int, records: int) -> Site:
+    zone = directory / "zones" / f"{ZONE_NAME}.zone"
+    zone.parent.mkdir()
+    with zone.open("w") as file:
+        file.write(ZONE)
+        file.writelines(padding(records))
+    return Site(directory, zone, python, core)
+
+
+def start_all(servers: Sequence[Server], site: Site, stack: ExitStack) -> Iterator[Target]:
+    """Those that start and answer rightly; a line for each that does not."""
+    for server in servers:
+        began, own = time.monotonic(), stack.enter_context(ExitStack())
+        try:
+            target = start(server, site, CLASSES[0], own)
+        except (RefusedError, OSError) as error:
+            own.close()
+            print(f"without {server.name}: {error}", flush=True)
+        else:
+            label = f"{server.name} {version(server, site.python)}".strip()
+            print(f"{label}: right answers after {time.monotonic() - began:.1f} s", flush=True)
+            yield target
+
+
+def write_queries(query_class: QueryClass, seconds: float, path: Path, seed: str) -> Path:
+    count = max(SAME, int(FRESH_PER_SECOND * seconds)) if query_class.is_fresh else SAME
+    with path.open("wb") as file:
+        file.writelines(stream(query_class, count, Random(seed)))
+    return path
+
+
+def able(targets: Sequence[Target], query_class: QueryClass) -> list[Target]:
+    return [target for target in targets if target.server.is_able(query_class.name)]
+
+
+def measure_all(targets: Sequence[Target], classes: Sequence[QueryClass], load: Load, repeats: int,
+                directory: Path) -> Iterator[Run | Refusal]:
+    """Every class on every server, ``repeats`` times, a line for each."""
+    rng, done = Random(SEED), 0
+    total = repeats * sum(len(able(targets, query_class)) for query_class in classes)
+    for repeat in range(1, repeats + 1):
+        for query_class in classes:
+            files = (write_queries(query_class, load.warm_up, directory / "warm-up", f"{SEED} warm-up {repeat}"),
+                     write_queries(query_class, load.seconds, directory / "queries", f"{SEED} {repeat}"))
+            order = able(targets, query_class)
+            rng.shuffle(order)
+            for target in order:
+                outcome = measure_quietly(target, query_class, load, repeat, files)
+                done += 1
+                print(f"[{done:{len(str(total))}}/{total}] {repeat} {query_class.name:8} {target.server.name:8}  "
+                      f"{describe(outcome)}", flush=True)
+                yield outcome
+
+
+def describe(outcome: Run | Refusal) -> str:
+    if isinstance(outcome, Refusal):
+        return f"refused: {outcome.reason}"
+    noise = f", others {outcome.others:.0%}" if outcome.others > 0.03 else ""
+    return f"{outcome.microseconds:6.2f} µs  {outcome.qps:8,.0f} q/s  core {outcome.busy:4.0%}{noise}"
+
+
+def processor() -> str:
+    found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+def run(options: argparse.Namespace, cores: Sequence[int]) -> int:
+    began = time.monotonic()
+    seconds = options.seconds or (1.0 if options.quick else 4.0)
+    repeats = options.repeats or (1 if options.quick else 3)
+    classes = [query_class for query_class in CLASSES if query_class.name in options.only]
+    servers = choose(options.servers, options.python) + options.also
+    with tempfile.TemporaryDirectory(prefix="dnslb-bench-") as name, ExitStack() as stack:
+        directory = Path(name)
+        own = directory / "load.out" if options.generator == "load" else None
+        if own:
+            compile_c(HERE / "load.c", own)
+        load = Load(cores[1], seconds, seconds / 4, options.outstanding, options.rate, own)
+        targets = list(start_all(servers, lay_out(directory, options.python, cores[0], options.records), stack))
+        count = repeats * sum(len(able(targets, query_class)) for query_class in classes)
+        print(f"{count} runs of {load.warm_up:g} + {load.seconds:g} s: "
+              f"about {count * (load.warm_up + load.seconds + OVERHEAD) / 60:.0f} minutes, "
+              "more where something else keeps the cores busy", flush=True)
+        outcomes = list(measure_all(targets, classes, load, repeats, directory))
+
+    runs = [outcome for outcome in outcomes if isinstance(outcome, Run)]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    figures = report.summarise(runs)
+    rows, columns = [server.name for server in servers], [query_class.name for query_class in classes]
+    print("", report.tables(figures, rows, columns), "", sep="\n")
+    for server in servers:
+        for query_class, reason in server.lacks:
+            if query_class in columns:
+                print(f"without {server.name} {query_class}: {reason}")
+    for refusal in refusals:
+        print(f"refused: {refusal.server} {refusal.query_class}, repeat {refusal.repeat}: {refusal.reason}")
+    report.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / "bench.json", {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{processor()}, Linux {platform.release()}",
+        "generator": options.generator, "outstanding": load.outstanding, "rate": load.rate,
+        "seconds": load.seconds, "warm_up": load.warm_up, "repeats": repeats, "seed": SEED, "padding": options.records,
+        "classes": {query_class.name: query_class.about for query_class in classes},
+        "versions": {server.name: version(server, options.python) for server in servers},
+    }, outcomes, figures, options.chart)
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes")
+    return 1 if refusals or not runs or len(targets) < len(servers) else 0
+
+
+def interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    options = arguments()
+    cores = sorted(os.sched_getaffinity(0))
+    missing = [f"{program} (apt install {package})" for program, package in NEEDED if not find(program)]
+    if missing or len(cores) < 2:
+        print("scripts/bench needs " + (", ".join(missing) or "two cores: one for the server, one for the generator"))
+        return 2
+    signal.signal(signal.SIGTERM, interrupt)
+    os.sched_setaffinity(0, {cores[1]})
+    try:
+        return run(options, cores)
+    except RefusedError as error:
+        print(error)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: all servers are stopped, nothing is reported")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
