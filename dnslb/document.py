@@ -17,6 +17,10 @@ from dnslb import duration
 from dnslb.problem import Level, Problem
 
 
+_CLAIMS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_NULL = "tag:yaml.org,2002:null"
+
+
 @dataclass(slots=True)
 class Document:
     """One file: its root and what is wrong with it so far."""
@@ -27,7 +31,8 @@ class Document:
 
     def report(self, node: yaml.Node, fact: str, remedy: str, level: Level = Level.ERROR) -> None:
         mark = node.start_mark
-        self.problems.append(Problem(level, self.file, mark.line + 1, mark.column + 1, fact, remedy))
+        line, column = mark.line + 1, mark.column + 1
+        self.problems.append(Problem(level, self.file, line, column, _printable(fact), _printable(remedy)))
 
     def mapping(self, node: yaml.Node, keys: Collection[str], what: str) -> dict[str, yaml.Node]:
         """The values of a mapping that may have only these keys."""
@@ -44,6 +49,20 @@ class Document:
             else:
                 values[word] = value
         return values
+
+    def entries(self, node: yaml.Node, what: str) -> list[tuple[str, yaml.Node, yaml.Node]]:
+        """The keys of a mapping that may have any, each with its node and the value's.  Twice the same is reported."""
+        if not isinstance(node, yaml.MappingNode):
+            self.report(node, f"{what} is no mapping", "write keys and values")
+            return []
+        entries: dict[str, tuple[str, yaml.Node, yaml.Node]] = {}
+        for key, value in node.value:
+            word = self.text(key)
+            if word is not None and word in entries:
+                self.report(key, f"{word} is given twice", "remove one of the two")
+            elif word is not None:
+                entries[word] = (word, key, value)
+        return list(entries.values())
 
     def text(self, node: yaml.Node) -> str | None:
         if isinstance(node, yaml.ScalarNode) and node.value:
@@ -62,7 +81,7 @@ class Document:
         if word is None:
             return None
         # int() raises when there are thousands of digits.
-        short = len(word) <= len(str(most))
+        short = len(word.lstrip("0")) <= len(str(most))
         if not (short and word.isascii() and word.isdigit()) or not least <= int(word) <= most:
             self.report(node, f"{word} is no number from {least} to {most}", "write such a number")
             return None
@@ -73,6 +92,14 @@ class Document:
         if word is None or word in words:
             return word
         self.report(node, f"{word} is not one of {', '.join(words)}", _closest(word, words))
+        return None
+
+    def claim(self, node: yaml.Node) -> bool | None:
+        """True or false, in the words of YAML 1.1."""
+        word = self.text(node)
+        if word is None or word.lower() in _CLAIMS:
+            return None if word is None else _CLAIMS[word.lower()]
+        self.report(node, f"{word} is neither true nor false", "write true or false")
         return None
 
     def duration(self, node: yaml.Node, least: float, most: float) -> float | None:
@@ -118,6 +145,11 @@ def parse(octets: bytes, file: str) -> Document:
     return document
 
 
+def is_null(node: yaml.Node) -> bool:
+    """Whether nothing is written there, or YAML's word for it: ``~``, ``null``."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
+
+
 def _place(before: str) -> tuple[int, int]:
     """Line and column of what follows the text."""
     return before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -126,3 +158,10 @@ def _place(before: str) -> tuple[int, int]:
 def _closest(word: str, words: Collection[str]) -> str:
     close = get_close_matches(word, words, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(words))}"
+
+
+def _printable(text: str) -> str:
+    """The text in one line that any terminal takes: quoted YAML may hold line ends, control codes and surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

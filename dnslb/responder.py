@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from socket import AF_INET
+from sys import byteorder
+from zlib import crc32
 
+from dnslb.balance.order import SLOTS
 from dnslb.dns import edns, message, query, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
 from dnslb.dns.name import fold, is_whole
 from dnslb.dns.query import HEADER, Query
-from dnslb.snapshot import Snapshot
+from dnslb.snapshot import Ready, Snapshot
 
 _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
@@ -72,11 +76,14 @@ class Responder:
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
 
-    def respond(self, packet: bytes) -> bytes | None:
-        """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them."""
+    def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
+        """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them.
+
+        ``client`` is the client's socket address as the system gives it; only sticky orders look at it.
+        """
         plans = self._plans.get(packet[2:12])
         if plans is None:
-            return self._considered(packet)
+            return self._considered(packet, client)
         # A zero octet inside a label ends this name too early: then no key fits, as all keys hold whole names.
         end = packet.find(b"\0", 12) + 5
         name = packet[12 : end - 4].lower()
@@ -88,14 +95,16 @@ class Responder:
                 ready = None
         plan = plans.get(packet[end : end + _OPT_START])
         if plan is None or plan.length != len(packet) - end:
-            return self._considered(packet)
+            return self._considered(packet, client)
         if ready is None or end + ready.size > plan.limit:
             if kind[2:] != _IN or kind[:2] in _TRANSFERS or not is_whole(name):
-                return self._considered(packet)
+                return self._considered(packet, client)
             ready = self._snapshot.ready(name, kind, plan.limit - end)
+        if ready.special:
+            return _special(packet, end, ready, plan, client)
         return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
 
-    def _considered(self, packet: bytes) -> bytes | None:
+    def _considered(self, packet: bytes, client: bytes) -> bytes | None:
         """The reply to a packet that is not of the common shapes, or is the first of its kind."""
         asked = query.parse(packet)
         if asked is None:
@@ -113,7 +122,7 @@ class Responder:
             return self._refusal(packet, asked, rrtype.REFUSED)
         plan = self._plan(packet, asked)
         ready = self._snapshot.ready(fold(asked.name), kind, plan.limit - asked.end)
-        return packet[:2] + ready.heads[plan.head] + packet[HEADER : asked.end] + ready.next() + plan.opt
+        return _special(packet, asked.end, ready, plan, client)
 
     def _plan(self, packet: bytes, asked: Query) -> _Plan:
         opt = b"" if asked.edns is None else edns.pack(rrtype.NOERROR, asked.edns, self._options)
@@ -158,6 +167,21 @@ class Responder:
         flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
         head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
         return packet[:2] + head + packet[HEADER : asked.end] + message.chaos_txt(text) + opt
+
+
+def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes:
+    """A reply that may depend on the client, or have a note in its OPT record."""
+    body = ready.next() if ready.slots is None else ready.bodies[ready.slots[crc32(_network(client)) % SLOTS]]
+    opt = edns.extend(plan.opt, ready.note) if plan.opt and ready.note else plan.opt
+    return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
+
+
+def _network(client: bytes) -> bytes:
+    """What a client shares with its neighbours: the first 24 bits of an IPv4 address, 56 of an IPv6 address.
+
+    ``client`` is a struct sockaddr_in or sockaddr_in6.  The same in every process, unlike a hash of Python's.
+    """
+    return client[4:7] if int.from_bytes(client[:2], byteorder) == AF_INET else client[8:15]
 
 
 def _plain_headers() -> Iterator[bytes]:

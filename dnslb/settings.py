@@ -53,7 +53,7 @@ class Settings:
 
 def parse_endpoint(text: str) -> Endpoint | None:
     """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone for port 53; None when it is none of them."""
-    match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|(.+:.*:.*)", text, re.ASCII)
+    match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|(.*:.*:.*)", text, re.ASCII)
     if match is None:
         return None
     host = match[1] or match[3] or match[5]

@@ -1,47 +1,70 @@
 """Everything that decides an answer at one moment, and the replies that follow from it, ready to send.
 
-A reply is packed when it is first asked for, once for every turn, and then indexed.  ``dns.answer`` is the
-specification; nothing is said here that it did not say.  The tables are bounded: they may forget, since all
-can be packed again.
+Only here do pools meet the DNS: what a pool serves at the moment stands in for the zone's own RRset.  A reply
+is packed when it is first asked for, once for every turn, and then indexed.  ``dns.answer`` is the specification;
+nothing is said here that it did not say.  The tables are bounded: they may forget, since all can be packed again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from random import Random
+from typing import TypeAlias
 
-from dnslb.balance.order import Order, arrange, period, turns
+from dnslb.balance.order import Arrangement, Order, Rotation, arrangements, period, slots, turns
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
+from dnslb.dns.edns import extended_error
 from dnslb.dns.message import Body
 from dnslb.dns.name import MAX_LABEL, Name, ancestors, parent
 from dnslb.dns.query import HEADER
-from dnslb.dns.zone import Node, Zone
+from dnslb.dns.zone import Node, RRset, Zone
 
 _TABLE = 8 << 20      # octets of ready replies before a table starts afresh
-_OVERHEAD = 1000      # octets that one reply costs besides its own: objects and keys
-_TABULATED = 1 << 14  # octets of all turns of one reply, above which each turn is put together when it comes
+_OVERHEAD = 1000      # octets that one reply costs besides its bodies: objects and keys
+_TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
+_OTHER = 0            # the code of an extended error that has no code of its own (RFC 8914 §4.1)
+
+Key: TypeAlias = tuple[Name, int]  # owner in the zone, and type
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a pool serves of one RRset at the moment."""
+
+    rrset: RRset               # the addresses handed out, maybe none, and the TTL in force
+    rotation: Rotation
+    fails_open: bool = False   # no backend is up: these are handed out for want of better
 
 
 class Ready:
     """A reply to one question, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("existing", "heads", "next", "octets", "size")
+    __slots__ = ("bodies", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
 
-    def __init__(self, body: Body, following: Callable[[], bytes], octets: int, existing: Mapping[Name, Node]) -> None:
+    def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
+        """``window``: of the records that take turns, so many are in a reply."""
+        answers = body.counts[0] - len(body.turning) + window
         self.heads = tuple(  # ten octets after the id, by 2 * OPT in the reply + RD
-            message.head(body.flags | rd, rrtype.QUERY, (1, body.counts[0], body.counts[1], body.counts[2] + opt))
+            message.head(body.flags | rd, rrtype.QUERY, (1, answers, body.counts[1], body.counts[2] + opt))
             for opt in (0, 1)
             for rd in (0, message.RD)
         )
-        self.next = following     # the octets after the question, for the next turn
-        self.size = body.size
-        self.octets = octets      # held in memory, about
-        self.existing = existing  # names that are not covered, when the reply stands for all missing ones
+        self.size = body.window_size(window)
+        self.octets = self.size    # held in memory, about
+        self.owners = owners       # the nodes that decided the reply
+        self.existing: Mapping[Name, Node] = {}  # names not covered, when the reply stands for all missing ones
+        self.next: Callable[[], bytes] = bytes   # the octets after the question, for the next turn
+        self.special = False                     # there is a note, or it depends on the client
+        self.note = b""                          # an option for the OPT record
+        # For sticky orders: the octets after the question by leader, and the leaders by slot.
+        self.bodies: list[bytes] = []
+        self.slots: tuple[int, ...] | None = None
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Ready(Body(rrtype.REFUSED, (0, 0, 0), b"", (), b""), lambda: b"", 0, {})
+_REFUSED = Ready(Body(rrtype.REFUSED, (0, 0, 0), b"", (), b""), 0, frozenset())
 
 
 class Table(dict[bytes, Ready]):
@@ -60,17 +83,47 @@ class Table(dict[bytes, Ready]):
         self._octets += octets
         self[key] = ready
 
+    def forget(self, owners: frozenset[Name]) -> None:
+        """Drop every reply that one of these nodes decided."""
+        for key in [key for key, ready in self.items() if not owners.isdisjoint(ready.owners)]:
+            self._octets -= self.pop(key).octets + _OVERHEAD
+
 
 class Snapshot:
-    """One view of the world: zones and the order of their records.  Names and types come in wire form."""
+    """One view of the world: zones, what the pools in them serve, and the order of all other records.
 
-    def __init__(self, zones: Mapping[Name, Zone], order: Order, rng: Random) -> None:
-        self.zones = zones
+    Names and types come in wire form.
+    """
+
+    def __init__(
+        self, zones: Mapping[Name, Zone], order: Order, rng: Random, servings: Mapping[Key, Serving] | None = None
+    ) -> None:
+        self._overlay: dict[Name, Node] = {}
+        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
         self.by_question = Table()  # folded name + type + class
         self.covering = Table()     # see _covering_key; + type + class
-        self._order = order
+        self._rotation = Rotation(order)
         self._rng = rng
-        self._turns: dict[tuple[Name, int], Iterator[int]] = {}
+        self._turns: dict[Key, Iterator[int]] = {}
+        self._servings: dict[Key, Serving] = {}
+        self.update(servings or {})
+
+    def update(self, servings: Mapping[Key, Serving]) -> None:
+        """From now on the pools serve this.  Only the replies concerned are packed again."""
+        for key, serving in servings.items():
+            owner, kind = key
+            zone = self._zone(owner, b"")
+            before = self._servings.get(key)
+            if before is not None and _cycle(before) != _cycle(serving):
+                # Somewhere in the new cycle, so that its first record does not gain by every change.
+                self._turns[key] = turns(serving.rotation, len(serving.rrset.rdatas), self._rng, anywhere=True)
+            self._servings[key] = serving
+            others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
+            ours = (serving.rrset,) if serving.rrset.rdatas else ()
+            self._overlay[owner] = tuple(sorted((*others, *ours)))
+        owners = frozenset(owner for owner, _ in servings)
+        self.by_question.forget(owners)
+        self.covering.forget(owners)
 
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
@@ -95,7 +148,7 @@ class Snapshot:
         key += room.to_bytes(2)
         fitting = table.get(key)
         if fitting is None:
-            fitting = self._pack(zone, name, answer(zone, name, int.from_bytes(kind[:2]), self.zones), room)
+            fitting = self._pack(zone, name, self.plain(name, kind), room)
             table.keep(key, fitting)
         return fitting
 
@@ -109,25 +162,51 @@ class Snapshot:
         return self.by_question, name + kind
 
     def _pack(self, zone: Zone, name: Name, reply: Answer, room: int) -> Ready:
-        body = message.pack(name, reply, room)
-        following, octets = self._following(body, reply.turning)
-        return Ready(body, following, octets, zone.nodes)
+        """The ready reply.
 
-    def _following(self, body: Body, rrset: tuple[Name, int] | None) -> tuple[Callable[[], bytes], int]:
-        """What gives the body for the next turn, and the octets it holds."""
-        n = len(body.turning)
-        if rrset is None or n < 2:
+        A pool that is larger than fits shows a window of it, in turn, rather than sending the client to TCP.
+        """
+        serving = self._servings.get(reply.turning) if reply.turning else None
+        rotation = serving.rotation if serving else self._rotation
+        body = message.pack(name, reply, room)
+        window = n = len(body.turning)
+        if rotation.answers is not None or (serving and body.flags & message.TC):
+            body = message.pack(name, reply, 0xFFFF)
+            n = len(body.turning)
+            window = body.window_that_fits(room, n if rotation.answers is None else min(n, rotation.answers))
+            if not window:
+                body = message.pack(name, reply, room)
+                n = len(body.turning)
+        ready = Ready(body, window, reply.consulted)
+        ready.existing = zone.nodes
+        if reply.turning is None or n < 2:
             only = body.arranged(tuple(range(n)))
-            return (lambda: only), len(only)
-        order = self._order
-        if rrset not in self._turns:
-            self._turns[rrset] = turns(order, n, self._rng)
-        taken = self._turns[rrset]
-        count = period(order, n)
-        if count * body.size > _TABULATED:
-            return (body.arranged(arrange(order, n, turn)) for turn in taken).__next__, body.size
-        bodies = [body.arranged(arrange(order, n, turn)) for turn in range(count)]
-        return map(bodies.__getitem__, taken).__next__, count * body.size
+            ready.next = lambda: only
+        else:
+            self._arrange(ready, body, replace(rotation, answers=window), reply.turning)
+        if rotation.order is Order.STICKY and ready.bodies:
+            ready.slots = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+        if serving and serving.fails_open:
+            ready.note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
+            ready.size += len(ready.note)
+        ready.special = bool(ready.note) or ready.slots is not None
+        return ready
+
+    def _arrange(self, ready: Ready, body: Body, rotation: Rotation, key: Key) -> None:
+        """Give ``ready`` what puts the records in order: a body for each turn."""
+        n = len(body.turning)
+        count = period(rotation, n)
+        if key not in self._turns:
+            self._turns[key] = turns(rotation, n, self._rng)
+        taken = self._turns[key]
+        if count * ready.size > _TABULATED and rotation.order is not Order.STICKY:
+            table: list[Arrangement] = list(arrangements(rotation, n))
+            ready.octets = 8 * sum(map(len, table))
+            ready.next = (body.arranged(table[turn]) for turn in taken).__next__
+        else:
+            ready.bodies = [body.arranged(arrangement) for arrangement in arrangements(rotation, n)]
+            ready.octets = count * ready.size
+            ready.next = map(ready.bodies.__getitem__, taken).__next__
 
     def _zone(self, name: Name, kind: bytes) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
@@ -136,6 +215,11 @@ class Snapshot:
             if above is not None:
                 return above
         return next((self.zones[ancestor] for ancestor in ancestors(name) if ancestor in self.zones), None)
+
+
+def _cycle(serving: Serving) -> tuple[int, Rotation]:
+    """What a change of turns over."""
+    return len(serving.rrset.rdatas), serving.rotation
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transcript import TCP, query, responder, zone
 
-from dnslb.balance.order import Order, arrange, period, turns
+from dnslb.balance.order import SLOTS, Order, Rotation, arrangements, period, slots, smooth, turns
 from dnslb.responder import Responder
 
 POOL = zone("example.com.", "\n".join([
@@ -115,19 +115,73 @@ def test_order_random_is_even_and_has_no_pattern() -> None:
         assert followers.count(host) > len(followers) / 6
 
 
-@given(order=st.sampled_from(Order), n=st.integers(1, 40), data=st.data())
-def test_an_arrangement_permutes(order: Order, n: int, data: st.DataObject) -> None:
-    turn = data.draw(st.integers(0, period(order, n) - 1))
-    assert sorted(arrange(order, n, turn)) == list(range(n))
+WEIGHTS = st.lists(st.integers(1, 12), min_size=1, max_size=12).map(tuple)
 
 
-@given(order=st.sampled_from([Order.CYCLIC, Order.RANDOM]), n=st.integers(1, 40))
-def test_over_a_period_each_record_leads_equally_often(order: Order, n: int) -> None:
-    leaders = [arrange(order, n, turn)[0] for turn in range(period(order, n))]
-    assert {leaders.count(record) for record in range(n)} == {period(order, n) // n}
+@given(order=st.sampled_from(Order), n=st.integers(1, 40), answers=st.none() | st.integers(1, 50))
+def test_an_arrangement_permutes_and_is_cut_to_the_answers_wanted(order: Order, n: int, answers: int | None) -> None:
+    for arrangement in arrangements(Rotation(order, answers=answers), n):
+        assert len(arrangement) == len(set(arrangement)) == min(n, answers or n)
+        assert set(arrangement) <= set(range(n))
 
 
-@given(order=st.sampled_from(Order), n=st.integers(1, 40))
-def test_turns_stay_within_the_period(order: Order, n: int) -> None:
-    taken = turns(order, n, Random(1))
-    assert all(0 <= next(taken) < period(order, n) for _ in range(100))
+@given(order=st.sampled_from([Order.CYCLIC, Order.SPREAD, Order.RANDOM]), n=st.integers(1, 40))
+def test_in_each_lap_every_record_leads_once(order: Order, n: int) -> None:
+    leaders = [arrangement[0] for arrangement in arrangements(Rotation(order), n)]
+    assert len(leaders) == period(Rotation(order), n)
+    for lap in range(0, len(leaders), n):
+        assert sorted(leaders[lap : lap + n]) == list(range(n))
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+def test_spread_sends_a_dead_leaders_clients_to_all_others_alike(n: int) -> None:
+    seconds = [arrangement[1] for arrangement in arrangements(Rotation(Order.SPREAD), n) if arrangement[0] == 0]
+    assert sorted(seconds) == list(range(1, n))
+
+
+@given(order=st.sampled_from([Order.CYCLIC, Order.SPREAD, Order.RANDOM]), weights=WEIGHTS)
+def test_over_a_lap_each_record_leads_as_often_as_it_weighs(order: Order, weights: tuple[int, ...]) -> None:
+    table = list(arrangements(Rotation(order, weights), len(weights)))
+    lap = [arrangement[0] for arrangement in table[: sum(weights)]]
+    assert tuple(lap.count(record) for record in range(len(weights))) == weights
+
+
+@given(weights=WEIGHTS)
+def test_smooth_weights_are_spaced_evenly(weights: tuple[int, ...]) -> None:
+    """After any number of turns a record has led its share, give or take one turn for each other record."""
+    leaders = smooth(weights)
+    for record, weight in enumerate(weights):
+        led = 0
+        for turn, leader in enumerate(leaders, start=1):
+            led += leader == record
+            assert abs(led - turn * weight / sum(weights)) < len(weights)
+
+
+def test_smooth_weights_do_not_come_in_bursts() -> None:
+    assert smooth((5, 1, 1)) == (0, 0, 1, 0, 2, 0, 0)
+    assert smooth((1, 1, 1)) == (0, 1, 2)
+
+
+@given(order=st.sampled_from(Order), n=st.integers(1, 40), anywhere=st.booleans())
+def test_turns_stay_within_the_period(order: Order, n: int, anywhere: bool) -> None:
+    taken = turns(Rotation(order), n, Random(1), anywhere=anywhere)
+    assert all(0 <= next(taken) < period(Rotation(order), n) for _ in range(100))
+
+
+NAMES = st.lists(st.binary(min_size=4, max_size=4), min_size=2, max_size=12, unique=True).map(tuple)
+
+
+@given(names=NAMES, data=st.data())
+def test_when_one_leaves_only_its_own_clients_move(names: tuple[bytes, ...], data: st.DataObject) -> None:
+    gone = data.draw(st.sampled_from(names))
+    left = tuple(name for name in names if name != gone)
+    before = [names[leader] for leader in slots(names, None)]
+    after = [left[leader] for leader in slots(left, None)]
+    assert all(was == gone for was, now in zip(before, after, strict=True) if was != now)
+    assert before.count(gone) / SLOTS < 1 / len(names) + 0.05
+
+
+def test_sticky_leaders_have_their_weights_share() -> None:
+    leaders = slots((b"a", b"b", b"c"), (2, 1, 1))
+    for record, share in enumerate((0.5, 0.25, 0.25)):
+        assert abs(leaders.count(record) / SLOTS - share) < 0.06

@@ -1,66 +1,135 @@
-"""The order of the records in a reply, turn by turn.
+"""The order of the addresses in a reply, turn by turn.
 
-Pure: turn and randomness are arguments.
+A rotation has a table of arrangements; a turn indexes it.  Pure: turn, client and randomness are arguments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle, repeat
+from math import log
 from random import Random
 from typing import TypeAlias
 
 Arrangement: TypeAlias = tuple[int, ...]  # positions of records, the leader first
 
-_LAPS = 16  # for RANDOM: orders of the followers to draw from
+SLOTS = 1024          # for STICKY: parts that clients are divided into, each with a leader of its own
+_RANDOM_LAPS = 16     # for RANDOM: orders of the followers to draw from, at most
+_RANDOM_TABLE = 256   # for RANDOM: arrangements in all, about
+_SPREAD_LAPS = 8      # for SPREAD: orders of the followers, at most
 
 
 class Order(Enum):
-    """The words of BIND's ``rrset-order``."""
+    """Who leads, and how the others follow."""
 
-    CYCLIC = "cyclic"
-    RANDOM = "random"
-    NONE = "none"
+    CYCLIC = "cyclic"  # each in turn; the rest follow in ring order (BIND's rrset-order, RFC 1794 §2)
+    SPREAD = "spread"  # each in turn; the rest in another order each lap, so that a dead leader's clients spread
+    RANDOM = "random"  # any; the rest in any order
+    NONE = "none"      # the first of the file, always
+    STICKY = "sticky"  # for a client's network always the same
 
 
-def arrange(order: Order, n: int, turn: int) -> Arrangement:
-    """The arrangement of ``n`` records on that turn; a turn is 0 to ``period(order, n)`` - 1.
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How the records of one RRset take turns."""
 
-    Cyclic: turn *t* starts at record *t*, the rest follow in ring order (RFC 1794 §2).  Random: record *t* mod *n*
-    leads, and each lap of *n* turns has followers in an order of its own.
+    order: Order = Order.CYCLIC
+    weights: tuple[int, ...] | None = None  # one for each record, 1 or more, their sum at most 256; None: all alike
+    answers: int | None = None              # records in a reply, at most
+
+
+def arrangements(rotation: Rotation, n: int) -> Iterator[Arrangement]:
+    """The arrangements of ``n`` records, one for each turn of a period.
+
+    Over a period a record leads as often as its weight says, or once in each lap.  Sticky: one for each leader.
     """
-    positions = tuple(range(n))
-    match order:
-        case Order.NONE:
-            return positions
-        case Order.CYCLIC:
-            return positions[turn:] + positions[:turn]
+    size = n if rotation.answers is None else min(n, rotation.answers)
+    for lap in range(laps(rotation, n)):
+        for leader in _leaders(rotation, n):
+            yield _behind(rotation.order, leader, n, lap)[:size]
+
+
+def period(rotation: Rotation, n: int) -> int:
+    """How many arrangements there are."""
+    return laps(rotation, n) * len(_leaders(rotation, n))
+
+
+def laps(rotation: Rotation, n: int) -> int:
+    """How many orders the followers of one leader come in."""
+    match rotation.order:
+        case Order.SPREAD:
+            return max(1, min(n - 1, _SPREAD_LAPS))
         case Order.RANDOM:
-            lap, leader = divmod(turn, n)
-            followers = [position for position in positions if position != leader]
-            Random(lap * n + leader).shuffle(followers)
-            return (leader, *followers)
+            return max(1, min(_RANDOM_LAPS, _RANDOM_TABLE // len(_leaders(rotation, n))))
+    return 1
 
 
-def period(order: Order, n: int) -> int:
-    """How many turns there are before they repeat."""
-    match order:
-        case Order.NONE:
-            return 1
-        case Order.CYCLIC:
-            return n
-        case Order.RANDOM:
-            return n * _LAPS
+def turns(rotation: Rotation, n: int, rng: Random, *, anywhere: bool = False) -> Iterator[int]:
+    """The turns that an RRset of ``n`` records takes, without end; they begin with the first, or anywhere."""
+    count = period(rotation, n) if n else 1
+    if count == 1:
+        return repeat(0)
+    if rotation.order is Order.RANDOM:
+        return iter(partial(rng.randrange, count), -1)
+    start = rng.randrange(count) if anywhere else 0
+    return cycle((*range(start, count), *range(start)))
 
 
-def turns(order: Order, n: int, rng: Random) -> Iterator[int]:
-    """The turns that an RRset of ``n`` records takes, without end."""
-    match order:
-        case Order.NONE:
-            return repeat(0)
-        case Order.CYCLIC:
-            return cycle(range(n))
-        case Order.RANDOM:
-            return iter(partial(rng.randrange, period(order, n)), -1)
+def _leaders(rotation: Rotation, n: int) -> tuple[int, ...]:
+    if rotation.order is Order.NONE:
+        return (0,)
+    if rotation.weights is None or rotation.order is Order.STICKY:
+        return tuple(range(n))
+    return smooth(rotation.weights)
+
+
+def _behind(order: Order, leader: int, n: int, lap: int) -> Arrangement:
+    """The leader, and the others behind it."""
+    ring = (*range(leader + 1, n), *range(leader))
+    if order is Order.SPREAD and n > 2:
+        # In each lap another of them comes second: evenly chosen when there are more than laps.
+        second = lap * (n - 1) // min(n - 1, _SPREAD_LAPS)
+        ring = ring[second:] + ring[:second]
+    elif order is Order.RANDOM:
+        ring = tuple(Random(lap * n + leader).sample(ring, n - 1))
+    return (leader, *ring)
+
+
+@lru_cache(maxsize=256)
+def smooth(weights: tuple[int, ...]) -> tuple[int, ...]:
+    """One cycle of smooth weighted round robin: record *i* leads ``weights[i]`` times, as evenly spaced as can be.
+
+    Each step every record gains its weight; the one with most leads and pays the sum (nginx, 2012).
+    """
+    total = sum(weights)
+    current = [0] * len(weights)
+    leaders = []
+    for _ in range(total):
+        current = [credit + weight for credit, weight in zip(current, weights, strict=True)]
+        leader = max(range(len(weights)), key=current.__getitem__)
+        current[leader] -= total
+        leaders.append(leader)
+    return tuple(leaders)
+
+
+def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[int, ...]:
+    """For each slot the position of its leader among the records called ``names``: weighted rendezvous hashing.
+
+    When a record goes, only the slots that it led get another leader; when it returns, they return.  Thaler and
+    Ravishankar, "Using name-based mappings to increase hit rates", 1998; weights as in draft-ietf-bess-weighted-hrw.
+    """
+    columns = []
+    for position, name in enumerate(names):
+        weight = weights[position] if weights else 1
+        columns.append([score / weight for score in _scores(name)])
+    return tuple(row.index(min(row)) for row in zip(*columns, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _scores(name: bytes) -> tuple[float, ...]:
+    """Exponentially distributed, the same in every process: a function of the name and the slot."""
+    rng = Random(name)
+    return tuple(-log(1.0 - rng.random()) for _ in range(SLOTS))

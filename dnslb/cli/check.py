@@ -12,7 +12,7 @@ from dnslb.problem import has_errors
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), default="zones")
+@click.argument("directory", type=click.Path(readable=False, path_type=Path), default="zones")
 def check(directory: Path) -> None:
     """Read every file in DIRECTORY (default: zones) and report all mistakes at once.
 

@@ -17,7 +17,13 @@ from dnslb.snapshot import NOT_OURS, Snapshot
 @click.command()
 @click.argument("owner", metavar="NAME")
 @click.argument("wanted", metavar="[TYPE]", default="A")
-@click.option("--zones", "directory", type=click.Path(path_type=Path), default="zones", help="Default: zones.")
+@click.option(
+    "--zones",
+    "directory",
+    type=click.Path(readable=False, path_type=Path),
+    default="zones",
+    help="The directory to read; default: zones.",
+)
 def lookup(owner: str, wanted: str, directory: Path) -> None:
     """Print what would be answered to a question for NAME and TYPE, as dig prints it.
 

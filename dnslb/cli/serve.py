@@ -32,53 +32,50 @@ from dnslb.settings import (
 )
 
 
-class _EndpointType(click.ParamType[Endpoint]):
-    name = "ADDR:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
-        endpoint = parse_endpoint(value)
-        if endpoint is None:
-            self.fail(f"{value} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53", param, ctx)
-        return endpoint
+def _endpoint(text: str) -> Endpoint:
+    endpoint = parse_endpoint(text)
+    if endpoint is None:
+        raise click.BadParameter(f"{text} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53")
+    return endpoint
 
 
-class _IdleType(click.ParamType[float]):
-    name = "DURATION"
+def _idle(text: str) -> float:
+    seconds = duration.parse(text)
+    if seconds is None:
+        raise click.BadParameter(f"{text} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h")
+    if not LEAST_IDLE <= seconds <= MOST_IDLE:
+        raise click.BadParameter(f"{text} is out of range; write {LEAST_IDLE:g}s to {MOST_IDLE:g}s")
+    return seconds
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = duration.parse(value)
-        if seconds is None:
-            self.fail(f"{value} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h", param, ctx)
-        if not LEAST_IDLE <= seconds <= MOST_IDLE:
-            self.fail(f"{value} is out of range; write {LEAST_IDLE:g}s to {MOST_IDLE:g}s", param, ctx)
-        return seconds
+
+def _short_text(text: str) -> str:
+    if not is_short_text(text):
+        raise click.BadParameter("the text is no UTF-8 or longer than 255 octets; shorten it")
+    return text
 
 
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
-class _TextType(click.ParamType[str]):
-    name = "TEXT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not is_short_text(value):
-            self.fail("the text is no UTF-8 or longer than 255 octets; shorten it", param, ctx)
-        return str(value)
-
-
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), default="zones")
-@click.option("--listen", type=_EndpointType(), multiple=True, help="Answer here, over UDP and TCP; may be repeated.")
+@click.argument("directory", type=click.Path(readable=False, path_type=Path), default="zones")
+@click.option(
+    "--listen",
+    type=_endpoint,
+    metavar="ADDR:PORT",
+    multiple=True,
+    help="Answer here, over UDP and TCP; may be repeated.",
+)
 @click.option(
     "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer; default: one per CPU, at most 4."
 )
 @click.option("--user", help="Become this user once the ports are open.")
 @click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the addresses in a reply.")
-@click.option("--server-id", type=_TextType(), help="Tell this name to NSID and CH TXT id.server queries.")
-@click.option("--server-version", type=_TextType(), help="Tell this text to CH TXT version.bind queries.")
+@click.option("--server-id", type=_short_text, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
+@click.option("--server-version", type=_short_text, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
-@click.option("--tcp-idle", type=_IdleType(), help="Close a TCP connection after so long without a query.")
+@click.option("--tcp-idle", type=_idle, metavar="DURATION", help="Close a connection after so long without a query.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 

@@ -5,7 +5,7 @@ Pure: no I/O; knows no packets.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -39,6 +39,8 @@ class Answer:
     turning: tuple[Name, int] | None = None
     # When set: every other missing name below this one gets the same reply.
     covers: Name | None = None
+    # The names whose records decided the reply, whether or not they had any.
+    consulted: frozenset[Name] = frozenset()
 
 
 def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) -> Answer:
@@ -51,18 +53,25 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
     covers: Name | None = None
     asked = name
     seen = {name}
+    sources: tuple[Name, ...] = ()
     for _ in range(MAX_LINKS):
         match look_up(zone, name, wanted):
             case Hit(source, rrset):
+                hosts = _hosts(rrset, name)
                 return Answer(
                     answer=(*chain, Placed(name, rrset)),
-                    additional=_additional(zone, rrset, name),
+                    additional=tuple(_addresses(zone, hosts)),
                     turning=(source, rrset.rrtype),
                     covers=_covered(asked, name, source, covers),
+                    consulted=frozenset((*sources, source, *hosts)),
                 )
             case NoData(source):
-                negative = _negative(zone, rrtype.NOERROR)
-                return replace(negative, answer=chain, covers=_covered(asked, name, source, covers))
+                return replace(
+                    _negative(zone, rrtype.NOERROR),
+                    answer=chain,
+                    covers=_covered(asked, name, source, covers),
+                    consulted=frozenset((*sources, source)),
+                )
             case NxDomain(encloser):
                 negative = _negative(zone, rrtype.NXDOMAIN)
                 return replace(negative, answer=chain, covers=encloser if name is asked else None)
@@ -75,6 +84,7 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                 return replace(referral, answer=chain, authoritative=bool(chain), covers=below or covers)
             case Alias(source, rrset):
                 covers = _covered(asked, name, source, covers)
+                sources = (*sources, source)
                 chain = (*chain, Placed(name, rrset))
                 name = fold(rrset.rdatas[0])
             case Redirection(owner, rrset):
@@ -116,18 +126,19 @@ def _referral(zone: Zone, cut: Name, ns: RRset) -> Answer:
         authority=(Placed(cut, ns),),
         glue=tuple(_addresses(zone, inside)),
         additional=tuple(_addresses(zone, beside)),
+        consulted=frozenset(targets),
     )
 
 
-def _additional(zone: Zone, rrset: RRset, owner: Name) -> tuple[Placed, ...]:
-    """The addresses of the hosts that the records name (RFC 1035 §3.3.9, RFC 2782, RFC 9460 §4.1)."""
+def _hosts(rrset: RRset, owner: Name) -> tuple[Name, ...]:
+    """The hosts that the records name, whose addresses may come along (RFC 1035 §3.3.9, RFC 2782, RFC 9460 §4.1)."""
     targets = (rdata.target(rrset.rrtype, record) for record in rrset.rdatas)
-    return tuple(_addresses(zone, dict.fromkeys(target for target in targets if target and target != owner)))
+    return tuple(dict.fromkeys(target for target in targets if target and target != owner))
 
 
-def _addresses(zone: Zone, hosts: Iterable[Name]) -> Iterable[Placed]:
+def _addresses(zone: Zone, hosts: Iterable[Name]) -> Iterator[Placed]:
     for host in hosts:
-        node = zone.nodes.get(host, ())
+        node = zone.node(host) or ()
         for wanted in (rrtype.A, rrtype.AAAA):
             if (rrset := find(node, wanted)) is not None:
                 yield Placed(host, rrset)

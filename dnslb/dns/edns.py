@@ -8,7 +8,8 @@ from dnslb.dns import rrtype
 
 PAYLOAD = 1232           # octets: what we send and ask for over UDP, so that nothing is fragmented (RFC 9715 §3)
 PLAIN_PAYLOAD = 512      # octets over UDP without EDNS (RFC 1035 §4.2.1)
-NSID, KEEPALIVE = 3, 11  # option codes (RFC 5001, RFC 7828)
+NSID, KEEPALIVE, EXTENDED_ERROR = 3, 11, 15  # option codes (RFC 5001, RFC 7828, RFC 8914)
+_FIXED = 11              # octets of an OPT record up to its options; the last two are their length
 
 _DO = 0x8000
 
@@ -53,3 +54,15 @@ def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:
         (rcode >> 4).to_bytes(1), b"\0", flags.to_bytes(2),
         len(rdata).to_bytes(2), rdata,
     ))  # fmt: skip
+
+
+def extended_error(code: int, text: str) -> bytes:
+    """The option that tells more than a response code can (RFC 8914 §2)."""
+    value = code.to_bytes(2) + text.encode()
+    return EXTENDED_ERROR.to_bytes(2) + len(value).to_bytes(2) + value
+
+
+def extend(opt: bytes, option: bytes) -> bytes:
+    """A packed OPT record with one option more."""
+    options = opt[_FIXED:] + option
+    return opt[: _FIXED - 2] + len(options).to_bytes(2) + options

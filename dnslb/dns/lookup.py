@@ -66,12 +66,12 @@ def look_up(zone: Zone, name: Name, wanted: int) -> Outcome:
     """The outcome for folded ``name``, which is at or below the zone's apex."""
     if zone.cuts and (parting := _parting(zone, name, wanted)):
         return parting
-    node = zone.nodes.get(name)
+    node = zone.node(name)
     if node is not None:
         return _at(node, name, wanted)
     encloser = next(ancestor for ancestor in ancestors(name) if ancestor in zone.nodes)
     wildcard = b"\x01*" + encloser
-    node = zone.nodes.get(wildcard)
+    node = zone.node(wildcard)
     if node is None:
         return NxDomain(encloser)
     return _at(node, wildcard, wanted)

@@ -34,9 +34,19 @@ class Body:
 
     @property
     def size(self) -> int:
-        return len(self.before) + sum(map(len, self.turning)) + len(self.after)
+        return self.window_size(len(self.turning))
+
+    def window_size(self, window: int) -> int:
+        """Octets with so many of the records that take turns, at most."""
+        largest = sorted(map(len, self.turning))[len(self.turning) - window :]
+        return len(self.before) + sum(largest) + len(self.after)
+
+    def window_that_fits(self, room: int, most: int) -> int:
+        """How many of the records that take turns fit, whichever they are."""
+        return next((window for window in range(most, 0, -1) if self.window_size(window) <= room), 0)
 
     def arranged(self, order: tuple[int, ...]) -> bytes:
+        """With these of the records that take turns, in this order."""
         return self.before + b"".join([self.turning[index] for index in order]) + self.after
 
 

@@ -41,8 +41,15 @@ class Zone:
 
     apex: Name
     nodes: Mapping[Name, Node]      # every owner, and every empty non-terminal above one
-    cuts: frozenset[Name]           # names that hold DNAME, or NS below the apex: what lies below is not ours to answer
+    cuts: frozenset[Name]           # names that hold DNAME, or NS below the apex: what lies below is not answered here
     places: Places = field(default=Places(), compare=False)  # what turns ``RRset.place`` into file and line
+    # What stands in for some nodes for now: aside, so that a zone of millions need not be copied for a pool in it.
+    overlay: Mapping[Name, Node] = field(default_factory=dict, compare=False)
+
+    def node(self, name: Name) -> Node | None:
+        """What is served of a name; None when it does not exist."""
+        node = self.overlay.get(name)
+        return self.nodes.get(name) if node is None else node
 
     @property
     def soa(self) -> RRset:

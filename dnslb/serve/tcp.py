@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from socket import AF_INET, AF_INET6
+from sys import byteorder
 
 from dnslb.serve.bugs import Bugs
 
@@ -43,7 +45,7 @@ class Limits:
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, respond: Callable[[bytes], bytes | None], limits: Limits, bugs: Bugs) -> None:
+    def __init__(self, respond: Callable[[bytes, bytes], bytes | None], limits: Limits, bugs: Bugs) -> None:
         self._respond = respond
         self._limits = limits
         self._bugs = bugs
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._reading = True  # whether the client reads what it gets
         self._ended = False   # whether the last query that we take has come
         self._client: str | None = None
+        self._address = b""
         self._active = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,11 +62,12 @@ class Connection(asyncio.Protocol):
         if not isinstance(transport, asyncio.Transport):
             raise TypeError("a TCP transport is needed")
         self._transport = transport
-        client = _network(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
+        client = _network(peer)
         if client is None or not self._limits.admits(client):
             transport.abort()
             return
-        self._client = client
+        self._client, self._address = client, _socket_address(*peer[:2])
         self._limits.enter(self, client)
         transport.set_write_buffer_limits(_UNREAD)
         self._timer = self._loop.call_later(self._limits.idle, self._close_when_idle)
@@ -112,7 +116,7 @@ class Connection(asyncio.Protocol):
             packet = bytes(received[at + 2 : end])
             at = end
             try:
-                reply = self._respond(packet)
+                reply = self._respond(packet, self._address)
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
@@ -138,3 +142,11 @@ def _network(peer: tuple[str, int] | None) -> str | None:
         return None
     address = ip_address(peer[0].partition("%")[0])
     return str(address) if address.version == 4 else address.exploded[:19]
+
+
+def _socket_address(host: str, port: int) -> bytes:
+    """As the system gives it for UDP: struct sockaddr_in or sockaddr_in6."""
+    address = ip_address(host.partition("%")[0])
+    family = AF_INET if address.version == 4 else AF_INET6
+    flow = b"" if address.version == 4 else bytes(4)
+    return family.to_bytes(2, byteorder) + port.to_bytes(2) + flow + address.packed

@@ -1,8 +1,8 @@
 """UDP in batches: one system call reads up to 64 queries, one sends their replies.
 
 ``recvmmsg`` and ``sendmmsg`` by ctypes, over buffers laid out once.  A reply goes back through the very address
-structures that its query filled in, so Python never looks at an address: not at the client's, and not, on a wildcard
-socket, at the one of ours that was asked, from which the reply must come (RFC 2181 §4).
+structures that its query filled in, so Python never makes an address: not the client's, and not, on a wildcard socket,
+the one of ours that was asked, from which the reply must come (RFC 2181 §4).
 """
 
 from __future__ import annotations
@@ -51,22 +51,23 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 class Drain:
     """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
 
-    def __init__(self, sock: socket.socket, respond: Callable[[bytes], bytes | None], bugs: Bugs) -> None:
+    def __init__(self, sock: socket.socket, respond: Callable[[bytes, bytes], bytes | None], bugs: Bugs) -> None:
         self._respond = respond
         self._bugs = bugs
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
         self._rests = bytearray(_BATCH * _REST)
         self._replies = bytearray(_BATCH * PAYLOAD)
-        names = _Slots(bytearray(_BATCH * _NAME), _NAME, used=_NAMES[sock.family])
+        self._clients = bytearray(_BATCH * _NAME)
+        names = _Slots(self._clients, _NAME, used=_NAMES[sock.family])
         controls = _Slots(bytearray(_BATCH * _CONTROL), _CONTROL, used=0)
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
             controls = replace(controls, used=_USED[sock.family])
             self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
-        # What the message headers point at must live as long as they do: hence some attributes that nothing reads.
-        self._pointed_at = (names, controls)
+        # What the message headers point at must live as long as they do: hence attributes that nothing reads.
+        self._pointed_at = controls
         queries = (_Slots(self._queries, _QUERY, used=_QUERY), _Slots(self._rests, _REST, used=_REST))
         self._in, self._in_vectors = _messages(queries, names, controls)
         self._out, self._out_vectors = _messages((_Slots(self._replies, PAYLOAD, used=0),), names, controls)
@@ -89,14 +90,15 @@ class Drain:
             self._interfaces[:] = self._no_interface
         respond, replies, sizes = self._respond, self._replies, self._out_sizes
         octets = bytes(memoryview(self._queries)[: count * _QUERY])
+        clients = bytes(self._clients)
         unsent = 0
-        at = to = 0
+        at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
             packet = octets[at : at + length]
             if length > _QUERY:
                 packet = octets[at : at + _QUERY] + self._rests[index * _REST : index * _REST + length - _QUERY]
             try:
-                reply = respond(packet)
+                reply = respond(packet, clients[by : by + _NAME])
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
@@ -109,6 +111,7 @@ class Drain:
                 sizes[index] = size
             at += _QUERY
             to += PAYLOAD
+            by += _NAME
         self._send(unsent, count)
         return count
 

@@ -1,0 +1,125 @@
+"""A pool: the addresses of one owner name, how they are probed, and how they are handed out.
+
+Values only, as the operator wrote them.  Durations are seconds.  Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
+
+from dnslb.balance.order import Order
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class TcpCheck:
+    """A connection is accepted."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCheck:
+    """A request is answered with an expected status and, if wanted, body."""
+
+    port: int
+    path: str = "/"
+    tls: bool = False
+    host: str | None = None                      # Host header and SNI; None: the address, and no SNI
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    expect: tuple[tuple[int, int], ...] = ((200, 299),)  # ranges of statuses, both ends included
+    body: str | None = None                      # a substring of the first 64 kB
+    body_matches: str | None = None              # a regular expression found in them
+    verify: bool = True                          # the certificate, for `host`
+    ca_file: str | None = None                   # None: the system's authorities
+
+
+@dataclass(frozen=True, slots=True)
+class DnsCheck:
+    """A question is answered with an expected response code."""
+
+    name: str            # absolute
+    rrtype: str = "SOA"
+    port: int = 53
+    expect: tuple[str, ...] = ("NOERROR",)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecCheck:
+    """A program exits with 0.  ``{address}`` in an argument stands for the probed address."""
+
+    command: tuple[str, ...]
+
+
+Check: TypeAlias = TcpCheck | HttpCheck | DnsCheck | ExecCheck
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is checked, how often, and how many outcomes make a verdict (HAProxy's words)."""
+
+    check: Check
+    interval: float = 5.0               # from start to start, while the backend is up
+    fast_interval: float | None = None  # while outcomes stand against the verdict; None: as interval
+    down_interval: float | None = None  # while the backend is down; None: as interval
+    timeout: float = 2.0
+    fall: int = 3                       # failures in a row to go down
+    rise: int = 2                       # successes in a row to come back
+    source: Address | None = None       # to probe from
+
+    @property
+    def detection(self) -> float:
+        """Seconds from a backend's death to its verdict, at worst: it dies just after a probe has passed."""
+        fast = self.interval if self.fast_interval is None else self.fast_interval
+        return self.interval + (self.fall - 1) * fast + self.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One address of the pool."""
+
+    address: Address
+    weight: int = 1                       # 0 to 256; 0: handed out only when nothing else is up
+    backup: bool = False                  # handed out only when no other is up
+    probe_address: Address | None = None  # probed instead of the address
+
+    @property
+    def target(self) -> Address:
+        return self.probe_address or self.address
+
+
+class AllDown(Enum):
+    """What is answered when no backend is up."""
+
+    ALL = "all"    # every address: fail open
+    NONE = "none"  # no address: NODATA
+
+
+@dataclass(frozen=True, slots=True)
+class TtlPolicy:
+    """The bounds of a pool's TTL."""
+
+    min: int = 5                    # seconds; never above the zone file's TTL
+    max: int | None = None          # seconds; None: the zone file's TTL
+    failover: float | None = None   # the promise: so long after it died, a backend gets no new client
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Everything that a policy file says of one owner name, with the addresses that the zone file lists."""
+
+    owner: str                                  # absolute name, as a master file writes it
+    backends: tuple[Backend, ...]               # in the zone file's order, A before AAAA
+    zone_ttls: Mapping[int, int] = field(default_factory=dict)  # seconds, by IP version
+    probe: Probe | None = None                  # None: every backend counts as up
+    order: Order = Order.CYCLIC
+    answers: int | None = None                  # addresses in a reply, at most
+    ttl: TtlPolicy = TtlPolicy()
+    when_all_down: AllDown = AllDown.ALL
+    slowstart: float = 0.0                      # seconds over which the weight of a recovered backend ramps up

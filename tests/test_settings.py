@@ -1,0 +1,144 @@
+"""``dnslb.yaml`` → settings, or exactly what is wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnslb import settings
+from dnslb.balance.order import Order
+from dnslb.settings import Endpoint, Settings, parse_endpoint
+
+KNOWN = (
+    "listen, order, server_id, server_version, tcp_connections, tcp_idle, tcp_per_client, user, workers"
+)
+
+
+def endpoint(host: str, port: int) -> Endpoint:
+    return Endpoint(ip_address(host), port)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("", Settings()),
+    ("\n\n", Settings()),
+    ("# nothing\n", Settings()),
+    ("---\n", Settings()),
+    ("{}", Settings()),
+    ("listen: 192.0.2.1:53", Settings(listen=(endpoint("192.0.2.1", 53),))),
+    ("listen: 192.0.2.1", Settings(listen=(endpoint("192.0.2.1", 53),))),
+    ("listen: '[2001:db8::1]:5300'", Settings(listen=(endpoint("2001:db8::1", 5300),))),
+    ("listen: '::1'", Settings(listen=(endpoint("::1", 53),))),
+    ("listen:\n- 127.0.0.1:5300\n- '[::1]:5300'", Settings(
+        listen=(endpoint("127.0.0.1", 5300), endpoint("::1", 5300))
+    )),
+    ("listen: [0.0.0.0:1, '[::]:65535']", Settings(listen=(endpoint("0.0.0.0", 1), endpoint("::", 65535)))),
+    ("workers: 3", Settings(workers=3)),
+    ("user: nobody", Settings(user="nobody")),
+    ("order: cyclic", Settings(order=Order.CYCLIC)),
+    ("order: random", Settings(order=Order.RANDOM)),
+    ("order: none", Settings(order=Order.NONE)),
+    ("server_id: ns1", Settings(server_id="ns1")),
+    ("server_id: 1", Settings(server_id="1")),
+    ("server_version: 'dnslb, and more'", Settings(server_version="dnslb, and more")),
+    (f"server_id: {'é' * 127}", Settings(server_id="é" * 127)),
+    ("tcp_connections: 100000", Settings(tcp_connections=100000)),
+    ("tcp_per_client: 1", Settings(tcp_per_client=1)),
+    ("tcp_idle: 500ms", Settings(tcp_idle=0.5)),
+    ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
+    ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=Order.NONE)),     # as Windows writes it
+    ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
+])  # fmt: skip
+def test_what_is_written_is_set(text: str, expected: Settings) -> None:
+    assert settings.read(text.encode(), "dnslb.yaml") == (expected, [])
+
+
+@pytest.mark.parametrize(("text", "problems"), [
+    ("- listen", [f"1:1: the file is no mapping; write keys and values: {KNOWN}"]),
+    ("listen", [f"1:1: the file is no mapping; write keys and values: {KNOWN}"]),
+    ("worker: 2", ["1:1: the file has no key worker; did you mean workers?"]),
+    ("# a comment\nworkers: 2\ntcp-idle: 5s", ["3:1: the file has no key tcp-idle; did you mean tcp_idle?"]),
+    ("adress: x", [f"1:1: the file has no key adress; known are: {KNOWN}"]),
+    ("workers: 2\nworkers: 2", ["2:1: workers is given twice; remove one of the two"]),
+    ("workers: 0", ["1:10: 0 is no number from 1 to 64; write such a number"]),
+    ("workers: auto", ["1:10: auto is no number from 1 to 64; write such a number"]),
+    ("workers:", ["1:9: a word is missing; write one value here"]),
+    ("user: ''", ["1:7: a word is missing; write one value here"]),
+    ("user: {name: x}", ["1:7: a word is missing; write one value here"]),
+    ("order: cyclick", ["1:8: cyclick is not one of cyclic, random, none; did you mean cyclic?"]),
+    ("order: x", ["1:8: x is not one of cyclic, random, none; known are: cyclic, none, random"]),
+    ("listen: []", ["1:9: the list is empty; write at least one address and port"]),
+    ("listen: localhost:53", ["1:9: localhost:53 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
+    ("listen: 5300", ["1:9: 5300 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
+    ("listen: 127.0.0.1:0", ["1:9: 127.0.0.1:0 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
+    ("listen: [127.0.0.1:70000, 127.0.0.1:1]", [
+        "1:10: 127.0.0.1:70000 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53",
+    ]),
+    ("listen: [192.0.2.1, '192.0.2.1:53']", ["1:21: 192.0.2.1:53 is given twice; remove one of the two"]),
+    ("tcp_connections: 100001", ["1:18: 100001 is no number from 1 to 100000; write such a number"]),
+    ("tcp_idle: 10", ["1:11: 10 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h"]),
+    ("tcp_idle: 2h", ["1:11: 2h is out of range; write 0.1s to 3600s"]),
+    (f"server_id: {'x' * 256}", ["1:12: the text is longer than 255 octets; shorten it"]),
+    (f"server_version: {'é' * 128}", ["1:17: the text is longer than 255 octets; shorten it"]),
+    ("worker: 2\nworkers: 1000\norder: x y\ntcp_idle: soon\n", [
+        "1:1: the file has no key worker; did you mean workers?",
+        "2:10: 1000 is no number from 1 to 64; write such a number",
+        "3:8: x y is not one of cyclic, random, none; known are: cyclic, none, random",
+        "4:11: soon is no duration; write a number and a unit: 500ms, 5s, 2m, 1h",
+    ]),
+])  # fmt: skip
+def test_every_mistake_is_reported_in_its_place(text: str, problems: list[str]) -> None:
+    _, found = settings.read(text.encode(), "dnslb.yaml")
+    assert [str(problem) for problem in found] == [f"dnslb.yaml:{problem}" for problem in problems]
+
+
+def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
+    found, problems = settings.read(b"workers: x\norder: none\n", "dnslb.yaml")
+    assert len(problems) == 1
+    assert found == Settings(order=Order.NONE)
+
+
+def test_every_setting_has_a_key() -> None:
+    assert ", ".join(sorted(field.name for field in fields(Settings))) == KNOWN
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("192.0.2.1:53", ("192.0.2.1", 53)),
+    ("192.0.2.1", ("192.0.2.1", 53)),
+    ("[2001:db8::1]:53", ("2001:db8::1", 53)),
+    ("[2001:db8::1]", ("2001:db8::1", 53)),
+    ("2001:db8::1", ("2001:db8::1", 53)),
+    ("::", ("::", 53)),
+    ("::1", ("::1", 53)),
+    ("[::]:5300", ("::", 5300)),
+    ("0.0.0.0:65535", ("0.0.0.0", 65535)),
+    *((text, None) for text in (
+        "", ":53", "53", "localhost", "localhost:53", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.256:53",
+        "192.0.2.1:x", "192.0.2.1:５３", "[]:53", "[::1", "::1]:53", "[::1]:", "192.0.2.1:53:53", "*:53",
+        "192.0.2.1:53 ", "192.0.2.1\n", "192.0.2.1:053000",
+    )),
+])  # fmt: skip
+def test_an_endpoint_is_an_address_and_perhaps_a_port(text: str, expected: tuple[str, int] | None) -> None:
+    assert parse_endpoint(text) == (None if expected is None else endpoint(*expected))
+
+
+@given(st.ip_addresses(), st.integers(1, 65535))
+def test_an_endpoint_is_read_as_it_is_printed(address: object, port: int) -> None:
+    printed = Endpoint(ip_address(str(address)), port)
+    assert parse_endpoint(str(printed)) == printed
+
+
+@given(st.text())
+def test_any_text_is_an_endpoint_or_none(text: str) -> None:
+    parse_endpoint(text)
+
+
+@given(st.dictionaries(st.sampled_from([*KNOWN.split(", "), "x"]), st.text(max_size=8), max_size=4))
+def test_any_values_are_settings_or_problems(values: dict[str, str]) -> None:
+    text = "".join(f"{key}: {value}\n" for key, value in values.items())
+    found, problems = settings.read(text.encode(errors="surrogatepass"), "dnslb.yaml")
+    assert isinstance(found, Settings)
+    assert all(problem.file == "dnslb.yaml" for problem in problems)
