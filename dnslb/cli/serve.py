@@ -17,7 +17,7 @@ from dnslb.cli import report
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.serve import parent
-from dnslb.serve.parent import WorkersFailed
+from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.privileges import CannotDrop
 from dnslb.serve.sockets import CannotListen
 from dnslb.settings import (

@@ -18,16 +18,25 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.responder import UDP, Identity, Responder, Transport
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.channel import Channel
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tcp import Connection, Limits
 from dnslb.serve.udp import Drain
 from dnslb.settings import Settings
-from dnslb.snapshot import Snapshot
+from dnslb.snapshot import Key, Serving, Snapshot
 
-READY = b"r"          # what a worker says to its parent once it answers
+READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
 _PARTING = 1.0        # seconds that open TCP connections get to take their last replies
 
 _log = logging.getLogger("dnslb")
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What the parent says to a worker: from now on the pools serve this."""
+
+    number: int  # from 1
+    servings: Mapping[Key, Serving]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class Task:
     share: int  # of how many workers it is one
     sockets: list[Sockets]
     parent: socket.socket
+    servings: Mapping[Key, Serving]  # what the pools serve as it begins
 
 
 def run(task: Task) -> None:
@@ -51,9 +61,8 @@ def run(task: Task) -> None:
 async def _serve(task: Task) -> None:
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
-    loop.add_reader(task.parent, leaving.set)  # nothing is ever sent: readable means that it is over
     settings, bugs = task.settings, Bugs()
-    snapshot = Snapshot(task.zones, settings.order, Random())
+    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings)
     identity = Identity(settings.server_id, settings.server_version)
     over_udp = Responder(snapshot, UDP, identity)
     over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
@@ -67,9 +76,15 @@ async def _serve(task: Task) -> None:
         loop.add_reader(pair.udp, drain.drain)
     connect = partial(Connection, over_tcp.respond, limits, bugs)
     servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
-    task.parent.send(READY)
+
+    def hear(update: Update) -> None:
+        snapshot.update(update.servings)
+        channel.say(update.number)
+
+    channel = Channel(hear, leaving.set)
+    await loop.create_unix_connection(lambda: channel, sock=task.parent)
+    channel.say(READY)
     await leaving.wait()
-    loop.remove_reader(task.parent)
     for server in servers:
         server.close()
     for pair, drain in zip(task.sockets, drains, strict=True):

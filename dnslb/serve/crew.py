@@ -1,0 +1,201 @@
+"""The workers, kept alive, and told what the pools serve.
+
+They are forked, so that they share the zones' memory.  A worker that dies is replaced on the same sockets: what waits
+in them is not lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from dnslb.dns.name import Name
+from dnslb.dns.zone import Zone
+from dnslb.serve import worker
+from dnslb.serve.channel import Channel
+from dnslb.serve.sockets import Sockets
+from dnslb.serve.worker import Task, Update
+from dnslb.settings import Settings
+from dnslb.snapshot import Key, Serving
+
+_SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only after a pause
+_PAUSE = 1.0         # seconds
+_FIRST_READY = 60.0  # seconds for the workers to come up at the start
+_PARTING = 5.0       # seconds for the workers to leave at the end, before they are killed
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+_log = logging.getLogger("dnslb")
+
+
+class WorkersFailed(Exception):
+    """No worker came up; the log has said why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """A living worker process."""
+
+    number: int
+    pid: int
+    pidfd: int
+    socket: socket.socket  # our end of its channel
+    channel: Channel
+    opening: asyncio.Task[object]
+    born: float            # by the monotonic clock
+    in_force: int = -1     # the last update that it answers by; -1 before it answers at all
+
+
+class Crew:
+    """As many workers as there are shares of sockets."""
+
+    def __init__(
+        self,
+        zones: Mapping[Name, Zone],
+        settings: Settings,
+        shares: list[list[Sockets]],
+        servings: Mapping[Key, Serving],
+    ) -> None:
+        self._zones = zones
+        self._settings = settings
+        self._shares = shares
+        self._servings = dict(servings)
+        self._workers: dict[int, _Worker] = {}
+        self._number = 0                  # of the last update
+        self._changed = asyncio.Event()   # set when a worker has said something, or has ended
+        self._is_up = False               # whether all of them have answered once
+        self._leaving = False
+        self._failed = False              # whether a worker ended before all of them answered
+
+    async def come_up(self) -> None:
+        """Start all workers and wait until they answer.  Raises WorkersFailed."""
+        for number in range(len(self._shares)):
+            self._start(number)
+        try:
+            async with asyncio.timeout(_FIRST_READY):
+                await self.in_force(worker.READY)
+        except TimeoutError:
+            self._failed = True
+        if self._failed:
+            raise WorkersFailed("the workers do not come up: see the lines above")
+        self._is_up = True
+
+    def publish(self, servings: Mapping[Key, Serving]) -> int:
+        """From now on the pools serve this.  The number is for ``in_force``."""
+        self._servings.update(servings)
+        self._number += 1
+        for alive in self._workers.values():
+            alive.channel.say(Update(self._number, servings))
+        return self._number
+
+    async def in_force(self, number: int) -> None:
+        """Wait until every worker answers by that update or a later one."""
+        while not self._failed and any(alive.in_force < number for alive in self._workers.values()):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def stop(self) -> None:
+        """End all workers: they answer what they hold; who takes too long is killed."""
+        self._leaving = True
+        for alive in self._workers.values():
+            alive.socket.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + _PARTING
+        while self._workers:
+            await asyncio.sleep(0.005)
+            if time.monotonic() > deadline:
+                for alive in self._workers.values():
+                    signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
+
+    def _start(self, number: int) -> None:
+        """Fork a worker on the sockets of that number."""
+        if self._leaving:
+            return
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        sys.stdout.flush()
+        # A signal between the fork and the worker's own handlers must wait, or it would end up in our wake-up pipe.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            _log.error("worker %d cannot be started: %s; trying again in %g s", number + 1, error.strerror, _PAUSE)
+            loop.call_later(_PAUSE, self._start, number)
+            return
+        else:
+            if pid == 0:
+                self._become_worker(number, ours, theirs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        theirs.close()
+        channel = Channel(lambda said: self._hear(alive, said))
+        opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
+        alive = _Worker(number, pid, os.pidfd_open(pid), ours, channel, opening, time.monotonic())
+        self._workers[number] = alive
+        loop.add_reader(alive.pidfd, self._bury, alive)
+
+    def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> NoReturn:
+        """In the child: let go of all that is the parent's, work, and end here."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for meant_for_parent in _SIGNALS:
+                # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
+                signal.signal(meant_for_parent, signal.SIG_IGN)
+            # While another worker holds the parent's end of a channel, its worker would not see the parent die.
+            ours.close()
+            for alive in self._workers.values():
+                os.close(alive.socket.fileno())
+                os.close(alive.pidfd)
+            for other, share in enumerate(self._shares):
+                for pair in share if other != number else ():
+                    pair.udp.close()
+                    pair.tcp.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            share = self._shares[number]
+            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, self._servings))
+            status = 0
+        except Exception:
+            _log.exception("worker %d failed", number + 1)
+        finally:
+            os._exit(status)
+
+    def _hear(self, alive: _Worker, number: int) -> None:
+        """Called when a worker says which update it answers by."""
+        alive.in_force = number
+        self._changed.set()
+
+    def _bury(self, dead: _Worker) -> None:
+        """Called when a worker's process has ended: replace it, unless we are leaving."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(dead.pidfd)
+        os.close(dead.pidfd)
+        dead.channel.close()
+        _, status = os.waitpid(dead.pid, 0)
+        del self._workers[dead.number]
+        self._changed.set()
+        if self._leaving:
+            return
+        if not self._is_up:
+            _log.error("worker %d (pid %d) %s before it answered", dead.number + 1, dead.pid, _ending(status))
+            self._failed = True
+            return
+        pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
+        _log.error(
+            "worker %d (pid %d) %s; a new one takes over its sockets%s",
+            dead.number + 1, dead.pid, _ending(status), f" in {pause:g} s" if pause else "",
+        )  # fmt: skip
+        loop.call_later(pause, self._start, dead.number)
+
+
+def _ending(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
