@@ -16,7 +16,6 @@ import yaml
 from dnslb import duration
 from dnslb.problem import Level, Problem
 
-
 _CLAIMS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULL = "tag:yaml.org,2002:null"
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -43,12 +44,13 @@ class Settings:
     listen: tuple[Endpoint, ...] = (Endpoint(IPv4Address("127.0.0.1"), 5300),)
     workers: int | None = None           # None: one for each CPU, at most 4
     user: str | None = None              # to become after the sockets are open
-    order: Order = Order.CYCLIC          # of the records in an RRset
+    order: Order = Order.CYCLIC          # of the records in an RRset that is in no pool
     server_id: str | None = None         # NSID, CH TXT id.server; None: refused
     server_version: str | None = None    # CH TXT version.bind; None: refused
     tcp_connections: int = 1000          # open at once, in all
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
 
 
 def parse_endpoint(text: str) -> Endpoint | None:
@@ -118,6 +120,14 @@ def _short_text(parsed: Document, node: yaml.Node) -> str | None:
     return word
 
 
+def _directory(parsed: Document, node: yaml.Node) -> Path | None:
+    word = parsed.text(node)
+    if word is not None and not word.startswith("/"):
+        parsed.report(node, f"{word} is no absolute path", "begin it with /")
+        return None
+    return Path(word) if word is not None else None
+
+
 _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "listen": _endpoints,
     "workers": lambda parsed, node: parsed.number(node, 1, MOST_WORKERS),
@@ -128,4 +138,5 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "state": _directory,
 }

@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 FLOORS = [
     ["cli"],
     ["serve"],
-    ["catalog"],
+    ["probe"],
+    ["catalog", "state"],
     ["settings", "responder"],
     ["snapshot"],
     ["dns", "balance"],
@@ -26,11 +27,14 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "yaml": {"document", "settings"},
+    "yaml": {"document", "settings", "balance.policy"},
     "click": {"cli"},
-    "asyncio": {"serve"},
-    "logging": {"serve", "cli"},
-    "time": {"serve"},
+    "asyncio": {"serve", "probe"},
+    "logging": {"serve", "probe", "cli"},
+    "time": {"serve", "probe"},
+    "ssl": {"probe"},
+    "h11": {"probe.http"},
+    "subprocess": {"probe"},
     "ctypes": {"serve.udp"},
 }
 

@@ -56,5 +56,7 @@ def pause(health: Health, probe: Probe) -> float:
 
 def flips_in(health: Health, probe: Probe) -> float:
     """Seconds after which the verdict may change at the earliest, if every outcome from now on is against it."""
-    needed = (probe.fall if health.up else probe.rise) - health.streak
-    return needed * pause(health, probe)
+    # After a reload with a lower fall or rise, the streak may be long enough already: the next outcome tells.
+    needed = max(1, (probe.fall if health.up else probe.rise) - health.streak)
+    in_doubt = replace(health, streak=1)
+    return pause(health, probe) + (needed - 1) * pause(in_doubt, probe)

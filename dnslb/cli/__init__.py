@@ -8,6 +8,7 @@ from dnslb import __version__
 from dnslb.cli.check import check
 from dnslb.cli.lookup import lookup
 from dnslb.cli.serve import serve
+from dnslb.cli.ttl import ttl
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,3 +25,4 @@ def main() -> None:
 main.add_command(serve)
 main.add_command(check)
 main.add_command(lookup)
+main.add_command(ttl)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dnslb.balance import explain
 from dnslb.catalog import load
 from dnslb.cli import report
 from dnslb.problem import has_errors
@@ -24,5 +25,7 @@ def check(directory: Path) -> None:
     catalog, problems = load(directory)
     for line in report.summary(catalog):
         click.echo(line)
+    for pool in catalog.pools.values():
+        click.echo("\n".join(("", *explain.lines(pool))))
     report.tell(problems)
     raise SystemExit(1 if has_errors(problems) else 0)

@@ -18,6 +18,7 @@ from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.serve import parent
 from dnslb.serve.crew import WorkersFailed
+from dnslb.serve.keeper import StateTaken
 from dnslb.serve.privileges import CannotDrop
 from dnslb.serve.sockets import CannotListen
 from dnslb.settings import (
@@ -76,6 +77,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
 @click.option("--tcp-idle", type=_idle, metavar="DURATION", help="Close a connection after so long without a query.")
+@click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
@@ -88,8 +90,8 @@ def serve(directory: Path, **options: Any) -> None:
     catalog = report.load_or_exit(directory)
     settings = _overridden(catalog.settings, options)
     try:
-        parent.run(catalog.zones, settings, _announcer(directory, catalog, settings))
-    except (CannotListen, CannotDrop, WorkersFailed) as error:
+        parent.run(catalog, settings, _announcer(directory, catalog, settings))
+    except (CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
         raise click.ClickException(str(error)) from None
 
 

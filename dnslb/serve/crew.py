@@ -56,17 +56,11 @@ class _Worker:
 class Crew:
     """As many workers as there are shares of sockets."""
 
-    def __init__(
-        self,
-        zones: Mapping[Name, Zone],
-        settings: Settings,
-        shares: list[list[Sockets]],
-        servings: Mapping[Key, Serving],
-    ) -> None:
+    def __init__(self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]]) -> None:
+        self.servings: dict[Key, Serving] = {}  # what workers begin with
         self._zones = zones
         self._settings = settings
         self._shares = shares
-        self._servings = dict(servings)
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
         self._changed = asyncio.Event()   # set when a worker has said something, or has ended
@@ -89,7 +83,7 @@ class Crew:
 
     def publish(self, servings: Mapping[Key, Serving]) -> int:
         """From now on the pools serve this.  The number is for ``in_force``."""
-        self._servings.update(servings)
+        self.servings.update(servings)
         self._number += 1
         for alive in self._workers.values():
             alive.channel.say(Update(self._number, servings))
@@ -132,7 +126,7 @@ class Crew:
             return
         else:
             if pid == 0:
-                self._become_worker(number, ours, theirs)
+                self._become_worker(number, theirs)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         theirs.close()
@@ -142,7 +136,7 @@ class Crew:
         self._workers[number] = alive
         loop.add_reader(alive.pidfd, self._bury, alive)
 
-    def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> NoReturn:
+    def _become_worker(self, number: int, theirs: socket.socket) -> NoReturn:
         """In the child: let go of all that is the parent's, work, and end here."""
         status = 1
         try:
@@ -150,18 +144,12 @@ class Crew:
             for meant_for_parent in _SIGNALS:
                 # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
                 signal.signal(meant_for_parent, signal.SIG_IGN)
-            # While another worker holds the parent's end of a channel, its worker would not see the parent die.
-            ours.close()
-            for alive in self._workers.values():
-                os.close(alive.socket.fileno())
-                os.close(alive.pidfd)
-            for other, share in enumerate(self._shares):
-                for pair in share if other != number else ():
-                    pair.udp.close()
-                    pair.tcp.close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             share = self._shares[number]
-            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, self._servings))
+            # Not least the parent's ends of other channels: their workers could not see the parent die.
+            kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
+            _close_all_but(kept)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, self.servings))
             status = 0
         except Exception:
             _log.exception("worker %d failed", number + 1)
@@ -194,6 +182,13 @@ class Crew:
             dead.number + 1, dead.pid, _ending(status), f" in {pause:g} s" if pause else "",
         )  # fmt: skip
         loop.call_later(pause, self._start, dead.number)
+
+
+def _close_all_but(kept: list[int]) -> None:
+    """Close every other file descriptor.  The objects that hold them are frozen with the parent's: nobody uses them."""
+    edges = sorted(kept)
+    for low, high in zip(edges, [*edges[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
 
 
 def _ending(status: int) -> str:

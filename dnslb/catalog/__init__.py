@@ -1,4 +1,4 @@
-"""The directory that users edit, read into one value: settings and zones, or everything that is wrong with them.
+"""The directory that users edit, read into one value: settings, zones and pools, or everything wrong with them.
 
 The only place that opens their files.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dnslb import settings
+from dnslb.balance import policy
+from dnslb.balance.pool import Pool
+from dnslb.catalog.owner import find_owner
 from dnslb.dns import master, name
 from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import Zone
@@ -18,6 +22,7 @@ from dnslb.settings import Settings
 
 SETTINGS = "dnslb.yaml"
 _SUFFIX = ".zone"
+_POLICY = ".yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Catalog:
 
     settings: Settings
     zones: Mapping[Name, Zone]  # by apex; those without errors
-    files: Mapping[Name, str]   # where each comes from
+    pools: Mapping[Name, Pool]  # by owner, folded; those without errors
 
 
 def load(directory: Path) -> tuple[Catalog, list[Problem]]:
@@ -57,7 +62,31 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    return Catalog(found, zones, files), problems
+    pools: dict[Name, Pool] = {}
+    for path in sorted(directory.glob(f"*{_POLICY}")):
+        if path.name != SETTINGS:
+            mistakes = _add_pools(path, zones, files, pools)
+            problems += mistakes
+    return Catalog(found, zones, pools), problems
+
+
+def _add_pools(
+    path: Path, zones: Mapping[Name, Zone], files: Mapping[Name, str], pools: dict[Name, Pool]
+) -> list[Problem]:
+    """Read the policy file of a zone.  Without its zone, whose errors are told already, nothing."""
+    problems: list[Problem] = []
+    apex = _apex(path, problems)
+    if apex is None or (apex in files and apex not in zones):
+        return problems
+    if apex not in zones:
+        return [_error(path, "there is no zone file of that name", f"write {path.stem}{_SUFFIX}, or rename this file")]
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        return [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
+    found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex]))
+    pools.update({name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found})
+    return problems
 
 
 def _read(path: str) -> bytes:

@@ -1,0 +1,127 @@
+"""The exec probe: a program exits with status 0.
+
+No shell.  The program runs in a session of its own and is killed with its children as soon as the outcome is known;
+a child that opens another session escapes.  Its output is read to the end but kept only as far as a reason needs it.
+We wait for the program itself, never for its children.  No threads: the parent forks workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from functools import partial
+
+from dnslb.balance.health import Outcome
+from dnslb.balance.pool import Address, ExecCheck
+from dnslb.probe.verdict import Failed, Progress, explain, judge, printable
+
+_KEPT = 4096      # octets of the output
+_MOST = 1 << 20   # octets of output, beyond which the program is killed
+_CHUNK = 65536
+
+
+async def probe(check: ExecCheck, address: Address, source: Address | None, timeout: float) -> Outcome:
+    """Run the program once.  ``source`` has no meaning for it."""
+    return await judge(partial(_attempt, check, address), timeout)
+
+
+async def _attempt(check: ExecCheck, address: Address, progress: Progress) -> str:
+    progress.lacks = "exit"
+    run = _Run(_start(check, address))
+    try:
+        status = await run.ended
+    finally:
+        run.stop()
+    said = _first_line(run.output)
+    if status:
+        raise Failed(_ending(status) + said)
+    return _ending(status) + said
+
+
+def _start(check: ExecCheck, address: Address) -> subprocess.Popen[bytes]:
+    command = [argument.replace("{address}", str(address)) for argument in check.command]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "DNSLB_ADDRESS": str(address)},
+            start_new_session=True,
+        )
+    except OSError as error:
+        why = "not executable" if isinstance(error, PermissionError) else explain(error)
+        raise Failed(f"cannot run {command[0]}: {why}") from None
+    except ValueError as error:  # a NUL in an argument, or a character that the file system's encoding lacks
+        raise Failed(f"cannot run {command[0]!r}: {error}") from None
+
+
+class _Run:
+    """A running program.  ``ended`` becomes its exit status, negative for a signal."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # it was started with a pipe
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._pipe = process.stdout
+        self._read = 0
+        self.output = bytearray()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        os.set_blocking(self._pipe.fileno(), False)
+        self._loop.add_reader(self._pipe, self._hear)
+        self._pidfd = os.pidfd_open(process.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    def stop(self) -> None:
+        """Hear no more of it, and kill what still runs.  ``_reap`` buries it whenever it is dead."""
+        if not self._pipe.closed:
+            self._loop.remove_reader(self._pipe)
+            self._pipe.close()
+        if self._process.returncode is None:
+            self._kill()
+
+    def _hear(self) -> None:
+        try:
+            said = os.read(self._pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return
+        if not said:
+            self._loop.remove_reader(self._pipe)
+            return
+        self._read += len(said)
+        self.output += said[: _KEPT - len(self.output)]
+        if self._read > _MOST and not self.ended.done():
+            self.ended.set_exception(Failed(f"more than {_MOST >> 20} MB of output{_first_line(self.output)}"))
+
+    def _reap(self) -> None:
+        """Called when the program itself has ended: until now its number is its own, so its children die first."""
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._kill()
+        status = self._process.wait()
+        if not self._pipe.closed:
+            self._hear()
+        if not self.ended.done():
+            self.ended.set_result(status)
+
+    def _kill(self) -> None:
+        # A program that runs as somebody else (setuid) cannot be killed by us.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    known = -status in signal.valid_signals()
+    return f"killed by {signal.Signals(-status).name if known and -status < 32 else f'signal {-status}'}"
+
+
+def _first_line(output: bytearray) -> str:
+    """What the program said, to follow the reason."""
+    lines = output.decode(errors="replace").strip().splitlines()
+    return f": {printable(lines[0])}" if lines else ""

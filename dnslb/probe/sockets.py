@@ -1,0 +1,72 @@
+"""Sockets towards a target, without blocking."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from ipaddress import IPv6Address
+from typing import TypeAlias
+
+from dnslb.balance.pool import Address
+from dnslb.probe.verdict import Failed
+
+_IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python names it from 3.12 on
+
+_Place: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+
+
+async def connect_tcp(address: Address, port: int, source: Address | None) -> socket.socket:
+    """A connection; the caller closes it.  Raises OSError and Failed."""
+    sock = _create(socket.SOCK_STREAM, address, source)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, _place(address, port))
+        _refuse_itself(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _refuse_itself(sock: socket.socket) -> None:
+    # A port of this machine's ephemeral range, with nobody listening, can be connected to from itself
+    # (RFC 9293 §3.5, simultaneous open): then we would talk to ourselves.
+    if sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+def connect_udp(address: Address, port: int, source: Address | None) -> socket.socket:
+    """A socket that hears only from the target; the kernel draws its port.  Raises OSError and Failed."""
+    sock = _create(socket.SOCK_DGRAM, address, source)
+    try:
+        sock.connect(_place(address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _create(kind: socket.SocketKind, address: Address, source: Address | None) -> socket.socket:
+    if source is not None and source.version != address.version:
+        raise Failed(f"the source {source} is IPv{source.version}, the target is IPv{address.version}")
+    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, kind)
+    sock.setblocking(False)
+    if source is None:
+        return sock
+    try:
+        # A bound port would be taken for all targets at once; so the kernel chooses it only when it connects.
+        if kind is socket.SOCK_STREAM:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind(_place(source, 0))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _place(address: Address, port: int) -> _Place:
+    """The address as the socket module takes it, without a look-up."""
+    if isinstance(address, IPv6Address) and address.scope_id:
+        return str(address).partition("%")[0], port, 0, socket.if_nametoindex(address.scope_id)
+    return str(address), port

@@ -1,0 +1,73 @@
+"""From what happened to a probe to an outcome with a reason that a person understands.
+
+Every kind of probe is an attempt: it returns why the target passes, or raises ``Failed`` or ``OSError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dnslb.balance.health import Outcome
+
+_MOST_SHOWN = 200  # characters of foreign text in a reason
+
+_ERRNO = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "reset by the peer",
+    errno.EPIPE: "reset by the peer",
+    errno.ECONNABORTED: "reset by the peer",
+    errno.EHOSTUNREACH: "no route to the host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ETIMEDOUT: "no answer, the kernel gave up",
+    errno.EADDRNOTAVAIL: "the source address is not on this machine, or it has no free port",
+    errno.EACCES: "not permitted on this machine",
+    errno.EPERM: "not permitted on this machine, perhaps by its packet filter",
+    errno.EMFILE: "dnslb has too many open files",
+    errno.ENFILE: "this machine has too many open files",
+}
+
+
+class Failed(Exception):
+    """The target does not pass.  The message is the reason."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far an attempt has come, for the reason in case it is not done in time."""
+
+    lacks: str = "connection"   # "no ... within 2 s"
+    known: str | None = None    # a reason that holds already; time only kept us from looking closer
+
+
+async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -> Outcome:
+    """The outcome of the attempt, which gets ``timeout`` seconds for everything it does."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    progress = Progress()
+    ok = False
+    try:
+        async with asyncio.timeout(timeout):
+            reason = await attempt(progress)
+            ok = True
+    except Failed as failure:
+        reason = str(failure)
+    except OSError as error:  # and TimeoutError, which carries an errno only when it comes from the kernel
+        overdue = isinstance(error, TimeoutError) and error.errno is None
+        reason = progress.known or f"no {progress.lacks} within {timeout:g} s" if overdue else explain(error)
+    return Outcome(ok, reason, loop.time() - started)
+
+
+def explain(error: OSError) -> str:
+    """What the system's error means, in words."""
+    known = _ERRNO.get(error.errno or 0)
+    return known or (os.strerror(error.errno).lower() if error.errno else str(error))
+
+
+def printable(text: str, most: int = _MOST_SHOWN) -> str:
+    """Foreign text, fit for one line of a log: no control characters, at most so many characters."""
+    shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:most])
+    return shown if len(text) <= most else f"{shown}..."

@@ -1,0 +1,186 @@
+"""What the pools serve, worked out again whenever a verdict, an order or the time changes it.
+
+Lives in the parent.  ``balance`` decides; here its decisions become RRsets, and the clock is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from dnslb.balance import admin, selection, ttl
+from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.balance.health import Health, Outcome
+from dnslb.balance.order import Rotation
+from dnslb.balance.pool import Address, Pool
+from dnslb.balance.selection import Selection
+from dnslb.balance.ttl import Member, Ttl
+from dnslb.dns import rrtype
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
+from dnslb.probe.schedule import Key as Asked
+from dnslb.snapshot import Key, Serving
+
+_RRTYPES = {4: rrtype.A, 6: rrtype.AAAA}
+_SOONEST = 0.01  # seconds from one working out of a pool by time alone to the next
+
+_log = logging.getLogger("dnslb")
+
+
+@dataclass(slots=True)
+class _RRset:
+    """One RRset of a pool, as it was last worked out."""
+
+    selection: Selection
+    changed_at: float | None  # Unix time of the last change of its addresses; None: since the start
+    ttl: Ttl
+    serving: Serving
+
+
+@dataclass(slots=True)
+class _Desk:
+    """A pool and what was worked out for it."""
+
+    owner: Name
+    pool: Pool
+    rrsets: dict[int, _RRset] = field(default_factory=dict)  # by IP version
+    timer: asyncio.TimerHandle | None = None
+
+
+class Balancer:
+    """Keeps ``servings`` right, and hands every change of them to ``publish``."""
+
+    def __init__(self, pools: Mapping[Name, Pool]) -> None:
+        self.healths: dict[Asked, Health] = {}
+        self.orders: dict[Scope, Admin] = {}
+        self.servings: dict[Key, Serving] = {}
+        self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
+        self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
+        self._asking: dict[Asked, list[_Desk]] = {}
+        for desk in self._desks.values():
+            for key in dict.fromkeys(_asked(desk.pool)):
+                self._asking.setdefault(key, []).append(desk)
+        self._unpublished: dict[Key, Serving] = {}
+
+    @property
+    def keys(self) -> set[Asked]:
+        """All that must be probed."""
+        return set(self._asking)
+
+    def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
+        """One more probe has ended."""
+        self.healths[key] = after
+        if before is not None and (before.up, before.streak) == (after.up, after.streak):
+            return
+        for desk in self._asking.get(key, ()) if self._publish else ():
+            self._work_out(desk)
+            if before is not None and before.up != after.up:
+                _tell(desk, key, after, outcome)
+
+    def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
+        """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
+        for desk in self._desks.values():
+            self._work_out(desk)
+        self._unpublished.clear()
+        self._publish = publish
+
+    def stop(self) -> None:
+        self._publish = None
+        for desk in self._desks.values():
+            if desk.timer is not None:
+                desk.timer.cancel()
+
+    def _work_out(self, desk: _Desk) -> None:
+        now = time.time()
+        times = []
+        healths = _healths(desk.pool, self.healths)
+        for version in desk.pool.zone_ttls:
+            rrset = _work_out(desk.pool, version, healths, self.orders, desk.rrsets.get(version), now)
+            desk.rrsets[version] = rrset
+            key = (desk.owner, _RRTYPES[version])
+            if self.servings.get(key) != rrset.serving:
+                self.servings[key] = rrset.serving
+                self._queue(key, rrset.serving)
+            times.append(rrset.ttl.until)
+        times.append(selection.next_change(desk.pool, healths, self.orders, now))
+        self._wake(desk, min((at for at in times if at is not None), default=None), now)
+
+    def _wake(self, desk: _Desk, at: float | None, now: float) -> None:
+        if desk.timer is not None:
+            desk.timer.cancel()
+        loop = asyncio.get_running_loop()
+        desk.timer = None if at is None else loop.call_later(max(_SOONEST, at - now), self._work_out, desk)
+
+    def _queue(self, key: Key, serving: Serving) -> None:
+        """Publish it together with what else changes in this moment."""
+        if not self._unpublished and self._publish is not None:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unpublished[key] = serving
+
+    def _flush(self) -> None:
+        changes, self._unpublished = self._unpublished, {}
+        if self._publish is not None and changes:
+            self._publish(changes)
+
+
+def _asked(pool: Pool) -> list[Asked]:
+    """What is probed for the pool, in the order of its backends."""
+    return [(pool.probe, backend.target) for backend in pool.backends] if pool.probe is not None else []
+
+
+def _healths(pool: Pool, known: Mapping[Asked, Health]) -> dict[Address, Health]:
+    """By probed address."""
+    return {key[1]: known[key] for key in _asked(pool) if key in known}
+
+
+def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and nothing else
+    pool: Pool,
+    version: int,
+    healths: Mapping[Address, Health],
+    orders: Mapping[Scope, Admin],
+    before: _RRset | None,
+    now: float,
+) -> _RRset:
+    chosen = selection.select(pool, version, healths, orders, now)
+    changed_at = None if before is None else before.changed_at
+    if before is not None and _addresses(before.selection) != _addresses(chosen):
+        changed_at = now
+    members = [
+        Member(
+            backend.address,
+            healths.get(backend.target),
+            admin.leaves_for(orders, pool.owner, backend.address, now),
+            admin.mode_for(orders, pool.owner, backend.address, now) is Mode.READY,
+        )
+        for backend in pool.backends
+    ]
+    lasting = ttl.ttl(pool, version, members, chosen.fails_open, changed_at, now)
+    weights = tuple(share.weight for share in chosen.shares)
+    rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
+    rdatas = tuple(share.address.packed for share in chosen.shares)
+    serving = Serving(RRset(_RRTYPES[version], lasting.seconds, rdatas), rotation, chosen.fails_open)
+    return _RRset(chosen, changed_at, lasting, serving)
+
+
+def _addresses(chosen: Selection) -> list[Address]:
+    return [share.address for share in chosen.shares]
+
+
+def _tell(desk: _Desk, key: Asked, health: Health, outcome: Outcome) -> None:
+    """One line for a changed verdict."""
+    probe, target = key
+    needed = probe.rise if health.up else probe.fall
+    what = "up" if health.up else "down"
+    why = f"{needed} of {needed} probes {'passed' if health.up else f'failed: {outcome.reason}'}"
+    for backend in desk.pool.backends:
+        if backend.target == target:
+            rrset = desk.rrsets[backend.address.version]
+            total = sum(other.address.version == backend.address.version for other in desk.pool.backends)
+            _log.warning(
+                "%s: %s %s (%s); serving %d of %d%s, ttl %d",
+                desk.pool.owner, backend.address, what, why, len(rrset.selection.shares), total,
+                " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds,
+            )  # fmt: skip

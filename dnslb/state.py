@@ -1,0 +1,266 @@
+"""What survives a restart: the admin's orders and the verdicts, in one JSON file.
+
+``encode`` and ``decode`` are pure; ``load`` and ``save`` are the only ones that touch files.  Nothing here reads the
+clock, and nothing that the file holds can keep the server from starting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from math import inf, isfinite
+from pathlib import Path
+from stat import S_ISREG
+from types import NoneType
+from typing import Any, assert_never
+
+from dnslb.balance.admin import Admin, Mode, Scope, is_over
+from dnslb.balance.health import Health
+from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+
+NAME = "state.json"  # in the state directory
+VERSION = 1          # of the format: another is not read
+
+_MODE = 0o640            # reasons may quote what a backend said
+_DIRECTORY_MODE = 0o750
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Orders and verdicts.  Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew."""
+
+    orders: Mapping[Scope, Admin] = field(default_factory=dict)
+    healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
+
+
+class Damaged(ValueError):
+    """The text is no state: cut off, edited wrongly, or of another version."""
+
+
+def default_directory(option: Path | None, environment: Mapping[str, str], uid: int) -> Path:
+    """Where the state is kept: ``--state``, else by $XDG_STATE_HOME, else where user ``uid`` keeps such things.
+
+    A relative $XDG_STATE_HOME is ignored, as its specification asks.
+    """
+    if option is not None:
+        return option
+    base = environment.get("XDG_STATE_HOME", "")
+    if os.path.isabs(base):
+        return Path(base, "dnslb")
+    home = environment.get("HOME", "")
+    # A service without a home is given /var/lib/dnslb too.
+    return Path("/var/lib/dnslb") if uid == 0 or not home else Path(home, ".local/state/dnslb")
+
+
+def key(probe: Probe, target: Address) -> str:
+    """The question that the probe asks of the target, as readable text; how often it is asked is no part of it.
+
+    Different questions have different texts: words are quoted as a shell would.  An outcome under one key says nothing
+    about another, so that a verdict does not outlive a change of what is checked.
+    """
+    source = f" from {probe.source}" if probe.source is not None else ""
+    return f"{shlex.join(_words(probe.check))} -> {target}{source}"
+
+
+def encode(state: State) -> str:
+    """The text of the state file."""
+    orders = [
+        {
+            "owner": scope.owner,
+            "address": str(scope.address),
+            "mode": order.mode.value,
+            "since": order.since,
+            "at": order.at,
+            "until": order.until,
+            "reason": order.reason,
+        }
+        for scope, order in state.orders.items()
+    ]
+    healths = {
+        name: {"up": health.up, "since": health.since, "reason": health.reason, "recovered": health.recovered}
+        for name, health in state.healths.items()
+    }
+    return json.dumps({"version": VERSION, "orders": orders, "healths": healths}, indent=1, allow_nan=False) + "\n"
+
+
+def decode(text: str, now: float) -> State:
+    """The state in the text, without orders that are over at ``now``; no verdict is younger than that.
+
+    Raises Damaged, and nothing else.
+    """
+    try:
+        root = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"it is no JSON ({error})") from None
+    version = _part(root, "version", int)
+    if version != VERSION:
+        raise Damaged(f"its version is {version}, and only {VERSION} is known")
+    orders = [(_scope(item), _order(item)) for item in _part(root, "orders", list)]
+    healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
+    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths)
+
+
+def load(path: Path, now: float) -> tuple[State, str | None]:
+    """The state in the file, and a warning for the operator if it could not be used.
+
+    Without a file the state is empty.  A damaged one is renamed to NAME.damaged-1, -2 …, whichever is free.
+    """
+    try:
+        octets = _read(path)
+    except FileNotFoundError:
+        return State(), None
+    except OSError as error:
+        return State(), f"{path}: the state cannot be read: {_reason(error)}; starting without orders and verdicts"
+    try:
+        return decode(octets.decode(), now), None
+    except UnicodeDecodeError:
+        fact = "it is no UTF-8 text"
+    except Damaged as damaged:
+        fact = str(damaged)
+    return State(), f"{path}: the state is damaged: {fact}; {_set_aside(path)}; starting without orders and verdicts"
+
+
+def save(path: Path, state: State) -> None:
+    """Write the file so that whoever reads it, after whatever crash, finds the old state or the new one, whole.
+
+    Makes the directory if there is none.  One process at a time, one call at a time: all use the same temporary name,
+    so that a crash leaves no litter.  Raises OSError, and leaves the old file, when there is no room or no permission.
+    """
+    octets = encode(state).encode()
+    path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        _write(temporary, octets)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _words(check: Check) -> list[str]:
+    match check:
+        case TcpCheck():
+            return ["tcp", f":{check.port}"]
+        case HttpCheck():
+            return ["https" if check.tls else "http", check.path, f":{check.port}", *_refinements(check)]
+        case DnsCheck():
+            return ["dns", check.name, check.rrtype, f":{check.port}", f"expect={','.join(check.expect)}"]
+        case ExecCheck():
+            return ["exec", *check.command]
+    assert_never(check)
+
+
+def _refinements(check: HttpCheck) -> list[str]:
+    """What differs from a plain GET."""
+    words = [] if check.method == "GET" else [f"method={check.method}"]
+    words += [] if check.host is None else [f"host={check.host}"]
+    words += [f"header={name}:{value}" for name, value in check.headers]  # no name holds a colon (RFC 9110 §5.1)
+    words += [f"expect={','.join(f'{low}-{high}' for low, high in check.expect)}"]
+    words += [] if check.body is None else [f"body={check.body}"]
+    words += [] if check.body_matches is None else [f"body_matches={check.body_matches}"]
+    words += [] if check.verify else ["verify=no"]
+    words += [] if check.ca_file is None else [f"ca_file={check.ca_file}"]
+    return words
+
+
+def _scope(item: Any) -> Scope:
+    owner = _part(item, "owner", str, NoneType)
+    text = _part(item, "address", str)
+    try:
+        return Scope(owner, ip_address(text))
+    except ValueError:
+        raise Damaged(f"{text!r} is no address") from None
+
+
+def _order(item: Any) -> Admin:
+    word = _part(item, "mode", str)
+    try:
+        mode = Mode(word)
+    except ValueError:
+        raise Damaged(f"{word!r} is no mode") from None
+    return Admin(
+        mode,
+        since=_time(item, "since"),
+        at=_time_or_none(item, "at"),
+        until=_time_or_none(item, "until"),
+        reason=_part(item, "reason", str),
+    )
+
+
+def _health(item: Any, now: float) -> Health:
+    return Health(
+        up=_part(item, "up", bool),
+        # The clock was set back: without this a slow start would last until it has caught up.
+        since=min(_time(item, "since"), now),
+        reason=_part(item, "reason", str),
+        recovered=_part(item, "recovered", bool),
+    )
+
+
+def _time_or_none(item: Any, name: str) -> float | None:
+    return None if _part(item, name, int, float, NoneType) is None else _time(item, name)
+
+
+def _time(item: Any, name: str) -> float:
+    try:
+        time = float(_part(item, name, int, float))
+    except OverflowError:
+        time = inf
+    if not isfinite(time):
+        raise Damaged(f"{name!r} is no time")
+    return time
+
+
+def _part(item: Any, name: str, *kinds: type) -> Any:
+    """What the mapping has under the name, of one of these types exactly: True is no int here."""
+    if not isinstance(item, dict) or name not in item:
+        raise Damaged(f"{name!r} is missing")
+    if type(item[name]) not in kinds:
+        raise Damaged(f"{name!r} has a wrong value")
+    return item[name]
+
+
+def _read(path: Path) -> bytes:
+    # A FIFO of that name would hold up the start for ever.
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(0, "this is no regular file")
+    return path.read_bytes()
+
+
+def _set_aside(path: Path) -> str:
+    """Rename the file out of the way; what became of it, in words."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    try:
+        path.rename(aside)
+    except OSError as error:
+        return f"it cannot be set aside: {_reason(error)}"
+    return f"it is set aside as {aside.name}"
+
+
+def _write(path: Path, octets: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, _MODE)  # whatever the umask took away
+        file.write(octets)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
