@@ -78,8 +78,8 @@ DOCUMENTATION_NAMES = [  # RFC 2606, and the reverse zones of the networks below
         "100.51.198.in-addr.arpa", "113.0.203.in-addr.arpa", "8.b.d.0.1.0.0.2.ip6.arpa",
     )
 ]  # fmt: skip
-DOCUMENTATION_NETWORKS = [  # RFC 5737, RFC 3849
-    ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
+DOCUMENTATION_NETWORKS = [  # RFC 5737, RFC 3849; and loopback, for backends that are probed
+    ip_network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "127.0.1.0/24")
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from dnslb.balance.order import Order
 from dnslb.settings import Endpoint, Settings, parse_endpoint
 
 KNOWN = (
-    "listen, order, server_id, server_version, tcp_connections, tcp_idle, tcp_per_client, user, workers"
+    "listen, order, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, workers"
 )
 
 
@@ -49,6 +50,7 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("tcp_per_client: 1", Settings(tcp_per_client=1)),
     ("tcp_idle: 500ms", Settings(tcp_idle=0.5)),
     ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
+    ("state: /var/lib/dnslb", Settings(state=Path("/var/lib/dnslb"))),
     ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=Order.NONE)),     # as Windows writes it
     ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
 ])  # fmt: skip
@@ -68,8 +70,8 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("workers:", ["1:9: a word is missing; write one value here"]),
     ("user: ''", ["1:7: a word is missing; write one value here"]),
     ("user: {name: x}", ["1:7: a word is missing; write one value here"]),
-    ("order: cyclick", ["1:8: cyclick is not one of cyclic, random, none; did you mean cyclic?"]),
-    ("order: x", ["1:8: x is not one of cyclic, random, none; known are: cyclic, none, random"]),
+    ("order: cyclick", ["1:8: cyclick is not one of cyclic, spread, random, none, sticky; did you mean cyclic?"]),
+    ("order: x", ["1:8: x is not one of cyclic, spread, random, none, sticky; known are: cyclic, none, random, spread, sticky"]),
     ("listen: []", ["1:9: the list is empty; write at least one address and port"]),
     ("listen: localhost:53", ["1:9: localhost:53 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
     ("listen: 5300", ["1:9: 5300 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
@@ -80,13 +82,14 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("listen: [192.0.2.1, '192.0.2.1:53']", ["1:21: 192.0.2.1:53 is given twice; remove one of the two"]),
     ("tcp_connections: 100001", ["1:18: 100001 is no number from 1 to 100000; write such a number"]),
     ("tcp_idle: 10", ["1:11: 10 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h"]),
+    ("state: here", ["1:8: here is no absolute path; begin it with /"]),
     ("tcp_idle: 2h", ["1:11: 2h is out of range; write 0.1s to 3600s"]),
     (f"server_id: {'x' * 256}", ["1:12: the text is longer than 255 octets; shorten it"]),
     (f"server_version: {'é' * 128}", ["1:17: the text is longer than 255 octets; shorten it"]),
     ("worker: 2\nworkers: 1000\norder: x y\ntcp_idle: soon\n", [
         "1:1: the file has no key worker; did you mean workers?",
         "2:10: 1000 is no number from 1 to 64; write such a number",
-        "3:8: x y is not one of cyclic, random, none; known are: cyclic, none, random",
+        "3:8: x y is not one of cyclic, spread, random, none, sticky; known are: cyclic, none, random, spread, sticky",
         "4:11: soon is no duration; write a number and a unit: 500ms, 5s, 2m, 1h",
     ]),
 ])  # fmt: skip

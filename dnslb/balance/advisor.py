@@ -230,12 +230,12 @@ def _notes(situation: Situation, ttl: int) -> Iterator[str]:
 
 
 def _round(aim: int, least: int, most: int) -> int:
-    """A number that people write, at or below the aim if it may be so low; else above; else the nearest allowed."""
+    """A number that people write, at or below the aim if it may be so low, else above; the nearest allowed if none."""
     below = [number for number in _ROUND if least <= number <= aim]
     above = [number for number in _ROUND if max(aim, least) <= number <= most]
     if below:
         return below[-1]
-    return above[0] if above and aim < least else min(max(aim, least), most)
+    return above[0] if above else min(max(aim, least), most)
 
 
 def _up(value: float) -> str:

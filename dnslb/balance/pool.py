@@ -75,9 +75,12 @@ class Probe:
 
     @property
     def detection(self) -> float:
-        """Seconds from a backend's death to its verdict, at worst: it dies just after a probe has passed."""
+        """Seconds from a backend's death to its verdict, at worst: it dies just after a probe has passed, and hangs.
+
+        A probe begins when the one before has ended, however short the interval.
+        """
         fast = self.interval if self.fast_interval is None else self.fast_interval
-        return self.interval + (self.fall - 1) * fast + self.timeout
+        return max(self.interval, self.timeout) + (self.fall - 1) * max(fast, self.timeout) + self.timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def _steps_ahead(
 def _ramp(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> tuple[float, ...]:
     """The times at which the backend gains a tenth of its weight; none when it has had all of it from the start."""
     health = _health(pool, backend, healths)
-    if health is None or not health.up or not health.recovered or pool.slowstart <= 0:
+    if health is None or not health.recovered or pool.slowstart <= 0:
         return ()
     return tuple(health.since + pool.slowstart * (step / _STEPS) for step in range(1, _STEPS + 1))
 

@@ -156,12 +156,12 @@ def _descend(smallest: Ttl, limits: Bounds, address: Address, leaves_at: float, 
     if smallest.seconds == limits.floor:
         return smallest
     last = leaves_at - OVERTIME - smallest.seconds
-    if now < last:
+    if now < last:  # then no rung below it is needed, and else none above it fits
         return replace(smallest, until=last if smallest.until is None else min(last, smallest.until))
     why = f"{address} leaves in {floor(leaves_at - now)} s"
     for rung in reversed(rungs(limits)[1:]):
         last = leaves_at - OVERTIME - rung
-        if rung < smallest.seconds and now < last:
+        if now < last:
             return Ttl(rung, why, last)
     if now < leaves_at - OVERTIME - limits.floor:
         return Ttl(limits.floor, why, leaves_at)

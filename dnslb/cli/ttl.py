@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -19,7 +19,7 @@ from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
 from dnslb.cli import report
 from dnslb.dns import name
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.name import BadName
 
 TTLS = (0, 1, 2, 5, 10, 15, 30, 60, 120, 300)
 MOST_RESOLVERS = 100_000
@@ -166,7 +166,7 @@ def _pool(owner: str, directory: Path) -> Pool:
         wanted = name.fold(name.parse(owner, name.ROOT))
     except (BadName, UnicodeEncodeError) as bad:
         raise click.UsageError(str(bad)) from None
-    pools: Mapping[Name, Pool] = getattr(report.load_or_exit(directory), "pools", {})
+    pools = report.load_or_exit(directory).pools
     if wanted not in pools:
         known = ", ".join(sorted(pool.owner for pool in pools.values())) or "none"
         raise click.ClickException(f"{owner} has no pool in {directory}; pools there: {known}")

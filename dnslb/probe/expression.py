@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -55,21 +56,25 @@ class _Searcher:
 
     async def search(self, text: bytes) -> bool:
         async with self._turn:
-            answer = b""
+            answer, status = b"", 0
             try:
                 answer = await self._exchange(text)
             except ConnectionError:
-                pass
+                pass  # it died while we wrote
             finally:
                 # After anything but an answer it is dead, or would answer late.
                 if not answer:
-                    self.close()
-        if not answer:
+                    status = self.close()
+        if answer:
+            return answer == b"+"
+        if status == -signal.SIGVTALRM:
             raise Failed("the regular expression takes more than 0.1 s for this body; simplify its repetitions")
-        return answer == b"+"
+        raise Failed(f"the search for the regular expression ended with status {status}")
 
     async def _exchange(self, text: bytes) -> bytes:
         loop = asyncio.get_running_loop()
+        if self._process is not None and self._process.poll() is not None:
+            self.close()  # somebody has killed it since
         channel = self._channel or await self._start()
         await loop.sock_sendall(channel, struct.pack("!I", len(text)) + text)
         return await loop.sock_recv(channel, 1)
@@ -88,12 +93,13 @@ class _Searcher:
         await asyncio.get_running_loop().sock_sendall(ours, struct.pack("!I", len(self._expression)) + self._expression)
         return ours
 
-    def close(self) -> None:
-        """End the process; the next search starts another."""
+    def close(self) -> int:
+        """End the process, if it has not ended, and return its status; the next search starts another."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()
+        return process.wait()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -23,7 +24,7 @@ from dnslb import __version__
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, HttpCheck
 from dnslb.probe import expression, tls
-from dnslb.probe.sockets import connect_tcp
+from dnslb.probe.sockets import connect_tcp, receive
 from dnslb.probe.tls import BadCertificate, TlsStream
 from dnslb.probe.verdict import Failed, Progress, judge, printable
 
@@ -51,7 +52,7 @@ class _PlainStream:
         await asyncio.get_running_loop().sock_sendall(self._sock, octets)
 
     async def receive(self) -> bytes:
-        return await tls.receive(self._sock)
+        return await receive(self._sock)
 
 
 async def probe(check: HttpCheck, address: Address, source: Address | None, timeout: float) -> Outcome:
@@ -88,7 +89,7 @@ async def _explain(check: HttpCheck, address: Address, source: Address | None, r
     with suppress(OSError, Failed), await connect_tcp(address, check.port, source) as sock:
         stream = TlsStream(sock, tls.lenient_context(check.ca_file), name)
         await stream.shake_hands()
-        return tls.fault(stream.certificate(), refused, name, tls.unix_time())
+        return tls.fault(stream.certificate(), refused, name, time.time())
     return str(refused)
 
 

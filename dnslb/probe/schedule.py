@@ -105,23 +105,21 @@ class Schedule:
         self._numbers = count()            # ties in the heaps
         self._unprobed: set[_Entry] = set()
         self._all_probed = asyncio.Event()
-        self._active = False
+        self._drivers = 0                  # calls of ``run`` and ``first_round`` that want probes to start
         self._known_bugs: set[str] = set()
         self._new = [self._add(key, (healths or {}).get(key)) for key in dict.fromkeys(keys)]
 
     async def first_round(self) -> None:
         """Return once every key that is not paused has had an outcome.
 
-        Starts the probes itself unless ``run`` is doing so, and then stops starting more.
+        Starts probes until then, whether ``run`` does so too or not.
         """
-        ours = not self._active
         self._activate()
         try:
             self._notice()
             await self._all_probed.wait()
         finally:
-            if ours:
-                self._deactivate()
+            self._deactivate()
 
     async def run(self) -> None:
         """Probe until cancelled.  Probes in flight are cancelled then as well."""
@@ -150,8 +148,8 @@ class Schedule:
         for lane in (self._sockets, self._programs):
             lane.waiting = [item for item in lane.waiting if not item[2].removed]
             heapify(lane.waiting)
-        if self._active:
-            self._activate()
+        if self._drivers:
+            self._start_new()
         self._notice()
 
     def pause(self, key: Key) -> None:
@@ -213,8 +211,18 @@ class Schedule:
     # The clockwork.
 
     def _activate(self) -> None:
-        """Start probes when they are due, and let new keys be due, spread so that they do not come all at once."""
-        self._active = True
+        """Start probes when they are due, from now on."""
+        self._drivers += 1
+        self._start_new()
+
+    def _deactivate(self) -> None:
+        self._drivers -= 1
+        if not self._drivers:
+            self._sockets.disarm()
+            self._programs.disarm()
+
+    def _start_new(self) -> None:
+        """Let the new keys be due, spread so that they do not come all at once."""
         now = asyncio.get_running_loop().time()
         spread = len(self._new) / _FIRST_RATE
         for entry in self._new:
@@ -222,11 +230,6 @@ class Schedule:
         self._new = []
         self._start_due(self._sockets)
         self._start_due(self._programs)
-
-    def _deactivate(self) -> None:
-        self._active = False
-        self._sockets.disarm()
-        self._programs.disarm()
 
     def _wait(self, entry: _Entry, due: float) -> None:
         entry.waiting = True
@@ -238,7 +241,7 @@ class Schedule:
 
     def _start_due(self, lane: _Lane) -> None:
         """Start all that is due and allowed, and see to it that a timer is set for the next."""
-        if not self._active:
+        if not self._drivers:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()

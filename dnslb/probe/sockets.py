@@ -14,6 +14,8 @@ from dnslb.probe.verdict import Failed
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python names it from 3.12 on
 
+_CHUNK = 8192  # octets read at once
+
 _Place: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -34,6 +36,14 @@ def _refuse_itself(sock: socket.socket) -> None:
     # (RFC 9293 §3.5, simultaneous open): then we would talk to ourselves.
     if sock.getsockname() == sock.getpeername():
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+async def receive(sock: socket.socket) -> bytes:
+    """What came next on a connection; nothing at its end.  Raises OSError."""
+    octets = await asyncio.get_running_loop().sock_recv(sock, _CHUNK)
+    # A target that sends without a pause must not keep the loop, and the timeout with it, from turning.
+    await asyncio.sleep(0)
+    return octets
 
 
 def connect_udp(address: Address, port: int, source: Address | None) -> socket.socket:

@@ -10,15 +10,15 @@ import asyncio
 import os
 import socket
 import ssl
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from dnslb.probe.sockets import receive
 from dnslb.probe.verdict import Failed, explain, printable
 
-_CHUNK = 8192           # octets read at once
+_CHUNK = 8192              # octets read at once
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h)
 _SHOWN_NAMES = 3
 
@@ -120,14 +120,6 @@ class TlsStream:
         return bool(octets)
 
 
-async def receive(sock: socket.socket) -> bytes:
-    """What came next on a socket; nothing at the end."""
-    octets = await asyncio.get_running_loop().sock_recv(sock, _CHUNK)
-    # A target that sends without a pause must not keep the loop, and the timeout with it, from turning.
-    await asyncio.sleep(0)
-    return octets
-
-
 def context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
     """Made once for each pair, and again when the file has changed.  Raises Failed when it cannot be read."""
     if not verify:
@@ -194,10 +186,6 @@ def fault(certificate: dict[str, Any], refused: BadCertificate, name: str, now: 
     if refused.code == _NOT_YET_VALID and (early := _seconds(certificate, "notBefore") - now) > 0:
         return f"certificate is not valid yet, for another {_span(early)}"
     return f"{refused} (one of the authorities in its chain)"
-
-
-def unix_time() -> float:
-    return time.time()
 
 
 def _seconds(certificate: dict[str, Any], key: str) -> float:

@@ -15,7 +15,7 @@ from dnslb.balance import admin, selection, ttl
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health, Outcome
 from dnslb.balance.order import Rotation
-from dnslb.balance.pool import Address, Pool
+from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Member, Ttl
 from dnslb.dns import rrtype
@@ -153,7 +153,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
             backend.address,
             healths.get(backend.target),
             admin.leaves_for(orders, pool.owner, backend.address, now),
-            admin.mode_for(orders, pool.owner, backend.address, now) is Mode.READY,
+            _counts(backend, chosen, healths, admin.mode_for(orders, pool.owner, backend.address, now)),
         )
         for backend in pool.backends
     ]
@@ -163,6 +163,13 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     rdatas = tuple(share.address.packed for share in chosen.shares)
     serving = Serving(RRset(_RRTYPES[version], lasting.seconds, rdatas), rotation, chosen.fails_open)
     return _RRset(chosen, changed_at, lasting, serving)
+
+
+def _counts(backend: Backend, chosen: Selection, healths: Mapping[Address, Health], mode: Mode) -> bool:
+    """Whether what happens to the backend would change the answer: not to one in drain, nor to an idle spare."""
+    health = healths.get(backend.target)
+    is_spare = (health is None or health.up) and backend.address not in _addresses(chosen)
+    return mode is Mode.READY and not is_spare
 
 
 def _addresses(chosen: Selection) -> list[Address]:
