@@ -166,6 +166,8 @@ def test_the_busiest_backend(cv: float, n: int, expected: float) -> None:
     (SINGLE, Wishes(failover=60.0, max_load=10.0, max_imbalance=0.2), 10),
     (replace(FULL, client_cache=30.0), Wishes(failover=60.0), 20),
     (replace(FULL, resolver_minimum=30.0), Wishes(failover=60.0), 30),
+    (replace(FULL, resolver_minimum=30.0), Wishes(max_load=5.0), 5),  # they raise it, and ask no more than that
+    (replace(FULL, probe=replace(PROBE, interval=5.0)), Wishes(max_load=6.0), 20),  # 16 at least: above 16
     (FULL, Wishes(failover=1e7), LONGEST),
 ])  # fmt: skip
 def test_the_recommended_ttl(situation: Situation, wishes: Wishes, ttl: int) -> None:

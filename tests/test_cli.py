@@ -105,10 +105,12 @@ def test_check(zones: Path, files: dict[str, str], outcome: Outcome) -> None:
     assert run("check") == outcome
 
 
-def test_check_of_the_sample_zones_has_nothing_to_say() -> None:
+def test_check_of_the_sample_zones_finds_nothing_wrong() -> None:
     outcome = run("check", str(SAMPLE_ZONES))
     assert (outcome.status, outcome.stderr) == (0, "")
-    assert len(outcome.stdout.splitlines()) == len(list(SAMPLE_ZONES.glob("*.zone")))
+    zones, pools = outcome.stdout.split("\n\n", 1)
+    assert len(zones.splitlines()) == len(list(SAMPLE_ZONES.glob("*.zone")))
+    assert pools.startswith("www.example.net.\n  backends  3: ")
 
 
 def test_check_of_a_file_instead_of_a_directory(zones: Path) -> None:

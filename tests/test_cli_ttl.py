@@ -179,6 +179,51 @@ def test_a_pool_without_a_probe_notices_no_death() -> None:
         asked_of_pool(replace(POOL, probe=None), GIVEN)
 
 
+POLICY = """\
+pools:
+  www:
+    probe: {tcp: 80, interval: 2s, timeout: 1s}
+    ttl: {min: 4s, failover: 30s}
+    answers: 1
+  ns1: {}
+"""
+WWW = """\
+pool       3 backends, 1 in each reply
+probe      every 2 s, timeout 1 s, down after 3
+detection  refused: mean 5 s, worst 6 s; hung: mean 6 s, worst 7 s
+return     worst 4 s, up after 2
+clients    100 look-ups/s at 100 resolvers, Zipf 1 (as uneven as 16.5 equal ones); shares over 60 s
+
+TTL  queries/s  hits  failover           failed per  imbalance
+          here     %    mean s  worst s   1,000 rps         CV  max/mean   Jain
+  5       13.7  86.3       8.2       13       2,719      0.101      1.15  0.990
+ 22        4.1  95.9      16.6       30       5,517      0.199      1.29  0.962
+
+use a TTL of 20 s
+  because failover in 30 s leaves a TTL of 22 s or less
+  note: browsers hold addresses 60 s, whatever the TTL: --client-cache 60s counts it in
+  note: a resolver's clients share what it cached: few resolvers make uneven shares
+  note: resolvers that serve stale records (serve-expired) may hand out a dead backend after all
+"""
+
+
+def test_the_pool_of_a_name(zones: Path) -> None:
+    (zones / "example.com.yaml").write_text(POLICY)
+    result = run(f"WWW.example.com --zones {zones} --ttl 5 --ttl 22")
+    assert (result.exit_code, result.stdout) == (0, WWW)
+    assert json.loads(run(f"www.example.com. --zones {zones} --json").stdout)["wishes"]["failover"] == 30.0
+    assert [row["ttl"] for row in json.loads(run(f"www.example.com --zones {zones} --json").stdout)["ttls"]] == [
+        0, 1, 2, 4, 5, 10, 15, 22, 30, 60, 120, 300,
+    ]  # fmt: skip
+
+
+def test_a_name_whose_pool_is_not_probed(zones: Path) -> None:
+    (zones / "example.com.yaml").write_text(POLICY)
+    result = run(f"ns1.example.com --zones {zones}")
+    assert result.exit_code == 1
+    assert "Error: ns1.example.com. is not probed" in result.stderr
+
+
 def test_a_name_without_a_pool(zones: Path) -> None:
     result = run(f"ftp.example.com --zones {zones}")
     assert result.exit_code == 1

@@ -56,7 +56,7 @@ def world(text: str, when_all_down: AllDown = ALL, slowstart: float = 0.0, probe
                 case "backup":
                     backend = replace(backend, backup=True)
                 case "up" | "down":
-                    health = Health(up=name == "up")
+                    health = Health(up=name == "up", since=NOW)
                 case "age":
                     health = Health(since=NOW - float(value), recovered=True)
                 case "drain" | "maint" | "ready":
@@ -236,6 +236,14 @@ def test_who_ramps_is_never_relieved_again() -> None:
         shares.append(Fraction(weights[2], sum(weights)))
     assert shares == sorted(shares)
     assert shares[-1] == Fraction(1, 3)
+
+
+def test_each_version_ramps_by_itself() -> None:
+    there = world("11 age=100, 12 age=4, ::11 age=200, ::12 age=1", slowstart=90)
+    assert [told(there.select(version)) for version in (4, 6)] == ["11*10 12", "::11*10 ::12"]
+    assert there.next_change() == NOW + 6
+    assert there.next_change(NOW + 6) == NOW + 9
+    assert [told(there.select(version, NOW + 9)) for version in (4, 6)] == ["11*5 12", "::11*5 ::12"]
 
 
 def test_without_slowstart_there_is_no_ramp() -> None:

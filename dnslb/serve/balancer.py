@@ -51,12 +51,13 @@ class _Desk:
 
 
 class Balancer:
-    """Keeps ``servings`` right, and hands every change of them to ``publish``."""
+    """Keeps ``servings`` right, and hands every change of them to ``publish``.  ``clock`` gives Unix time."""
 
-    def __init__(self, pools: Mapping[Name, Pool]) -> None:
+    def __init__(self, pools: Mapping[Name, Pool], clock: Callable[[], float] = time.time) -> None:
         self.healths: dict[Asked, Health] = {}
         self.orders: dict[Scope, Admin] = {}
         self.servings: dict[Key, Serving] = {}
+        self._clock = clock
         self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
         self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
         self._asking: dict[Asked, list[_Desk]] = {}
@@ -78,7 +79,7 @@ class Balancer:
         for desk in self._asking.get(key, ()) if self._publish else ():
             self._work_out(desk)
             if before is not None and before.up != after.up:
-                _tell(desk, key, after, outcome)
+                _tell(desk, key, after)
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
         """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
@@ -94,7 +95,7 @@ class Balancer:
                 desk.timer.cancel()
 
     def _work_out(self, desk: _Desk) -> None:
-        now = time.time()
+        now = self._clock()
         times = []
         healths = _healths(desk.pool, self.healths)
         for version in desk.pool.zone_ttls:
@@ -148,12 +149,13 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     changed_at = None if before is None else before.changed_at
     if before is not None and _addresses(before.selection) != _addresses(chosen):
         changed_at = now
+    handed_out = set(_addresses(chosen))
     members = [
         Member(
             backend.address,
             healths.get(backend.target),
             admin.leaves_for(orders, pool.owner, backend.address, now),
-            _counts(backend, chosen, healths, admin.mode_for(orders, pool.owner, backend.address, now)),
+            _counts(backend, handed_out, healths, admin.mode_for(orders, pool.owner, backend.address, now)),
         )
         for backend in pool.backends
     ]
@@ -165,10 +167,10 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     return _RRset(chosen, changed_at, lasting, serving)
 
 
-def _counts(backend: Backend, chosen: Selection, healths: Mapping[Address, Health], mode: Mode) -> bool:
+def _counts(backend: Backend, handed_out: set[Address], healths: Mapping[Address, Health], mode: Mode) -> bool:
     """Whether what happens to the backend would change the answer: not to one in drain, nor to an idle spare."""
     health = healths.get(backend.target)
-    is_spare = (health is None or health.up) and backend.address not in _addresses(chosen)
+    is_spare = (health is None or health.up) and backend.address not in handed_out
     return mode is Mode.READY and not is_spare
 
 
@@ -176,18 +178,20 @@ def _addresses(chosen: Selection) -> list[Address]:
     return [share.address for share in chosen.shares]
 
 
-def _tell(desk: _Desk, key: Asked, health: Health, outcome: Outcome) -> None:
+def _tell(desk: _Desk, key: Asked, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
-    needed = probe.rise if health.up else probe.fall
-    what = "up" if health.up else "down"
-    why = f"{needed} of {needed} probes {'passed' if health.up else f'failed: {outcome.reason}'}"
+    if health.up:
+        level, verdict = logging.INFO, f"up ({probe.rise} of {probe.rise} probes passed)"
+    else:
+        level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
+    owner = desk.pool.owner.removesuffix(".") or "."
     for backend in desk.pool.backends:
         if backend.target == target:
             rrset = desk.rrsets[backend.address.version]
             total = sum(other.address.version == backend.address.version for other in desk.pool.backends)
-            _log.warning(
-                "%s: %s %s (%s); serving %d of %d%s, ttl %d",
-                desk.pool.owner, backend.address, what, why, len(rrset.selection.shares), total,
+            _log.log(
+                level, "%s: %s %s; serving %d of %d%s, ttl %d",
+                owner, backend.address, verdict, len(rrset.selection.shares), total,
                 " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds,
             )  # fmt: skip

@@ -22,6 +22,7 @@ class Channel(asyncio.Protocol):
         self._received = bytearray()
         self._unsent: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self._is_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not isinstance(transport, asyncio.Transport):
@@ -29,6 +30,8 @@ class Channel(asyncio.Protocol):
         self._transport = transport
         transport.writelines(self._unsent)
         self._unsent.clear()
+        if self._is_closed:
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -54,5 +57,6 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is unsent, then end: the other end sees that."""
+        self._is_closed = True
         if self._transport is not None:
             self._transport.close()

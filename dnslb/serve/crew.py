@@ -46,11 +46,10 @@ class _Worker:
     number: int
     pid: int
     pidfd: int
-    socket: socket.socket  # our end of its channel
     channel: Channel
     opening: asyncio.Task[object]
-    born: float            # by the monotonic clock
-    in_force: int = -1     # the last update that it answers by; -1 before it answers at all
+    born: float         # by the monotonic clock
+    in_force: int = -1  # the last update that it answers by; -1 before it answers at all
 
 
 class Crew:
@@ -99,7 +98,7 @@ class Crew:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True
         for alive in self._workers.values():
-            alive.socket.shutdown(socket.SHUT_WR)
+            alive.channel.close()
         deadline = time.monotonic() + _PARTING
         while self._workers:
             await asyncio.sleep(0.005)
@@ -132,7 +131,7 @@ class Crew:
         theirs.close()
         channel = Channel(lambda said: self._hear(alive, said))
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
-        alive = _Worker(number, pid, os.pidfd_open(pid), ours, channel, opening, time.monotonic())
+        alive = _Worker(number, pid, os.pidfd_open(pid), channel, opening, time.monotonic())
         self._workers[number] = alive
         loop.add_reader(alive.pidfd, self._bury, alive)
 

@@ -134,7 +134,7 @@ def _faster(probe: Probe, budget: float) -> Iterator[str]:
     if probe.fast_interval is None:
         interval = _round_down((budget - probe.timeout) / probe.fall)
     else:
-        interval = _round_down(budget - probe.timeout - (probe.fall - 1) * probe.fast_interval)
+        interval = _round_down(budget - probe.timeout - (probe.fall - 1) * max(probe.fast_interval, probe.timeout))
     if interval >= max(LEAST_INTERVAL, probe.timeout, probe.fast_interval or 0):
         yield f"interval: {interval:g}s"
         return
