@@ -33,6 +33,7 @@ WWW = Pool(
     probe=Probe(HttpCheck(80, "/healthz")),
     answers=2,
     ttl=TtlPolicy(failover=60.0),
+    negative_ttl=5,
 )
 
 
@@ -43,22 +44,24 @@ www.example.com.
   probe     http /healthz on port 80 every 5 s, down after 3, up after 2
   order     cyclic, at most 2 in a reply; all of them when none is up
   ttl       A 5 to 42 s (failover: 60s), AAAA 5 to 20 s (zone file's TTL)
-  death     noticed within 17 s, last client after 60 s (78 s where caches hold 60 s)"""
+  death     noticed within 17 s, last client after 60 s (78 s where caches hold 60 s)
+  nodata    an answer of no such type is kept 5 s (the zone's SOA)"""
 
 
 def test_a_pool_without_a_probe() -> None:
     many = tuple(Backend(ip_address(f"192.0.2.{host}")) for host in range(1, 8))
-    pool = Pool("db.example.com.", many, zone_ttls={4: 3}, when_all_down=AllDown.NONE, slowstart=60.0)
+    pool = Pool("db.example.com.", many, zone_ttls={4: 3}, when_all_down=AllDown.NONE, slowstart=60.0, negative_ttl=9)
     assert "\n".join(lines(pool)) == """\
 db.example.com.
   backends  7: 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, …
   probe     none; every backend counts as up
   order     cyclic, all in a reply; no address when none is up; a recovered one takes 60 s to its full share
-  ttl       A 3 s (zone file's TTL)"""
+  ttl       A 3 s (zone file's TTL)
+  nodata    an answer of no such type, or of none up, is kept 9 s (the zone's SOA)"""
 
 
 def test_a_long_ttl_outlasts_the_caches_that_hold_records() -> None:
-    assert lines(replace(WWW, ttl=TtlPolicy()))[-1] == "  death     noticed within 17 s, last client after 318 s"
+    assert lines(replace(WWW, ttl=TtlPolicy()))[-2] == "  death     noticed within 17 s, last client after 318 s"
 
 
 @pytest.mark.parametrize(("check", "words"), [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import socket
@@ -332,10 +331,8 @@ def test_the_last_answer_that_names_a_dead_backend_is_given_within_detection(
         assert {(frozenset(reply.addresses), reply.ttl, reply.note) for reply in after} == {
             (frozenset(HOSTS[1:]), FLOOR, None)
         }
-        assert on.server.log.endswith(
-            f" WARNING www.example.test: {victim.host} down (2 of 2 probes failed: {failure.reason});"
-            " serving 2 of 3, ttl 1\n"
-        ) or f" www.example.test: {victim.host} down (2 of 2 probes failed: {failure.reason}); serv" in on.server.log
+        told = f" WARNING www.example.test: 127.0.1.11 down (2 of 2 probes failed: {failure.reason}); serving 2 of 3, ttl 1"
+        assert sum(told in line for line in on.server.log.splitlines()) == 1
 
         failure.end(victim)
         on.client.watch(names(*HOSTS), RETURN + SLACK, QUIET)
@@ -368,10 +365,10 @@ def test_when_the_last_backend_dies_all_come_back_and_the_client_is_told(tmp_pat
             failure.begin(backend)
         replies = on.client.watch(fails_open, DETECTION + SLACK, QUIET)
         assert all(reply.addresses and reply.status == "NOERROR" for reply in replies)
-        (opened,) = {
-            (frozenset(reply.addresses), reply.ttl, reply.note) for reply in replies if reply.at > replies[-1].at - QUIET
+        opened = replies[[fails_open(reply) for reply in replies].index(True):]
+        assert {(frozenset(reply.addresses), reply.ttl, reply.note) for reply in opened} == {
+            (frozenset(HOSTS), FLOOR, "no backend is up; all 3 are handed out")
         }
-        assert opened == (frozenset(HOSTS), FLOOR, "no backend is up; all 3 are handed out")
         assert "serving 3 of 3 though none is up, ttl 1\n" in on.server.log
 
         failure.end(on.backends[2])
@@ -430,7 +427,7 @@ def test_no_reply_ever_names_a_backend_that_was_dead_at_the_start(tmp_path: Path
         with launched([*command, "--workers", "1"], tmp_path), client_of(port) as client:
             first = client.ask(patience=STARTING)
             assert (first.addresses, first.ttl, first.note) == ((alive.host,), CEILING, None)
-            replies = client.watch(lambda reply: reply.at > first.at + 2 * DETECTION, 2 * DETECTION + SLACK)
+            replies = client.watch(lambda reply: True, 1.0, DETECTION)
             assert {reply.addresses for reply in replies} == {(alive.host,)}
 
 
@@ -553,15 +550,20 @@ pools:
 """
 
 
+BROKEN_SAYS = """\
+{zones}/example.test.yaml:3:34: the probe has two kinds, http and tcp; keep one of them
+{zones}/example.test.yaml:3:38: a probe has no key intervall; did you mean interval?
+{zones}/example.test.yaml:3:65: 2 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h
+{zones}/example.test.yaml:4:14: answers: 0 hands out nothing; write 1 or more, or all
+{zones}/example.test.yaml:6:7: 127.0.1.99 is no address of www.example.test.; add it to those at \
+{zones}/example.test.zone:5, or remove it here
+{zones}/example.test.yaml:7:3: the zone example.test. has no nowhere.example.test.; did you mean spare.example.test.?
+6 errors, 0 warnings
+"""
+
+
 def test_with_a_broken_policy_nothing_starts_and_all_mistakes_are_listed(tmp_path: Path) -> None:
     zones = write_zones(tmp_path, 80, policy=BROKEN)
     done = serve(zones, tmp_path / "state")
-    assert (done.returncode, done.stdout) == (1, "")
-    *mistakes, total = done.stderr.splitlines()
-    assert total == f"{len(mistakes)} errors, 0 warnings"
-    places = [re.match(rf"{re.escape(str(zones))}/example\.test\.yaml:(\d+):\d+: ", mistake) for mistake in mistakes]
-    assert sorted(int(place[1]) for place in places if place) == [3, 3, 3, 4, 6, 7], done.stderr
-    assert len(mistakes) == len(places) and all(places)
-    for word in ("intervall", "http", "answers", "127.0.1.99", "nowhere"):
-        assert any(word in mistake for mistake in mistakes), word
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", BROKEN_SAYS.format(zones=zones))
     assert not (tmp_path / "state").exists()

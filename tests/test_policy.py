@@ -88,7 +88,7 @@ def pool(name: str = "www", **changes: Any) -> Pool:
     """The pool of an owner that the file says no more of than ``changes``."""
     source = ZONE[f"{name}.example.com." if name != "@" else "example.com."]
     backends = tuple(Backend(address) for address, _ in source.addresses)
-    return replace(Pool(source.name, backends, source.zone_ttls), **changes)
+    return replace(Pool(source.name, backends, source.zone_ttls, negative_ttl=source.negative_ttl), **changes)
 
 
 DESIGN = """\

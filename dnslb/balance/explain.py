@@ -22,6 +22,7 @@ def lines(pool: Pool) -> list[str]:
     rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
     if pool.probe is not None:
         rows.append(("death", _death(pool, pool.probe)))
+    rows.append(("nodata", _nodata(pool)))
     return [pool.owner, *(f"  {title:<8}  {text}" for title, text in rows)]
 
 
@@ -83,6 +84,12 @@ def _range(pool: Pool, version: int) -> str:
     limits = bounds(pool, version)
     numbers = str(limits.floor) if limits.floor == limits.ceiling else f"{limits.floor} to {limits.ceiling}"
     return f"{numbers} s ({limits.why})"
+
+
+def _nodata(pool: Pool) -> str:
+    """How long the answer "no such record" is kept: for other types, and for a pool that answers it when none is up."""
+    also = ", or of none up," if pool.when_all_down is AllDown.NONE else ""
+    return f"an answer of no such type{also} is kept {pool.negative_ttl} s (the zone's SOA)"
 
 
 def _death(pool: Pool, probe: Probe) -> str:

@@ -126,3 +126,4 @@ class Pool:
     ttl: TtlPolicy = TtlPolicy()
     when_all_down: AllDown = AllDown.ALL
     slowstart: float = 0.0                      # seconds over which the weight of a recovered backend ramps up
+    negative_ttl: int = 0                       # seconds that resolvers keep the zone's NODATA (RFC 2308 §5)

@@ -35,12 +35,12 @@ class Written:
     overrides: Mapping[Address, Settings]   # what is written of its backends
 
 
-def check(document: Document, pool: Pool, negative_ttl: int, written: Written) -> None:
-    """Report everything that is wrong with the pool.  ``negative_ttl`` is its zone's, in seconds."""
+def check(document: Document, pool: Pool, written: Written) -> None:
+    """Report everything that is wrong with the pool."""
     _check_backends(document, pool, written)
     _check_shares(document, pool, written)
     _check_promise(document, pool, written)
-    _check_ttl(document, pool, negative_ttl, written)
+    _check_ttl(document, pool, written)
     if pool.probe is not None and written.draft is not None:
         _check_probe(document, pool.probe, written.draft)
         _check_source(document, pool, pool.probe, written)
@@ -153,17 +153,17 @@ def _round_down(seconds: float) -> float:
     return floor(seconds) if seconds >= 1 else floor(seconds * 10) / 10
 
 
-def _check_ttl(document: Document, pool: Pool, negative_ttl: int, written: Written) -> None:
+def _check_ttl(document: Document, pool: Pool, written: Written) -> None:
     bounds = written.settings["ttl"].value if "ttl" in written.settings else {}
     lowest = min(pool.zone_ttls.values(), default=pool.ttl.min)
     if "min" in bounds and pool.ttl.min > lowest:
         fact = f"{pool.owner} has a TTL of {lowest}s in the zone file, which wins over min {pool.ttl.min}s"
         _warn(document, bounds["min"].node, fact, "raise the zone file's TTL, or lower this")
     if pool.when_all_down is AllDown.NONE and pool.probe is not None:
-        ceiling = min((ttl.bounds(pool, version).ceiling for version in pool.zone_ttls), default=negative_ttl)
-        if negative_ttl > ceiling:
+        ceiling = min((ttl.bounds(pool, version).ceiling for version in pool.zone_ttls), default=pool.negative_ttl)
+        if pool.negative_ttl > ceiling:
             fact = (
-                f"when {pool.owner} is down, resolvers keep the NODATA for {negative_ttl}s, its addresses for at most"
+                f"when {pool.owner} is down, resolvers keep the NODATA for {pool.negative_ttl}s, its addresses for at most"
                 f" {ceiling}s: it outlives the outage"
             )
             remedy = f"write {ceiling} as the MINIMUM of the zone's SOA (RFC 2308 §5), or all"

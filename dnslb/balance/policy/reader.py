@@ -128,7 +128,7 @@ def _pool(
         return None
     pool = _assemble(owner, settings, probe, overrides)
     written = checks.Written(key, settings, own.keys(), draft, backends.node if backends else key, overrides)
-    checks.check(parsed, pool, owner.negative_ttl, written)
+    checks.check(parsed, pool, written)
     return None if has_errors(parsed.problems[start:]) else pool
 
 
@@ -187,7 +187,7 @@ def _assemble(owner: Owner, settings: Settings, probe: Probe | None, overrides: 
         Backend(address, **{key: value.value for key, value in overrides.get(address, {}).items()})
         for address, _ in owner.addresses
     ]
-    return Pool(owner.name, tuple(backends), owner.zone_ttls, probe, **values)
+    return Pool(owner.name, tuple(backends), owner.zone_ttls, probe, negative_ttl=owner.negative_ttl, **values)
 
 
 def _as_node(_: Document, node: yaml.Node) -> yaml.Node:
