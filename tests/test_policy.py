@@ -128,7 +128,7 @@ def test_the_example_of_the_design_is_read_as_written() -> None:
                 HttpCheck(443, "/healthz", tls=True, host="www.example.com", expect=((200, 299),), body="ok"),
                 interval=5.0, timeout=2.0, fall=3, rise=2,
             ),
-            Order.CYCLIC, 2, TtlPolicy(min=5, max=None, failover=60.0), AllDown.ALL, 60.0,
+            Order.CYCLIC, 2, TtlPolicy(min=5, max=None, failover=60.0), AllDown.ALL, 60.0, 60,
         ),
         pool("db-ro", probe=Probe(TcpCheck(3306), interval=5.0, timeout=2.0, fall=3, rise=2)),
         pool("mail", probe=Probe(

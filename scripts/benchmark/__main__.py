@@ -5,6 +5,8 @@
     scripts/bench --quick                 once round, about a minute
     scripts/bench --only mix case --servers dnslb nsd bind
     scripts/bench --only mix --records 1000000
+    scripts/bench --only static pool weighted sticky
+    scripts/bench --probes                what probing costs dnslb's parent, in less than a minute
     scripts/bench --also 'old=/tmp/old/bin/python -m dnslb serve $zones --listen 127.0.0.1:$port --workers 1'
 
 How.  Every server runs on one core with one worker or thread, the generator (dnsperf) on another; same zone, same
@@ -26,6 +28,11 @@ each kept its core.  --generator load sends UDP from load.c, which keeps every s
 quarter lower, and the ratios are the stricter ones.  --rate offers everybody the same number of queries per second
 instead.  One machine is generator and server: the ratios of one run mean more than the microseconds.
 
+Pools.  In a second part all servers that can run again, with pools of backends on 127.0.1.x, served by a thread of this
+process, which they probe all the time; the CPU time of probing counts, as all else.  Before, one backend is dead: it
+must be left out of every answer, and come back when it lives.  What a pool costs is compared to a name that is none
+(``static``) of the same server.
+
 The queries are prebuilt packets (dnsperf -B), since dnsperf cannot vary an option; fresh ones in each repeat where the
 class is made of fresh queries.  Server cookies are given by those that give them unasked (BIND, gdnsd).  TCP has no
 floor, and always dnsperf.
@@ -43,16 +50,31 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import FrameType
 
-from benchmark import report
+from benchmark import balance, probes, report
+from benchmark.backends import Backends
 from benchmark.measurement import Load, Refusal, Run, measure_quietly
-from benchmark.queries import CLASSES, ZONE, ZONE_NAME, QueryClass, padding, stream
-from benchmark.servers import SERVERS, Server, find, other
+from benchmark.queries import (
+    BACKENDS,
+    CLASSES,
+    POLICY,
+    POOL_CLASSES,
+    POOL_ZONE,
+    STATIC_ZONE,
+    ZONE,
+    ZONE_NAME,
+    QueryClass,
+    padding,
+    stream,
+)
+from benchmark.servers import SERVERS, Server, fill, find, other
 from benchmark.targets import HERE, RefusedError, Site, Target, compile_c, start, version
 
+ALL_CLASSES = CLASSES + POOL_CLASSES
 SEED = 2                    # of the servers' order and of the packets
 FRESH_PER_SECOND = 300_000  # distinct queries prebuilt per second of a run: more than are sent
 SAME = 10_000               # queries in the file of a class whose queries repeat anyhow
@@ -82,7 +104,7 @@ def server(text: str) -> Server:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description="CPU µs per query of dnslb and its peers.  How and why: see its docstring.")
-    classes, servers = [query_class.name for query_class in CLASSES], [server.name for server in SERVERS]
+    classes, servers = [query_class.name for query_class in ALL_CLASSES], [server.name for server in SERVERS]
     add = parser.add_argument
     add("--only", nargs="+", metavar="CLASS", choices=classes, default=classes, help=f"of: {' '.join(classes)}")
     add("--servers", nargs="+", metavar="NAME", choices=servers, default=servers,
@@ -98,10 +120,13 @@ def arguments() -> argparse.Namespace:
     add("--records", type=int, default=0, metavar="N", help="pad the zone with so many more records")
     add("--json", type=Path, metavar="FILE", help="default: bench.json in a new temporary directory")
     add("--chart", type=picture, metavar="FILE", help=".svg or .png; default: bench.svg beside the JSON")
+    add("--probes", action="store_true", help="instead: what probing costs dnslb, in less than a minute")
     add("--python", default=sys.executable, metavar="PATH", help="that runs dnslb; default: the one that runs this")
     options = parser.parse_args()
     if options.rate and options.generator == "load":
         parser.error("--rate needs --generator dnsperf")
+    options.seconds = options.seconds or (1.0 if options.quick else 4.0)
+    options.repeats = options.repeats or (1 if options.quick else 3)
     return options
 
 
@@ -121,13 +146,18 @@ def choose(names: Sequence[str], python: str) -> list[Server]:
     return chosen
 
 
-def lay_out(directory: Path, python: str, core: int, records: int) -> Site:
-    zone = directory / "zones" / f"{ZONE_NAME}.zone"
-    zone.parent.mkdir()
-    with zone.open("w") as file:
-        file.write(ZONE)
-        file.writelines(padding(records))
-    return Site(directory, zone, python, core)
+def lay_out(directory: Path, python: str, core: int, records: int, probe_port: int | None) -> Site:
+    """The zone file; where pools are measured, with their names, beside dnslb's policy file and a zone without them."""
+    zone, plain = directory / "zones" / f"{ZONE_NAME}.zone", directory / "plain.zone"
+    zone.parent.mkdir(parents=True)
+    text = ZONE + (STATIC_ZONE if probe_port else "")
+    for path, pools in ((zone, POOL_ZONE if probe_port else ""), (plain, "")):
+        with path.open("w") as file:
+            file.write(text + pools)
+            file.writelines(padding(records))
+    if probe_port:
+        zone.with_suffix(".yaml").write_text(fill(POLICY, probe_port=probe_port))
+    return Site(directory, zone, plain, probe_port, python, core)
 
 
 def start_all(servers: Sequence[Server], site: Site, stack: ExitStack) -> Iterator[Target]:
@@ -182,51 +212,104 @@ def describe(outcome: Run | Refusal) -> str:
     return f"{outcome.microseconds:6.2f} µs  {outcome.qps:8,.0f} q/s  core {outcome.busy:4.0%}{noise}"
 
 
-def processor() -> str:
+def machine() -> str:
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
+    return f"{found[1] if found else platform.machine()}, Linux {platform.release()}"
+
+
+def check_pools(targets: Sequence[Target], classes: Sequence[QueryClass], backends: Backends) -> list[Target]:
+    """Revive the backend that was dead at the start; a line for each pool that is wrong, which is not measured then."""
+    faults = balance.find_faults(targets, classes, balance.without_dead)
+    backends.revive(balance.DEAD)
+    faults = balance.find_faults(targets, classes, balance.with_all) | faults
+    for (server, query_class), fault in faults.items():
+        print(f"without {server} {query_class}: {fault}")
+    if not faults:
+        print("pools: the dead backend was left out and came back; weights and orders are kept", flush=True)
+    return [unable(target, {name: fault for (server, name), fault in faults.items() if server == target.server.name})
+            for target in targets]
+
+
+def unable(target: Target, faults: dict[str, str]) -> Target:
+    return replace(target, server=replace(target.server, lacks=(*target.server.lacks, *faults.items())))
+
+
+def measure_group(servers: Sequence[Server], classes: Sequence[QueryClass], load: Load,
+                  options: argparse.Namespace, core: int) -> tuple[list[Run | Refusal], bool]:
+    """Start the servers, with pools if the classes are about them, and measure.  Whether all could be is told too."""
+    with tempfile.TemporaryDirectory(prefix="dnslb-bench-") as name, ExitStack() as stack:
+        directory = Path(name)
+        backends = None
+        if classes[0] in POOL_CLASSES:
+            backends = stack.enter_context(Backends(BACKENDS))
+            backends.revive(*(address for address in BACKENDS if address != balance.DEAD))
+        site = lay_out(directory, options.python, core, options.records, backends.port if backends else None)
+        targets = started = list(start_all(servers, site, stack))
+        if backends:
+            targets = check_pools(started, classes, backends)
+        count = options.repeats * sum(len(able(targets, query_class)) for query_class in classes)
+        print(f"{count} runs of {load.warm_up:g} + {load.seconds:g} s: "
+              f"about {count * (load.warm_up + load.seconds + OVERHEAD) / 60:.0f} minutes, "
+              "more where something else keeps the cores busy", flush=True)
+        outcomes = list(measure_all(targets, classes, load, options.repeats, directory))
+        return outcomes, len(started) == len(servers) and targets == started
 
 
 def run(options: argparse.Namespace, cores: Sequence[int]) -> int:
     began = time.monotonic()
-    seconds = options.seconds or (1.0 if options.quick else 4.0)
-    repeats = options.repeats or (1 if options.quick else 3)
-    classes = [query_class for query_class in CLASSES if query_class.name in options.only]
     servers = choose(options.servers, options.python) + options.also
-    with tempfile.TemporaryDirectory(prefix="dnslb-bench-") as name, ExitStack() as stack:
-        directory = Path(name)
-        own = directory / "load.out" if options.generator == "load" else None
+    outcomes: list[Run | Refusal] = []
+    all_well = True
+    with tempfile.TemporaryDirectory(prefix="dnslb-bench-") as name:
+        own = Path(name) / "load.out" if options.generator == "load" else None
         if own:
             compile_c(HERE / "load.c", own)
-        load = Load(cores[1], seconds, seconds / 4, options.outstanding, options.rate, own)
-        targets = list(start_all(servers, lay_out(directory, options.python, cores[0], options.records), stack))
-        count = repeats * sum(len(able(targets, query_class)) for query_class in classes)
-        print(f"{count} runs of {load.warm_up:g} + {load.seconds:g} s: "
-              f"about {count * (load.warm_up + load.seconds + OVERHEAD) / 60:.0f} minutes, "
-              "more where something else keeps the cores busy", flush=True)
-        outcomes = list(measure_all(targets, classes, load, repeats, directory))
+        load = Load(cores[1], options.seconds, options.seconds / 4, options.outstanding, options.rate, own)
+        # Apart, so that servers probe nothing while they are asked for plain names.
+        for group in (CLASSES, POOL_CLASSES):
+            if classes := [query_class for query_class in group if query_class.name in options.only]:
+                measured, went_well = measure_group(servers, classes, load, options, cores[0])
+                outcomes += measured
+                all_well &= went_well
 
     runs = [outcome for outcome in outcomes if isinstance(outcome, Run)]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     figures = report.summarise(runs)
-    rows, columns = [server.name for server in servers], [query_class.name for query_class in classes]
+    chosen = [query_class for query_class in ALL_CLASSES if query_class.name in options.only]
+    rows, columns = [server.name for server in servers], [query_class.name for query_class in chosen]
     print("", report.tables(figures, rows, columns), "", sep="\n")
+    if any(query_class in POOL_CLASSES for query_class in chosen):
+        print(f"probes: tcp, {len(BACKENDS)} backends, each every second (gdnsd: every two); the cost is included")
     for server in servers:
         for query_class, reason in server.lacks:
             if query_class in columns:
                 print(f"without {server.name} {query_class}: {reason}")
+        for name in server.unprobed:
+            if name in columns and server.is_able(name):
+                print(f"{server.name} {name}: without regard to health")
     for refusal in refusals:
         print(f"refused: {refusal.server} {refusal.query_class}, repeat {refusal.repeat}: {refusal.reason}")
     report.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / "bench.json", {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "machine": f"{processor()}, Linux {platform.release()}",
+        "machine": machine(),
         "generator": options.generator, "outstanding": load.outstanding, "rate": load.rate,
-        "seconds": load.seconds, "warm_up": load.warm_up, "repeats": repeats, "seed": SEED, "padding": options.records,
-        "classes": {query_class.name: query_class.about for query_class in classes},
+        "seconds": load.seconds, "warm_up": load.warm_up, "repeats": options.repeats, "seed": SEED,
+        "padding": options.records,
+        "classes": {query_class.name: query_class.about for query_class in chosen},
         "versions": {server.name: version(server, options.python) for server in servers},
     }, outcomes, figures, options.chart)
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
-    return 1 if refusals or not runs or len(targets) < len(servers) else 0
+    return 1 if refusals or not runs or not all_well else 0
+
+
+def probe_cost(options: argparse.Namespace, core: int) -> int:
+    costs = []
+    for load in probes.LOADS:
+        costs.append(probes.measure(load, options.python, core))
+        print(probes.describe(costs[-1]), flush=True)
+    print("", probes.table(costs), "", sep="\n")
+    probes.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / "probes.json", machine(), costs)
+    return 1 if any(cost.down for cost in costs) else 0
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -243,7 +326,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     os.sched_setaffinity(0, {cores[1]})
     try:
-        return run(options, cores)
+        return probe_cost(options, cores[0]) if options.probes else run(options, cores)
     except RefusedError as error:
         print(error)
         return 2

@@ -1,13 +1,14 @@
 """What is asked: the zone, the questions, and the query classes made of them.
 
 Pure: packets and zone text come out, nothing is sent.  A new class is one more ``QueryClass`` in ``CLASSES``; what it
-asks about is added to ``ZONE``.
+asks about is added to ``ZONE``.  Classes about pools are in ``POOL_CLASSES``; ``POLICY`` is how dnslb makes pools of
+the names in ``POOL_ZONE``, with ``$probe_port`` to be filled in.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -40,6 +41,23 @@ readonly  A    192.0.2.22
 shop      CNAME frontend
 """
 
+# Names that pools are made of; their backends are probed, so they are on the loopback.  Weights as in WEIGHTS.
+BACKENDS = tuple(f"127.0.1.{host}" for host in range(21, 25))
+WEIGHTS = dict(zip(BACKENDS, (3, 2, 1, 1), strict=True))
+POOLS = ("pool", "weighted", "sticky")
+STATIC_ZONE = "".join(f"static    A    {address}\n" for address in BACKENDS)
+POOL_ZONE = "".join(f"{name:9} A    {address}\n" for name in POOLS for address in BACKENDS)
+POLICY = f"""\
+defaults:
+  probe: {{tcp: $probe_port, interval: 1s, timeout: 500ms, fall: 2, rise: 2}}
+pools:
+  pool: {{}}
+  weighted:
+    answers: 1
+    backends: {{{", ".join(f"{address}: {{weight: {weight}}}" for address, weight in WEIGHTS.items())}}}
+  sticky: {{order: sticky}}
+"""
+
 
 class Transport(Enum):
     UDP = "udp"
@@ -55,6 +73,7 @@ class Question:
     rcode: int = NOERROR
     records: int = 0                   # in the answer section
     addresses: tuple[str, ...] = ()    # of which these must be there
+    among: tuple[str, ...] = ()        # and no other than these and those
 
     def __str__(self) -> str:
         return f"{self.name} {'A' if self.rrtype == A else 'MX'}"
@@ -65,6 +84,10 @@ TWO = Question("readonly.example.com", A, NOERROR, 2, ("192.0.2.21", "192.0.2.22
 NODATA = Question("frontend.example.com", MX)
 MISSING = Question("nonexistent.example.com", A, NXDOMAIN)
 ALIAS = Question("shop.example.com", A, NOERROR, 5, FOUR.addresses)
+STATIC = Question("static.example.com", A, NOERROR, 4, BACKENDS)
+POOL = Question("pool.example.com", A, NOERROR, 4, BACKENDS)
+WEIGHTED = Question("weighted.example.com", A, NOERROR, 1, (), BACKENDS)
+STICKY = Question("sticky.example.com", A, NOERROR, 4, BACKENDS)
 
 
 @cache
@@ -137,6 +160,14 @@ CLASSES = (
     QueryClass("tcp", "the mix over kept TCP connections", MIX, transport=Transport.TCP),
 )
 
+# Measured apart, on servers that probe: the others are not to pay for it.
+POOL_CLASSES = (
+    QueryClass("static", "a name with 4 addresses, beside the pools", ((100, STATIC),)),
+    QueryClass("pool", "a name with 4 addresses that are probed", ((100, POOL),)),
+    QueryClass("weighted", "one of 4 probed addresses, by weights 3:2:1:1", ((100, WEIGHTED),)),
+    QueryClass("sticky", "4 probed addresses, the client's own first", ((100, STICKY),)),
+)
+
 
 def packet(question: Question, query_class: QueryClass, rng: Random) -> bytes:
     """One query with id 0.
@@ -168,7 +199,7 @@ def fault(question: Question, query: bytes, reply: bytes) -> str | None:
         return "no reply to this query"
     end = query.index(b"\0", 12) + 5
     rcode, records = reply[3] & 15, int.from_bytes(reply[6:8])
-    absent = [address for address in question.addresses if b"\0\4" + IPv4Address(address).packed not in reply]
+    absent = [address for address in question.addresses if rdata(address) not in reply]
     if rcode != question.rcode:
         return f"rcode {rcode}, expected {question.rcode}"
     if not reply[2] & 0x04:
@@ -179,7 +210,22 @@ def fault(question: Question, query: bytes, reply: bytes) -> str | None:
         return "another question, or another spelling of it, came back"
     if records != question.records:
         return f"{records} answer records, expected {question.records}"
-    return f"without {', '.join(absent)}" if absent else None
+    if absent:
+        return f"without {', '.join(absent)}"
+    if question.among and len(served(reply, (*question.addresses, *question.among))) != records:
+        return "an address that does not belong to it"
+    return None
+
+
+def rdata(address: str) -> bytes:
+    """RDLENGTH and RDATA of an A record."""
+    return b"\0\4" + IPv4Address(address).packed
+
+
+def served(reply: bytes, addresses: Sequence[str]) -> list[str]:
+    """Which of the addresses are in the reply, in its order."""
+    places = {address: reply.find(rdata(address)) for address in addresses}
+    return sorted((address for address in places if places[address] > 0), key=lambda address: places[address])
 
 
 def echo_fault(question: Question, query: bytes, reply: bytes) -> str | None:

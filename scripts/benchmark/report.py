@@ -11,9 +11,11 @@ from statistics import median
 from typing import Any
 
 from benchmark.measurement import Refusal, Run
+from benchmark.queries import POOLS
 
 MEGABYTE = 1e6
 FLOOR = "echo"
+STATIC = "static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Figure:
     lowest: float
     highest: float
     ratio: float | None         # to the floor of the same class
+    to_static: float | None     # to what a name that is no pool costs the same server: of a pool, median of the repeats
     qps: float
     octets: float               # of the average reply
     busy: float
@@ -46,12 +49,20 @@ def summarise(runs: Sequence[Run]) -> Figures:
         figures[server, query_class] = Figure(
             microseconds=median(costs), lowest=min(costs), highest=max(costs),
             ratio=median(costs) / floor if floor else None,
+            to_static=against(group, grouped.get((server, STATIC), ())) if query_class in POOLS else None,
             qps=median(run.qps for run in group), octets=median(run.octets for run in group),
             busy=median(run.busy for run in group),
             memory=group[-1].memory_after,
             growth=sum(run.memory_after - run.memory_before for run in group),
         )
     return figures
+
+
+def against(runs: Sequence[Run], others: Sequence[Run]) -> float | None:
+    """Median ratio of the runs to the others of the same repeats."""
+    costs = {run.repeat: run.microseconds for run in others}
+    ratios = [run.microseconds / costs[run.repeat] for run in runs if run.repeat in costs]
+    return median(ratios) if ratios else None
 
 
 def grid(title: str, rows: Iterable[str], columns: Sequence[str], cell: Callable[[str, str], str]) -> str:
@@ -64,6 +75,10 @@ def grid(title: str, rows: Iterable[str], columns: Sequence[str], cell: Callable
 
 def cost(figure: Figure) -> str:
     return f"{figure.microseconds:.2f} {f'{figure.ratio:.2f}×' if figure.ratio else '     '}"
+
+
+def pool_ratio(figure: Figure) -> str:
+    return f"{figure.to_static:.3f}×" if figure.to_static else "–"
 
 
 def spread(figure: Figure) -> str:
@@ -92,12 +107,18 @@ TABLES: tuple[tuple[str, Callable[[Figure], str]], ...] = (
 
 
 def tables(figures: Figures, servers: Sequence[str], classes: Sequence[str]) -> str:
-    """All tables; the one that matters comes last, where the terminal stops."""
+    """All tables; those that matter come last, where the terminal stops."""
     def cell(show: Callable[[Figure], str], server: str, query_class: str) -> str:
         figure = figures.get((server, query_class))
         return show(figure) if figure else "–"
 
-    return "\n\n".join(grid(title, servers, classes, partial(cell, show)) for title, show in TABLES)
+    shown = [grid(title, servers, classes, partial(cell, show)) for title, show in TABLES]
+    pools = list(dict.fromkeys(query_class for (_, query_class), figure in figures.items() if figure.to_static))
+    if pools:
+        able = [server for server in servers if server != FLOOR and any((server, name) in figures for name in pools)]
+        shown.append(grid(f"CPU per query of a probed pool / of a name that is none ({STATIC}), same server and repeat",
+                          able, pools, partial(cell, pool_ratio)))
+    return "\n\n".join(shown)
 
 
 def write(path: Path, setting: dict[str, Any], outcomes: Sequence[Run | Refusal], figures: Figures,

@@ -3,6 +3,10 @@
 Data only: a server is its configuration files and its command, both templates in ``$directory`` (its own), ``$zones``
 (the directory with the zone file), ``$zone`` (that file), ``$port`` and ``$python``.  One worker or thread each, rate
 limits and query logs off, rotation on where a server has it, everything else as it comes.
+
+Where pools are measured, ``$zone`` lists their addresses as plain records and dnslb's policy file is in ``$zones``;
+other servers that have pools get ``pool_files``, in which ``$records`` is the zone file without the pools' names and
+``$probe_port`` where the backends accept.  Backends are probed every second, by gdnsd every two: it can no faster.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from string import Template
 
-from benchmark.queries import Question, echo_fault, fault
+from benchmark.queries import BACKENDS, POOLS, WEIGHTS, Question, echo_fault, fault
 
 Verdict = Callable[[Question, bytes, bytes], str | None]
 
@@ -25,8 +29,10 @@ class Server:
     command: tuple[str, ...]
     version: tuple[str, ...] = ()                   # the command that prints it
     files: tuple[tuple[str, str], ...] = ()         # path below $directory, content
+    pool_files: tuple[tuple[str, str], ...] = ()    # more of them, or others of the same paths, for the pool classes
     source: str = ""                                # a C file beside scripts/bench: compiled to $directory/NAME
     lacks: tuple[tuple[str, str], ...] = ()         # query class, why it is not measured
+    unprobed: tuple[str, ...] = ()                  # query classes that it answers without regard to health
     fault: Verdict = fault
 
     @property
@@ -36,6 +42,8 @@ class Server:
     def is_able(self, query_class: str) -> bool:
         return query_class not in dict(self.lacks)
 
+
+NO_POOLS = tuple((name, "has no pools") for name in POOLS)
 
 NSD = Server(
     "nsd", "nsd", "nsd",
@@ -61,6 +69,7 @@ zone:
   name: "example.com"
   zonefile: "$zone"
 """),),
+    lacks=NO_POOLS,
 )
 
 KNOT = Server(
@@ -88,6 +97,7 @@ zone:
     zonefile-sync: -1
     journal-content: none
 """),),
+    lacks=NO_POOLS,
 )
 
 BIND = Server(
@@ -115,13 +125,12 @@ options {
 controls { };
 zone "example.com" { type primary; file "$zone"; };
 """),),
+    lacks=NO_POOLS,
 )
 
-GDNSD = Server(
-    "gdnsd", "gdnsd", "gdnsd",
-    ("gdnsd", "-c", "$directory", "start"),
-    ("gdnsd", "version"),
-    (("config", """\
+GDNSD_WEIGHTS = "".join(
+    f"      b{number} => [ {address}, {weight} ]\n" for number, (address, weight) in enumerate(WEIGHTS.items(), 1))
+GDNSD_CONFIG = """\
 options => {
   listen => [ 127.0.0.1:$port ]
   udp_threads => 1
@@ -129,18 +138,52 @@ options => {
   run_dir => $directory/run
   state_dir => $directory/state
 }
-"""),
+"""
+
+GDNSD = Server(
+    "gdnsd", "gdnsd", "gdnsd",
+    ("gdnsd", "-c", "$directory", "start"),
+    ("gdnsd", "version"),
+    (("config", GDNSD_CONFIG),
      ("zones/example.com", "$$INCLUDE $zone\n")),
-    lacks=(("chain", "gives the CNAME alone; the resolver has to ask again"),),
+    # Its shortest timeout is 1 s, and the interval must be longer.
+    (("config", GDNSD_CONFIG + f"""\
+service_types => {{
+  accepts => {{
+    plugin => tcp_connect
+    port => $probe_port
+    interval => 2
+    timeout => 1
+    up_thresh => 2
+    down_thresh => 2
+  }}
+}}
+plugins => {{
+  multifo => {{
+    service_types => accepts
+    up_thresh => 0.1
+    pool => [ {", ".join(BACKENDS)} ]
+  }}
+  weighted => {{
+    service_types => accepts
+    up_thresh => 0.1
+    weighted => {{
+{GDNSD_WEIGHTS}    }}
+  }}
+}}
+"""),
+     ("zones/example.com", """\
+$$INCLUDE $records
+pool 300 DYNA multifo!pool
+weighted 300 DYNA weighted!weighted
+""")),
+    lacks=(("chain", "gives the CNAME alone; the resolver has to ask again"),
+           ("sticky", "has no order by client")),
 )
 
-POWERDNS = Server(
-    "powerdns", "pdns_server", "pdns-server pdns-backend-bind",
-    ("pdns_server", "--config-dir=$directory"),
-    ("pdns_server", "--version"),
-    (("named.conf", 'zone "example.com" { type master; file "$zone"; };\n'),
-     # An empty security-poll-suffix: it must not ask the network whether it is up to date.
-     ("pdns.conf", """\
+LUA_BACKENDS = ", ".join(f"'{address}'" for address in BACKENDS)
+LUA_WEIGHTS = ", ".join(f"{{{weight}, '{address}'}}" for address, weight in WEIGHTS.items())
+POWERDNS_CONFIG = """\
 launch=bind
 bind-config=$directory/named.conf
 local-address=127.0.0.1
@@ -158,12 +201,30 @@ log-dns-queries=no
 security-poll-suffix=
 webserver=no
 api=no
+"""
+
+POWERDNS = Server(
+    "powerdns", "pdns_server", "pdns-server pdns-backend-bind",
+    ("pdns_server", "--config-dir=$directory"),
+    ("pdns_server", "--version"),
+    (("named.conf", 'zone "example.com" { type master; file "$zone"; };\n'),
+     # An empty security-poll-suffix: it must not ask the network whether it is up to date.
+     ("pdns.conf", POWERDNS_CONFIG)),
+    (("named.conf", 'zone "example.com" { type master; file "$directory/zone"; };\n'),
+     ("pdns.conf", POWERDNS_CONFIG + "enable-lua-records=yes\nlua-health-checks-interval=1\n"),
+     ("zone", f"""\
+$$INCLUDE $records
+pool 300 LUA A "ifportup($probe_port, {{{LUA_BACKENDS}}}, {{selector='all', backupSelector='all', timeout=1}})"
+weighted 300 LUA A "pickwrandom({{{LUA_WEIGHTS}}})"
 """)),
+    lacks=(("sticky", "its hashed selector gives one address, not all in the client's order"),),
+    unprobed=("weighted",),
 )
 
 DNSLB = Server(
     "dnslb", "", "",
-    ("$python", "-m", "dnslb", "serve", "$zones", "--listen", "127.0.0.1:$port", "--workers", "1"),
+    ("$python", "-m", "dnslb", "serve", "$zones", "--listen", "127.0.0.1:$port", "--workers", "1",
+     "--state", "$directory/state"),
     ("$python", "-m", "dnslb", "--version"),
 )
 

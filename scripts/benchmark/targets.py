@@ -33,6 +33,8 @@ class Site:
 
     directory: Path     # temporary; each server has a directory of its own in it
     zone: Path          # the zone file
+    records: Path       # the zone file without the pools' names
+    probe_port: int | None  # where backends accept; None: there are no pools
     python: str         # that runs dnslb
     core: int           # that servers are pinned to
 
@@ -76,8 +78,10 @@ def start(server: Server, site: Site, query_class: QueryClass, stack: ExitStack)
     directory = site.directory / server.name
     directory.mkdir()
     port = free_port()
-    values = {"directory": directory, "zones": site.zone.parent, "zone": site.zone, "port": port, "python": site.python}
-    for name, template in server.files:
+    values = {"directory": directory, "zones": site.zone.parent, "zone": site.zone, "port": port, "python": site.python,
+              "records": site.records, "probe_port": site.probe_port}
+    files = dict(server.files) | dict(server.pool_files if site.probe_port else ())
+    for name, template in files.items():
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(fill(template, **values))
     if server.source:
