@@ -50,6 +50,7 @@ class Settings:
     tcp_connections: int = 1000          # open at once, in all
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    watch: bool = True                   # whether an edited file is read at once
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
 
 
@@ -120,6 +121,11 @@ def _short_text(parsed: Document, node: yaml.Node) -> str | None:
     return word
 
 
+def _yes_or_no(parsed: Document, node: yaml.Node) -> bool | None:
+    word = parsed.choice(node, ("yes", "no"))
+    return None if word is None else word == "yes"
+
+
 def _directory(parsed: Document, node: yaml.Node) -> Path | None:
     word = parsed.text(node)
     if word is not None and not word.startswith("/"):
@@ -139,4 +145,5 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
     "state": _directory,
+    "watch": _yes_or_no,
 }

@@ -14,8 +14,9 @@ from dnslb import settings
 from dnslb.balance.order import Order
 from dnslb.settings import Endpoint, Settings, parse_endpoint
 
+ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "listen, order, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, workers"
+    "listen, order, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
 )
 
 
@@ -50,6 +51,7 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("tcp_per_client: 1", Settings(tcp_per_client=1)),
     ("tcp_idle: 500ms", Settings(tcp_idle=0.5)),
     ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
+    ("watch: no", Settings(watch=False)),
     ("state: /var/lib/dnslb", Settings(state=Path("/var/lib/dnslb"))),
     ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=Order.NONE)),     # as Windows writes it
     ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
@@ -71,7 +73,7 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("user: ''", ["1:7: a word is missing; write one value here"]),
     ("user: {name: x}", ["1:7: a word is missing; write one value here"]),
     ("order: cyclick", ["1:8: cyclick is not one of cyclic, spread, random, none, sticky; did you mean cyclic?"]),
-    ("order: x", ["1:8: x is not one of cyclic, spread, random, none, sticky; known are: cyclic, none, random, spread, sticky"]),
+    ("order: x", [f"1:8: x is not one of {ORDERS}; known are: cyclic, none, random, spread, sticky"]),
     ("listen: []", ["1:9: the list is empty; write at least one address and port"]),
     ("listen: localhost:53", ["1:9: localhost:53 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),
     ("listen: 5300", ["1:9: 5300 is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53"]),

@@ -5,7 +5,9 @@ The only place that opens their files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,7 @@ class Catalog:
     settings: Settings
     zones: Mapping[Name, Zone]  # by apex; those without errors
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
+    sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
 
 
 def load(directory: Path) -> tuple[Catalog, list[Problem]]:
@@ -48,6 +51,7 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
     if not paths:
         return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
     found, problems = _settings(directory / SETTINGS)
+    sources: set[str] = set()
     zones: dict[Name, Zone] = {}
     files: dict[Name, str] = {}
     for path in paths:
@@ -58,7 +62,7 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
             problems.append(_error(path, f"{files[apex]} is the same zone", "remove one of the two files"))
             continue
         files[apex] = str(path)
-        zone, mistakes = master.load(str(path), apex, _read)
+        zone, mistakes = master.load(str(path), apex, partial(_read, sources))
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
@@ -67,7 +71,7 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
         if path.name != SETTINGS:
             mistakes = _add_pools(path, zones, files, pools)
             problems += mistakes
-    return Catalog(found, zones, pools), problems
+    return Catalog(found, zones, pools, frozenset(sources)), problems
 
 
 def _add_pools(
@@ -89,7 +93,23 @@ def _add_pools(
     return problems
 
 
-def _read(path: str) -> bytes:
+def fingerprint(directory: Path, sources: frozenset[str]) -> frozenset[tuple[str, int, int, int]]:
+    """Of every file that ``load`` would read: name, inode, size and time of change.  Another one means an edit.
+
+    ``sources`` are those of the last catalog: they tell of included files.
+    """
+    with suppress(OSError):
+        sources |= {str(path) for path in directory.iterdir() if path.suffix in (_SUFFIX, _POLICY)}
+    prints = set()
+    for source in sources:
+        with suppress(OSError):
+            found = os.stat(source)
+            prints.add((source, found.st_ino, found.st_size, found.st_mtime_ns))
+    return frozenset(prints)
+
+
+def _read(sources: set[str], path: str) -> bytes:
+    sources.add(path)
     return Path(path).read_bytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +78,27 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
 @click.option("--tcp-idle", type=_idle, metavar="DURATION", help="Close a connection after so long without a query.")
+@click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
     Options override DIRECTORY/dnslb.yaml; without either the server answers on 127.0.0.1:5300.
+    Edited files are read at once, or on SIGHUP; with a mistake in them the old data go on being served.
 
     \b
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     catalog = report.load_or_exit(directory)
-    settings = _overridden(catalog.settings, options)
+    override = partial(_overridden, options)
     try:
-        parent.run(catalog, settings, _announcer(directory, catalog, settings))
+        parent.run(directory, catalog, override, _announcer(directory, catalog, override(catalog.settings)))
     except (CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _overridden(settings: Settings, options: dict[str, Any]) -> Settings:
+def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if "listen" in given:
         given["listen"] = tuple(dict.fromkeys(given["listen"]))  # the same address twice is one

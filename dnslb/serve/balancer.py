@@ -48,6 +48,7 @@ class _Desk:
     pool: Pool
     rrsets: dict[int, _RRset] = field(default_factory=dict)  # by IP version
     timer: asyncio.TimerHandle | None = None
+    verdicts: list[tuple[Asked, Health]] = field(default_factory=list)  # changed since, to be logged
 
 
 class Balancer:
@@ -64,7 +65,7 @@ class Balancer:
         for desk in self._desks.values():
             for key in dict.fromkeys(_asked(desk.pool)):
                 self._asking.setdefault(key, []).append(desk)
-        self._unpublished: dict[Key, Serving] = {}
+        self._concerned: dict[Name, _Desk] = {}  # to be worked out in this moment
 
     @property
     def keys(self) -> set[Asked]:
@@ -77,15 +78,14 @@ class Balancer:
         if before is not None and (before.up, before.streak) == (after.up, after.streak):
             return
         for desk in self._asking.get(key, ()) if self._publish else ():
-            self._work_out(desk)
             if before is not None and before.up != after.up:
-                _tell(desk, key, after)
+                desk.verdicts.append((key, after))
+            self._concern(desk)
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
         """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
         for desk in self._desks.values():
             self._work_out(desk)
-        self._unpublished.clear()
         self._publish = publish
 
     def stop(self) -> None:
@@ -94,37 +94,47 @@ class Balancer:
             if desk.timer is not None:
                 desk.timer.cancel()
 
-    def _work_out(self, desk: _Desk) -> None:
+    def _concern(self, desk: _Desk) -> None:
+        """Work the pool out anew, once for all that changes in this moment."""
+        if not self._concerned:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._concerned[desk.owner] = desk
+
+    def _flush(self) -> None:
+        concerned, self._concerned = self._concerned, {}
+        if self._publish is None:
+            return
+        changes: dict[Key, Serving] = {}
+        for desk in concerned.values():
+            changes |= self._work_out(desk)
+            for key, health in desk.verdicts:
+                _tell(desk, key, health)
+            desk.verdicts.clear()
+        if changes:
+            self._publish(changes)
+
+    def _work_out(self, desk: _Desk) -> dict[Key, Serving]:
+        """What it serves otherwise than before."""
         now = self._clock()
         times = []
+        changes = {}
         healths = _healths(desk.pool, self.healths)
         for version in desk.pool.zone_ttls:
             rrset = _work_out(desk.pool, version, healths, self.orders, desk.rrsets.get(version), now)
             desk.rrsets[version] = rrset
             key = (desk.owner, _RRTYPES[version])
             if self.servings.get(key) != rrset.serving:
-                self.servings[key] = rrset.serving
-                self._queue(key, rrset.serving)
+                self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
+        return changes
 
     def _wake(self, desk: _Desk, at: float | None, now: float) -> None:
         if desk.timer is not None:
             desk.timer.cancel()
         loop = asyncio.get_running_loop()
-        desk.timer = None if at is None else loop.call_later(max(_SOONEST, at - now), self._work_out, desk)
-
-    def _queue(self, key: Key, serving: Serving) -> None:
-        """Publish it together with what else changes in this moment."""
-        if not self._unpublished and self._publish is not None:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._unpublished[key] = serving
-
-    def _flush(self) -> None:
-        changes, self._unpublished = self._unpublished, {}
-        if self._publish is not None and changes:
-            self._publish(changes)
+        desk.timer = None if at is None else loop.call_later(max(_SOONEST, at - now), self._concern, desk)
 
 
 def _asked(pool: Pool) -> list[Asked]:

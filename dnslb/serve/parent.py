@@ -1,4 +1,4 @@
-"""The parent process: opens the sockets, drops privileges, probes, and lives as long as the server.
+"""The parent process: opens the sockets, drops privileges, probes, reloads, and lives as long as the server.
 
 It never answers a query, so no flood can keep it from probing.
 """
@@ -7,37 +7,50 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 
+from dnslb import catalog as catalogs
 from dnslb import state
 from dnslb.balance.health import Health, Outcome
 from dnslb.catalog import Catalog
+from dnslb.dns import name
 from dnslb.probe.schedule import Key, Schedule
+from dnslb.problem import has_errors
 from dnslb.serve import privileges, sockets
 from dnslb.serve.balancer import Balancer
-from dnslb.serve.crew import Crew
-from dnslb.serve.keeper import Keeper
+from dnslb.serve.crew import WorkersFailed
+from dnslb.serve.generation import Generation
+from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.sockets import Sockets
 from dnslb.settings import Settings
-from dnslb.snapshot import Key as RRsetKey
-from dnslb.snapshot import Serving
 from dnslb.state import State
 
 _MOST_BY_DEFAULT = 4
+_WATCH = 0.5  # seconds from one look at the files to the next; an edit is read when two looks find the same
+
+_log = logging.getLogger("dnslb")
 
 
 def worker_count(settings: Settings) -> int:
     return settings.workers or min(len(os.sched_getaffinity(0)), _MOST_BY_DEFAULT)
 
 
-def run(catalog: Catalog, settings: Settings, announce: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
+def run(
+    directory: Path, catalog: Catalog, override: Callable[[Settings], Settings], announce: Callable[[], None]
+) -> None:
+    """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
+    ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
+    # What is edited from now on must be noticed, however long the start takes.
+    seen = catalogs.fingerprint(directory, catalog.sources)
+    settings = override(catalog.settings)
     shares = sockets.open_all(settings.listen, worker_count(settings))
     if settings.user is not None:
         privileges.drop(settings.user)
@@ -45,48 +58,122 @@ def run(catalog: Catalog, settings: Settings, announce: Callable[[], None]) -> N
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
+    parent = _Parent(directory, override, shares, keeper)
     try:
-        asyncio.run(_Parent(catalog, settings, shares, keeper).run(announce))
+        asyncio.run(parent.run(catalog, seen, announce))
     finally:
-        if keeper is not None:
-            keeper.stop()
+        if parent.keeper is not None:
+            parent.keeper.stop()
 
 
 class _Parent:
     def __init__(
-        self, catalog: Catalog, settings: Settings, shares: list[list[Sockets]], keeper: Keeper | None
+        self,
+        directory: Path,
+        override: Callable[[Settings], Settings],
+        shares: list[list[Sockets]],
+        keeper: Keeper | None,
     ) -> None:
-        self._keeper = keeper
-        self._balancer = Balancer(catalog.pools)
-        healths, self._balancer.orders = keeper.load(self._balancer.keys) if keeper else ({}, {})
-        self._schedule = Schedule(self._balancer.keys, self._hear, healths=healths)
-        self._crew = Crew(catalog.zones, settings, shares)
+        self.keeper = keeper
+        self._directory = directory
+        self._override = override
+        self._shares = shares
+        self._generation: Generation | None = None
+        self._listening: list[Balancer] = []  # to outcomes: the generation's, and that of one that is to come
+        self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
+        self._edited = asyncio.Event()
 
-    async def run(self, announce: Callable[[], None]) -> None:
+    async def run(
+        self, catalog: Catalog, seen: frozenset[tuple[str, int, int, int]], announce: Callable[[], None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
         for signalled in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signalled, self._leaving.set)
-        probing: asyncio.Task[None] | None = None
+            loop.add_signal_handler(signalled, self._leaving.set)
+        loop.add_signal_handler(signal.SIGHUP, self._edited.set)
+        tasks = [asyncio.create_task(self._schedule.run())]
+        try:
+            if not await self._unless_leaving(self._begin(catalog)):
+                return
+            announce()
+            tasks.append(asyncio.create_task(self._reload_for_ever()))
+            if self._override(catalog.settings).watch:
+                tasks.append(asyncio.create_task(self._watch(seen)))
+            await self._leaving.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._generation is not None:
+                await self._generation.stop()
+
+    async def _begin(self, catalog: Catalog) -> None:
+        """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
+        old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
+        healths, orders = self.keeper.load(new.balancer.keys) if self.keeper and old is None else ({}, {})
+        if old is not None:
+            healths, orders = self._schedule.healths, old.balancer.orders
+        self._schedule.replace_keys(new.balancer.keys, healths)
+        self._listening.append(new.balancer)
         try:
             # No answer before every backend has been probed.
-            if not await self._unless_leaving(self._schedule.first_round()):
-                return
-            self._balancer.start(self._publish)
-            self._crew.servings = dict(self._balancer.servings)
-            probing = asyncio.create_task(self._schedule.run())
-            if self._keeper is not None:
-                self._keeper.start(self._state)
-                self._keeper.note()
-            if await self._unless_leaving(self._crew.come_up()):
-                announce()
-                await self._leaving.wait()
-        finally:
-            self._balancer.stop()
-            if probing is not None:
-                probing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await probing
-            await self._crew.stop()
+            await self._schedule.first_round()
+            await new.start(self._schedule.healths, orders)
+        except BaseException:
+            self._listening.remove(new.balancer)
+            await new.stop()
+            if old is not None:
+                self._schedule.replace_keys(old.balancer.keys, self._schedule.healths)
+            raise
+        self._generation = new
+        self._listening = [new.balancer]
+        if self.keeper is not None:
+            self.keeper.start(self._state)
+            self.keeper.note()
+        if old is not None:
+            await old.stop()
+
+    async def _watch(self, seen: frozenset[tuple[str, int, int, int]]) -> None:
+        """Notice edits: when something differs from what was read, and has stopped changing."""
+        before = seen
+        while True:
+            await asyncio.sleep(_WATCH)
+            sources = self._generation.catalog.sources if self._generation is not None else frozenset[str]()
+            now = catalogs.fingerprint(self._directory, sources)
+            if now == before != seen:
+                seen = now
+                self._edited.set()
+            before = now
+
+    async def _reload_for_ever(self) -> None:
+        while True:
+            await self._edited.wait()
+            self._edited.clear()
+            await self._reload()
+
+    async def _reload(self) -> None:
+        """Read everything aside; with any mistake nothing changes."""
+        # In a thread, so that probes go on meanwhile.
+        catalog, problems = await asyncio.to_thread(catalogs.load, self._directory)
+        for problem in problems:
+            _log.warning("%s", problem)
+        if has_errors(problems):
+            _log.error("not reloaded: see the lines above; the old data go on being served")
+            return
+        was = self._generation.catalog if self._generation is not None else catalog
+        if _fixed(self._override(catalog.settings)) != _fixed(self._override(was.settings)):
+            _log.warning("listen, workers, user, watch and state change only when dnslb is started again")
+        try:
+            if self.keeper is None and catalog.pools:
+                settings = self._override(was.settings)
+                self.keeper = Keeper(state.default_directory(settings.state, os.environ, os.getuid()))
+            await self._begin(catalog)
+        except (StateTaken, WorkersFailed) as error:
+            _log.error("not reloaded: %s; the old data go on being served", error)
+            return
+        gc.freeze()
+        changes = await asyncio.to_thread(_changes, was, catalog)
+        _log.info("reloaded %s: %s", self._directory, "; ".join(changes) or "nothing has changed")
 
     async def _unless_leaving(self, work: Coroutine[object, object, None]) -> bool:
         """Whether the work was done; not when we are told to leave first.  Raises what it raises."""
@@ -102,12 +189,33 @@ class _Parent:
         return True
 
     def _hear(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
-        self._balancer.hear(key, outcome, before, after)
-        if self._keeper is not None and (before is None or before.up != after.up):
-            self._keeper.note()
-
-    def _publish(self, servings: Mapping[RRsetKey, Serving]) -> None:
-        self._crew.publish(servings)
+        for balancer in self._listening:
+            balancer.hear(key, outcome, before, after)
+        if self.keeper is not None and (before is None or before.up != after.up):
+            self.keeper.note()
 
     def _state(self) -> State:
-        return State(self._balancer.orders, {state.key(*key): health for key, health in self._balancer.healths.items()})
+        orders = self._generation.balancer.orders if self._generation is not None else {}
+        return State(orders, {state.key(*key): health for key, health in self._schedule.healths.items()})
+
+
+def _fixed(settings: Settings) -> tuple[object, ...]:
+    """What a reload cannot change."""
+    return settings.listen, settings.workers, settings.user, settings.watch, settings.state
+
+
+def _changes(was: Catalog, now: Catalog) -> list[str]:
+    """What a reload has changed, zone by zone."""
+    changes = []
+    for apex in sorted(was.zones.keys() | now.zones.keys()):
+        old, new = was.zones.get(apex), now.zones.get(apex)
+        if new is None:
+            changes.append(f"{name.text(apex)} removed")
+        elif old is None:
+            changes.append(f"{name.text(apex)} added, serial {new.serial}")
+        elif not old.serves_as(new):
+            raised = f"serial {old.serial} → {new.serial}" if old.serial != new.serial else "changed, serial not raised"
+            changes.append(f"{name.text(apex)} {raised}")
+    if was.pools != now.pools:
+        changes.append(f"{len(now.pools)} pools")
+    return changes

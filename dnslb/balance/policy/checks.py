@@ -163,8 +163,8 @@ def _check_ttl(document: Document, pool: Pool, written: Written) -> None:
         ceiling = min((ttl.bounds(pool, version).ceiling for version in pool.zone_ttls), default=pool.negative_ttl)
         if pool.negative_ttl > ceiling:
             fact = (
-                f"when {pool.owner} is down, resolvers keep the NODATA for {pool.negative_ttl}s, its addresses for at most"
-                f" {ceiling}s: it outlives the outage"
+                f"when {pool.owner} is down, resolvers keep the NODATA for {pool.negative_ttl}s,"
+                f" its addresses for at most {ceiling}s: it outlives the outage"
             )
             remedy = f"write {ceiling} as the MINIMUM of the zone's SOA (RFC 2308 §5), or all"
             _warn(document, written.settings["when_all_down"].node, fact, remedy)

@@ -1,0 +1,36 @@
+"""One generation of the server: a catalog, what its pools serve, and the workers that answer from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dnslb.balance.admin import Admin, Scope
+from dnslb.balance.health import Health
+from dnslb.catalog import Catalog
+from dnslb.probe.schedule import Key
+from dnslb.serve.balancer import Balancer
+from dnslb.serve.crew import Crew
+from dnslb.serve.sockets import Sockets
+from dnslb.settings import Settings
+
+
+class Generation:
+    """It begins with ``start``, when all that it probes has been probed, and ends with ``stop``."""
+
+    def __init__(self, catalog: Catalog, settings: Settings, shares: list[list[Sockets]]) -> None:
+        self.catalog = catalog
+        self.balancer = Balancer(catalog.pools)
+        self._crew = Crew(catalog.zones, settings, shares)
+
+    async def start(self, healths: Mapping[Key, Health], orders: Mapping[Scope, Admin]) -> None:
+        """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed."""
+        self.balancer.healths = {key: health for key, health in healths.items() if key in self.balancer.keys}
+        self.balancer.orders = dict(orders)
+        self.balancer.start(self._crew.publish)
+        self._crew.servings = dict(self.balancer.servings)
+        await self._crew.come_up()
+
+    async def stop(self) -> None:
+        """Answer what is held, and leave."""
+        self.balancer.stop()
+        await self._crew.stop()

@@ -1,0 +1,195 @@
+"""An edit while the server runs: read as a whole or not at all, and no query lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import dns.message
+import pytest
+from dnslb_server import Server, eventually, question, started
+from peers import Address, free_port
+
+ZONE = """\
+$TTL 300
+@    SOA  ns1 hostmaster {serial} 3600 900 1209600 60
+     NS   ns1
+ns1  A    192.0.2.53
+a    TXT  "{serial}"
+b    TXT  "{serial}"
+"""
+
+
+def write(directory: Path, serial: int, more: str = "") -> None:
+    """As an editor does: a new file in the place of the old one."""
+    zones = directory / "zones"
+    zones.mkdir(exist_ok=True)
+    new = zones / "example.test.zone.new"
+    new.write_text(ZONE.format(serial=serial) + more)
+    new.replace(zones / "example.test.zone")
+
+
+def ask(address: Address, name: str, kind: str = "TXT") -> list[str]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(question(name, kind), address)
+        reply = dns.message.from_wire(sock.recv(4096))
+    return [str(rdata).strip('"') for rrset in reply.answer for rdata in rrset]
+
+
+def serving(address: Address, serial: int) -> Callable[[], bool]:
+    return lambda: ask(address, "a") == [str(serial)]
+
+
+def listening(port: int, *more: str) -> tuple[str, ...]:
+    return ("--listen", f"127.0.0.1:{port}", "--workers", "2", *more)
+
+
+def reloads(server: Server) -> int:
+    return server.log.count(" reloaded ") + server.log.count("not reloaded")
+
+
+@pytest.mark.parametrize("how", ["watched", "SIGHUP"])
+def test_an_edited_zone_is_served(tmp_path: Path, how: str) -> None:
+    write(tmp_path, 1)
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    with started(tmp_path, *listening(port, *(["--no-watch"] if how == "SIGHUP" else []))) as server:
+        assert ask(address, "a") == ["1"]
+        workers = server.workers()
+        write(tmp_path, 2)
+        if how == "SIGHUP":
+            time.sleep(1.5)
+            assert ask(address, "a") == ["1"]
+            os.kill(server.parent, signal.SIGHUP)
+        eventually(serving(address, 2), "the edit was not read")
+        eventually(lambda: " reloaded " in server.log, "nothing was logged")
+        assert "example.test. serial 1 → 2" in server.log
+        eventually(lambda: len(server.workers()) == 2, "the old workers have not left")
+        assert not set(workers) & set(server.workers())
+
+
+@pytest.mark.parametrize("breakage", ["syntax", "missing", "directory", "empty"])
+def test_with_a_mistake_the_old_data_go_on_being_served(tmp_path: Path, breakage: str) -> None:
+    write(tmp_path, 1)
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    file = tmp_path / "zones" / "example.test.zone"
+    with started(tmp_path, *listening(port)) as server:
+        match breakage:
+            case "syntax":
+                write(tmp_path, 2, "c A 192.0.2.300\nd MX mail\n")
+            case "missing":
+                file.unlink()
+            case "directory":
+                file.unlink()
+                file.mkdir()
+            case "empty":
+                file.write_text("")
+        eventually(lambda: "not reloaded" in server.log, "the mistake was not noticed")
+        assert ask(address, "a") == ["1"]
+        assert "Traceback" not in server.log
+        if breakage == "syntax":
+            assert "192.0.2.300 is no IPv4 address" in server.log and "example.test.zone:8:" in server.log
+        if breakage == "directory":
+            file.rmdir()
+        write(tmp_path, 3)
+        eventually(serving(address, 3), "the mended file was not read")
+
+
+def test_zones_come_and_go(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    port = free_port()
+    other = tmp_path / "zones" / "other.test.zone"
+    address = Address("127.0.0.1", port)
+    query = dns.message.make_query("a.other.test.", "TXT", use_edns=False).to_wire()
+
+    def rcode() -> int:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.sendto(query, address)
+            return dns.message.from_wire(sock.recv(4096)).rcode()
+
+    with started(tmp_path, *listening(port)) as server:
+        assert rcode() == dns.rcode.REFUSED
+        other.write_text(ZONE.format(serial=7))
+        eventually(lambda: rcode() == dns.rcode.NOERROR, "the new zone is not served")
+        other.unlink()
+        eventually(lambda: rcode() == dns.rcode.REFUSED, "the removed zone is still served")
+        eventually(lambda: "other.test. removed" in server.log, "nothing was logged")
+        assert "other.test. added, serial 7" in server.log
+
+
+def test_an_edit_of_an_included_file_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, 1, "$INCLUDE more.inc\n")
+    (tmp_path / "zones" / "more.inc").write_text("c TXT one\n")
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    with started(tmp_path, *listening(port)):
+        assert ask(address, "c") == ["one"]
+        (tmp_path / "zones" / "more.inc").write_text("c TXT two\n")
+        eventually(lambda: ask(address, "c") == ["two"], "the edit was not read")
+
+
+def test_a_pool_can_be_added_and_removed(tmp_path: Path) -> None:
+    write(tmp_path, 1, "www A 192.0.2.1\n    A 192.0.2.2\n")
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    policy = tmp_path / "zones" / "example.test.yaml"
+    with started(tmp_path, *listening(port)):
+        assert len(ask(address, "www", "A")) == 2
+        policy.write_text("pools: {www: {answers: 1}}\n")
+        eventually(lambda: len(ask(address, "www", "A")) == 1, "the pool is not served")
+        policy.unlink()
+        eventually(lambda: len(ask(address, "www", "A")) == 2, "the pool is still served")
+
+
+def test_no_query_is_lost(tmp_path: Path) -> None:
+    """A burst of edits under load."""
+    write(tmp_path, 1)
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    packet = [question("a", "TXT", number) for number in range(65536)]
+    lost: list[int] = []
+    answered = 0
+    done = threading.Event()
+
+    def load() -> None:
+        nonlocal answered
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.connect(address)
+            number = 0
+            while not done.is_set():
+                batch = range(number, number + 20)
+                for one in batch:
+                    sock.send(packet[one % 65536])
+                got = 0
+                try:
+                    for _ in batch:
+                        sock.recv(4096)
+                        got += 1
+                except TimeoutError:
+                    lost.append(len(batch) - got)
+                answered += got
+                number += 20
+
+    with started(tmp_path, *listening(port)) as server:
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            for serial in range(2, 8):
+                write(tmp_path, serial)
+                os.kill(server.parent, signal.SIGHUP)
+                eventually(serving(address, serial), "the edit was not read", 10)
+        finally:
+            done.set()
+            thread.join()
+        assert answered > 1000
+        assert not lost, f"{sum(lost)} of {answered} lost"
+        eventually(lambda: reloads(server) >= 6, "not every reload was logged")
