@@ -16,13 +16,14 @@ from zlib import crc32
 from dnslb.balance.order import SLOTS
 from dnslb.dns import edns, message, query, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
-from dnslb.dns.name import fold, is_whole
+from dnslb.dns.name import MAX_NAME, fold, is_whole
 from dnslb.dns.query import HEADER, Query
 from dnslb.snapshot import Ready, Snapshot
 
 _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
+_LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _PLANS = 1000    # OPT records remembered for each header
 _IN = rrtype.IN.to_bytes(2)
 _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
@@ -125,7 +126,7 @@ class Responder:
         return _special(packet, asked.end, ready, plan, client)
 
     def _plan(self, packet: bytes, asked: Query) -> _Plan:
-        opt = b"" if asked.edns is None else edns.pack(rrtype.NOERROR, asked.edns, self._options)
+        opt = self._opt(asked, rrtype.NOERROR, _LONGEST)
         plan = _Plan(
             length=len(packet) - asked.end,
             limit=self._limit(asked.edns) - len(opt),
@@ -139,6 +140,14 @@ class Responder:
             plans[packet[asked.end : asked.end + _OPT_START]] = plan
         return plan
 
+    def _opt(self, asked: Query, rcode: int, rest: int) -> bytes:
+        """The reply's OPT record, if the query has one; ``rest`` is the octets of the reply besides."""
+        if asked.edns is None:
+            return b""
+        opt = edns.pack(rcode, asked.edns, self._options)
+        # A long name for NSID must not crowd out the rest.
+        return opt if rest + len(opt) <= self._limit(asked.edns) else edns.pack(rcode, asked.edns, {})
+
     def _limit(self, opt: Edns | None) -> int:
         if self._transport is not UDP:
             return self._transport.limit
@@ -147,7 +156,7 @@ class Responder:
 
     def _refusal(self, packet: bytes, asked: Query, rcode: int) -> bytes:
         """A reply without records; the question comes back when it could be read."""
-        opt = b"" if asked.edns is None else edns.pack(rcode, asked.edns, self._options)
+        opt = self._opt(asked, rcode, asked.end)
         flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
         counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
         return packet[:2] + message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
@@ -163,15 +172,16 @@ class Responder:
                 text = self._identity.server
         if text is None:
             return self._refusal(packet, asked, rrtype.REFUSED)
-        opt = b"" if asked.edns is None else edns.pack(rrtype.NOERROR, asked.edns, self._options)
+        record = message.chaos_txt(text)
+        opt = self._opt(asked, rrtype.NOERROR, asked.end + len(record))
         flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
         head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
-        return packet[:2] + head + packet[HEADER : asked.end] + message.chaos_txt(text) + opt
+        return packet[:2] + head + packet[HEADER : asked.end] + record + opt
 
 
 def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes:
     """A reply that may depend on the client, or have a note in its OPT record."""
-    body = ready.next() if ready.slots is None else ready.bodies[ready.slots[crc32(_network(client)) % SLOTS]]
+    body = ready.next() if ready.slots is None else ready.at(ready.slots[crc32(_network(client)) % SLOTS])
     opt = edns.extend(plan.opt, ready.note) if plan.opt and ready.note else plan.opt
     return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TypeAlias
 
-from dnslb.balance.order import Arrangement, Order, Rotation, arrangements, period, slots, turns
+from dnslb.balance.order import SLOTS, Order, Rotation, arrangement, arrangements, period, slots, turns
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import extended_error
@@ -21,9 +21,13 @@ from dnslb.dns.name import MAX_LABEL, Name, ancestors, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
-_TABLE = 8 << 20      # octets of ready replies before a table starts afresh
+_TABLE = 32 << 20     # octets of ready replies before a table starts afresh: some 25,000 small ones
 _OVERHEAD = 1000      # octets that one reply costs besides its bodies: objects and keys
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
+_ARRANGED = 1 << 16   # positions in all arrangements of one reply, above which each is worked out when it comes
+_POINTER = 8          # octets of a place in a tuple or list
+_RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
+_WHOLE = 1 << 24      # octets of room for a pool of which only a window will be shown
 _OTHER = 0            # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 
 Key: TypeAlias = tuple[Name, int]  # owner in the zone, and type
@@ -41,7 +45,7 @@ class Serving:
 class Ready:
     """A reply to one question, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("bodies", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
+    __slots__ = ("at", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
 
     def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
         """``window``: of the records that take turns, so many are in a reply."""
@@ -58,9 +62,8 @@ class Ready:
         self.next: Callable[[], bytes] = bytes   # the octets after the question, for the next turn
         self.special = False                     # there is a note, or it depends on the client
         self.note = b""                          # an option for the OPT record
-        # For sticky orders: the octets after the question by leader, and the leaders by slot.
-        self.bodies: list[bytes] = []
-        self.slots: tuple[int, ...] | None = None
+        self.at: Callable[[int], bytes] = bytes  # the octets after the question at a turn of the period
+        self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
@@ -114,7 +117,9 @@ class Snapshot:
             owner, kind = key
             zone = self._zone(owner, b"")
             before = self._servings.get(key)
-            if before is not None and _cycle(before) != _cycle(serving):
+            if before is None:
+                self._turns.pop(key, None)
+            elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
                 self._turns[key] = turns(serving.rotation, len(serving.rrset.rdatas), self._rng, anywhere=True)
             self._servings[key] = serving
@@ -141,6 +146,8 @@ class Snapshot:
             reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
             if reply.covers is not None:
                 table, key = self.covering, _covering_key(name, reply.covers) + kind
+                full = table.get(key)
+        if full is None:
             full = self._pack(zone, name, reply, 0xFFFF - HEADER - len(name) - 4)
             table.keep(key, full)
         if full.size <= room:
@@ -171,7 +178,7 @@ class Snapshot:
         body = message.pack(name, reply, room)
         window = n = len(body.turning)
         if rotation.answers is not None or (serving and body.flags & message.TC):
-            body = message.pack(name, reply, 0xFFFF)
+            body = message.pack(name, reply, _WHOLE)
             n = len(body.turning)
             window = body.window_that_fits(room, n if rotation.answers is None else min(n, rotation.answers))
             if not window:
@@ -184,29 +191,36 @@ class Snapshot:
             ready.next = lambda: only
         else:
             self._arrange(ready, body, replace(rotation, answers=window), reply.turning)
-        if rotation.order is Order.STICKY and ready.bodies:
-            ready.slots = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+            if rotation.order is Order.STICKY:
+                ready.slots = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+                ready.octets += _POINTER * SLOTS
         if serving and serving.fails_open:
-            ready.note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
-            ready.size += len(ready.note)
+            note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
+            # The note goes before any record does (RFC 8914 §3).
+            if ready.size + len(note) <= room:
+                ready.note = note
+                ready.size += len(note)
         ready.special = bool(ready.note) or ready.slots is not None
         return ready
 
     def _arrange(self, ready: Ready, body: Body, rotation: Rotation, key: Key) -> None:
-        """Give ``ready`` what puts the records in order: a body for each turn."""
+        """Give ``ready`` what puts the records in order: a body for each turn, if they are not too large."""
         n = len(body.turning)
         count = period(rotation, n)
         if key not in self._turns:
             self._turns[key] = turns(rotation, n, self._rng)
-        taken = self._turns[key]
-        if count * ready.size > _TABULATED and rotation.order is not Order.STICKY:
-            table: list[Arrangement] = list(arrangements(rotation, n))
-            ready.octets = 8 * sum(map(len, table))
-            ready.next = (body.arranged(table[turn]) for turn in taken).__next__
-        else:
-            ready.bodies = [body.arranged(arrangement) for arrangement in arrangements(rotation, n)]
+        positions = count * (rotation.answers or n)
+        if count * ready.size <= _TABULATED:
+            ready.at = [body.arranged(order) for order in arrangements(rotation, n)].__getitem__
             ready.octets = count * ready.size
-            ready.next = map(ready.bodies.__getitem__, taken).__next__
+        elif positions <= _ARRANGED:
+            orders = list(arrangements(rotation, n))
+            ready.at = lambda turn: body.arranged(orders[turn])
+            ready.octets = body.size + n * _RECORD + positions * _POINTER
+        else:
+            ready.at = lambda turn: body.arranged(arrangement(rotation, n, turn))
+            ready.octets = body.size + n * _RECORD
+        ready.next = map(ready.at, self._turns[key]).__next__
 
     def _zone(self, name: Name, kind: bytes) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""

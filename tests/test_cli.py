@@ -98,6 +98,19 @@ def zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "good.test.  serial 7, 3 records, 2 names\n",
         "zones/good.test.zone: zones/Good.test.zone is the same zone; remove one of the two files\n",
     )),
+    ({"good.test.zone": GOOD, "Good.test.yaml": "pools: {}\n", "good.test.yaml": "pools: {}\n"}, Outcome(
+        1,
+        "good.test.  serial 7, 3 records, 2 names\n",
+        "zones/good.test.yaml: zones/Good.test.yaml is for the same zone; remove one of the two files\n",
+    )),
+    ({
+        "test.zone": GOOD + "www.good A 192.0.2.9\n", "good.test.zone": GOOD, "test.yaml": "pools: {www.good: {}}\n",
+    }, Outcome(
+        1,
+        "good.test.  serial 7, 3 records, 2 names\ntest.       serial 7, 4 records, 3 names\n",
+        "zones/test.yaml:1:9: www.good.test. is answered for by the zone good.test.; "
+        "move it to the policy file of that zone\n",
+    )),
 ])  # fmt: skip
 def test_check(zones: Path, files: dict[str, str], outcome: Outcome) -> None:
     for name, text in files.items():

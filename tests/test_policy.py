@@ -647,6 +647,11 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("short: {ttl: {min: 20s}}", None),
     ("mixed: {ttl: {min: 21s}}", "1:28: mixed.example.com. has a TTL of 20s in the zone file, which wins over min 21s;"
                                  " raise the zone file's TTL, or lower this"),
+    ("short: {ttl: {max: 30s}}", "1:28: short.example.com. has a TTL of 20s in the zone file, which wins over max 30s;"
+                                 " raise the zone file's TTL, or lower this"),
+    ("mixed: {ttl: {max: 30s}}", None),  # of use to the A records
+    ("www: {probe: {tcp: 1}, order: none, answers: 1, slowstart: 30s}",
+     "1:68: order: none has one leader, so slowstart does nothing; write another order"),
     ("mixed: {when_all_down: none, probe: {tcp: 1}}",
      "1:32: when mixed.example.com. is down, resolvers keep the NODATA for 60s, its addresses for at most 20s: it"
      " outlives the outage; write 20 as the MINIMUM of the zone's SOA (RFC 2308 §5), or all"),
@@ -662,9 +667,10 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {when_all_down: none, probe: {tcp: 1}, ttl: {max: 60s}}", None),
     ("short: {probe: {tcp: 1}}", None),
     ("www: {probe: {tcp: 1, timeout: 6s}}",
-     "1:40: the timeout 6s is longer than interval 5s: probes overlap; write at most timeout: 5s"),
+     "1:40: the timeout 6s is longer than interval 5s: a probe that hangs delays the next; write at most timeout: 5s"),
     ("www: {probe: {tcp: 1, timeout: 2s, fast_interval: 1s}}",
-     "1:40: the timeout 2s is longer than fast_interval 1s: probes overlap; write at most timeout: 1s"),
+     "1:40: the timeout 2s is longer than fast_interval 1s: a probe that hangs delays the next;"
+     " write at most timeout: 1s"),
     ("www: {probe: {tcp: 1, fast_interval: 6s}}",
      "1:46: fast_interval 6s is slower than interval 5s; exchange them, or remove fast_interval"),
     ("www: {probe: {https: /, verify: false}}",
@@ -681,6 +687,34 @@ def test_what_will_not_work_in_real_life_is_a_warning(text: str, problem: str | 
     place, _, rest = (problem or "").partition(": ")
     assert [str(one) for one in problems] == ([f"f:{place}: warning: {rest}"] if problem else [])
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("backends", "settings_of_pool", "problem"), [
+    (251, "backends: {10.0.0.1: {weight: 256}}",
+     "57: warning: a cycle of 256 turns is too short for these weights: 48% of the answers go astray;"
+     " write weights with a smaller sum, or use fewer backends"),
+    (300, "backends: {10.0.0.1: {weight: 2}}", None),  # all alike, but by 1/300 only
+    (4, "backends: {10.0.0.1: {weight: 256}, 10.0.0.2: {weight: 100}}", None),
+    (103, "order: sticky",
+     "34: warning: sticky divides the clients into 1024 parts: of 103 backends some get far more than others;"
+     " use at most 102 backends, or another order"),
+    (102, "order: sticky", None),
+])  # fmt: skip
+def test_a_large_pool_cannot_share_as_finely_as_it_says(
+    backends: int, settings_of_pool: str, problem: str | None
+) -> None:
+    many = owner("www.example.com.", *(str(ip_address("10.0.0.1") + number) for number in range(backends)))
+    text = f"pools: {{www: {{answers: 1, {settings_of_pool}}}}}"
+    _, problems = read(text.encode(), "f", lambda _: many)
+    assert [str(one) for one in problems] == ([f"f:1:{problem}"] if problem else [])
+
+
+def test_a_zone_file_ttl_below_min_is_what_a_promise_reckons_with() -> None:
+    tight = owner("www.example.com.", "192.0.2.1", "192.0.2.2", ttl=1)
+    text = "pools: {www: {probe: {tcp: 1, interval: 2s, timeout: 1s}, ttl: {failover: 9s}}}"  # detection 7 s, TTL 1 s
+    [pool], problems = read(text.encode(), "f", lambda _: tight)
+    assert not problems
+    assert ttl.bounds(pool, 4).ceiling == 1
 
 
 def test_a_warning_about_a_default_is_said_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from random import Random
 from socket import AF_INET, AF_INET6, inet_aton, inet_pton
@@ -215,3 +216,38 @@ def test_whatever_the_pool_serves_is_what_every_reply_shows(
                 assert len(shown) == min(len(hosts), answers or len(hosts))
         reply = ask(server, "www.example.com A", size=1232)
         assert reply.count(f"www.example.com. {ttl} A") == min(len(hosts), answers or len(hosts))
+
+
+@pytest.mark.parametrize("size", [512, 1232])
+@pytest.mark.parametrize("n", [28, 29, 71, 74, 100])
+def test_the_note_on_failing_open_never_makes_a_reply_too_large(n: int, size: int) -> None:
+    _, server = world({BIG: serving(*(f"198.51.100.{host}" for host in range(n)), fails_open=True)})
+    reply = server.respond(query("big.example.com A", size=size)) or b""
+    assert len(reply) <= size
+    assert len(dns.message.from_wire(reply).answer[0]) == min(n, 29 if size == 512 else 74)
+
+
+def test_a_pool_may_take_over_from_records_that_have_taken_turns() -> None:
+    snapshot, server = world({})
+    for _ in range(3):
+        addresses(server)
+    snapshot.update({WWW_A: serving("192.0.2.11", "192.0.2.12")})
+    assert Counter(addresses(server)[0] for _ in range(8)) == {"192.0.2.11": 4, "192.0.2.12": 4}
+
+
+def test_a_pool_larger_than_any_message_shows_a_window() -> None:
+    packed = tuple((10 << 24 | host).to_bytes(4) for host in range(5000))
+    for transport, answers, shown in ((UDP, 2, 2), (UDP, None, 74), (TCP, 2, 2), (TCP, None, 4093)):
+        _, server = world({BIG: Serving(RRset(rrtype.A, 30, packed), Rotation(answers=answers))}, transport)
+        assert len(addresses(server, "big")) == shown
+
+
+@pytest.mark.parametrize("order", Order)
+def test_a_large_pool_does_not_take_memory_by_the_square_of_its_size(order: Order) -> None:
+    packed = tuple((10 << 24 | host).to_bytes(4) for host in range(2000))
+    _, server = world({BIG: Serving(RRset(rrtype.A, 30, packed), Rotation(order))}, TCP)
+    tracemalloc.start()
+    addresses(server, "big")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 16 << 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tracemalloc
 from ipaddress import IPv4Address, IPv6Address
@@ -156,3 +157,15 @@ def test_a_dropped_probe_leaves_no_program_and_no_file() -> None:
     none_left, before, after = asyncio.run(main())
     assert none_left
     assert after <= before
+
+
+def test_a_program_that_we_cannot_watch_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, flags: int = 0) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    files = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    outcome = run("/bin/sleep", "31.4159")
+    assert (outcome.ok, outcome.reason) == (False, "dnslb has too many open files")
+    assert not living("31.4159")
+    assert len(os.listdir("/proc/self/fd")) == files

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import backends
 import pytest
 
 from dnslb.balance.health import Outcome
-from dnslb.balance.pool import Address, TcpCheck
+from dnslb.balance.pool import Address, HttpCheck, TcpCheck
 from dnslb.probe import probe
 from dnslb.probe.verdict import Progress, judge
 
@@ -112,3 +113,31 @@ def test_what_is_known_when_the_time_is_up_is_the_reason() -> None:
 
     outcome = asyncio.run(judge(look_closer, 0.05))
     assert (outcome.ok, outcome.reason) == (False, "certificate has expired")
+
+
+def test_a_stall_of_our_own_loop_fails_nobody() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async def main() -> list[Outcome]:
+        async with backends.listening(answer) as port:
+            check = HttpCheck(port, expect=((204, 204),))
+            probes = [asyncio.create_task(probe(check, IPv4Address(backends.HOME), None, 0.2)) for _ in range(20)]
+            await asyncio.sleep(0)
+            time.sleep(0.3)  # as a slow disk does, or a machine that is suspended
+            return await asyncio.gather(*probes)
+
+    outcomes = asyncio.run(main())
+    assert {(outcome.ok, outcome.reason) for outcome in outcomes} == {(True, "status 204")}
+
+
+def test_a_stall_gives_a_hung_target_no_second_life() -> None:
+    async def hang(progress: Progress) -> str:
+        time.sleep(0.2)
+        await asyncio.sleep(60)
+        return "never"
+
+    outcome = asyncio.run(judge(hang, 0.1))
+    assert (outcome.ok, outcome.reason) == (False, "no connection within 0.1 s")
+    assert outcome.took < 0.5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import pwd
 import select
@@ -17,6 +19,9 @@ import dns.message
 import pytest
 from dnslb_server import DNSLB, eventually, launched, question, resident, started, status_field
 from peers import STARTING, Address, free_port, is_served
+
+from dnslb.serve.crew import Crew, WorkersFailed
+from dnslb.settings import Settings
 
 ENDING = 2.0            # seconds from a signal to the last process
 SAMPLE_ZONES = Path(__file__).parent.parent / "zones"
@@ -379,3 +384,29 @@ def ask_some(port: int) -> None:
                 sock.settimeout(5.0)
                 sock.sendto(query, ("127.0.0.1", port))
                 assert sock.recv(65535)
+
+
+# The crew alone
+
+
+def test_a_worker_answers_by_the_updates_that_came_before_its_birth() -> None:
+    async def live() -> None:
+        crew = Crew({}, Settings(), [[]])
+        number = crew.publish({})
+        try:
+            await crew.come_up()
+            async with asyncio.timeout(STARTING):
+                await crew.in_force(number)
+        finally:
+            await crew.stop()
+
+    asyncio.run(live())
+
+
+def test_a_crew_that_cannot_be_forked_does_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(os, "fork", fork)
+    with pytest.raises(WorkersFailed):
+        asyncio.run(Crew({}, Settings(), [[]]).come_up())

@@ -10,7 +10,7 @@ import dns.message
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transcript import TCP, ask, query, responder, snapshot, wire, zone
+from transcript import ANONYMOUS, TCP, ask, query, responder, snapshot, wire, zone
 
 from dnslb.dns import message
 from dnslb.dns.query import HEADER
@@ -323,9 +323,9 @@ def test_a_hundred_thousand_mutated_packets_are_answered_or_dropped() -> None:
 def test_the_tables_are_bounded() -> None:
     world = snapshot(ZONE)
     server = Responder(world, UDP, Identity())
-    for number in range(30_000):
+    for number in range(65_536):
         server.respond(header(0, 1, 0, 0, 0) + b"\3www\7example\3com\0" + number.to_bytes(2) + b"\0\1")
-    assert len(world.by_question) < 10_000
+    assert len(world.by_question) < 35_000
     for number in range(30_000):
         label = b"%08x" % number
         server.respond(header(0, 1, 0, 0, 0) + b"\x08" + label + b"\7example\3com\0\0\1\0\1")
@@ -347,3 +347,40 @@ def test_a_body_is_the_same_message_in_every_order() -> None:
     body = message.pack(wire("example.com."), reply, 1000)
     start = HEADER + len(QUESTION)
     assert start and body.size == len(body.arranged(tuple(range(len(body.turning)))))
+
+
+@pytest.mark.parametrize("name", ["chaos", "long"])
+def test_a_long_name_for_nsid_leaves_room_for_the_reply(name: str) -> None:
+    server = responder(ZONE, identity=Identity("n" * 255))
+    question = {
+        "chaos": b"\x02id\x06server\0\0\x10\0\3",
+        "long": 3 * (b"\x3f" + b"l" * 63) + b"\x28" + b"l" * 40 + b"\7example\3com\0\0\1\0\1",
+    }[name]
+    opt = b"\0\0\x29\2\0\0\0\0\0\0\4\0\3\0\0"
+    reply = server.respond(header(0, 1, 0, 0, 1) + question + opt)
+    assert reply is not None and len(reply) <= 512
+    assert not dns.message.from_wire(reply).flags & dns.flags.TC
+
+
+def test_a_loop_of_wildcard_aliases_does_not_depend_on_who_asked_first() -> None:
+    looping = zone("example.com.", """
+        @ 300 SOA ns1 h 1 2 3 4 60
+        @ 300 NS ns1
+        ns1 300 A 192.0.2.1
+        *.wild 300 CNAME x.wild
+    """)
+    server = responder(looping)
+    for _ in range(2):
+        assert ask(server, "x.wild.example.com A").count("CNAME") == 1
+        assert ask(server, "y.wild.example.com A").count("CNAME") == 2
+
+
+def test_names_below_the_glue_of_a_cut_share_one_ready_reply() -> None:
+    world = snapshot(ZONE)
+    server = Responder(world, UDP, ANONYMOUS)
+    question = wire("a.ns.sub.example.com.") + b"\0\1\0\1"
+    for _ in range(3):
+        server.respond(header(0, 1, 0, 0, 0) + question)
+    [ready] = world.covering.values()
+    server.respond(header(0, 1, 0, 0, 0) + question.replace(b"\1a\2ns", b"\1b\2ns"))
+    assert list(world.covering.values()) == [ready]

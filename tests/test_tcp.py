@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import time
@@ -17,6 +18,9 @@ import dns.query
 import pytest
 from dnslb_server import Server, eventually, question, resident, started
 from peers import Address, free_port
+
+from dnslb.serve.bugs import Bugs
+from dnslb.serve.tcp import Connection, Limits
 
 IDLE = 0.5              # seconds, the --tcp-idle of the server
 SLACK = 2.0             # seconds that a busy machine may add
@@ -283,3 +287,43 @@ def test_a_fallback_to_tcp_does_not_skip_turns(served: Served) -> None:
 
     first = leader()
     assert [leader() for _ in range(5)] == [(first + turn) % 100 + 1 for turn in range(5)]
+
+
+class Sink(asyncio.Transport):
+    """A client that reads at once what it gets; counts its replies."""
+
+    replies = 0
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return ("127.0.0.1", 5300) if name == "peername" else default
+
+    def write(self, data: object) -> None:
+        self.replies += 1
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+
+def test_a_long_pipeline_leaves_others_their_turn() -> None:
+    """Between its queries UDP and other connections are served."""
+
+    async def serve() -> list[int]:
+        client = Sink()
+        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs())
+        connection.connection_made(client)
+        connection.data_received(1000 * framed(b"query"))
+        seen = [client.replies]
+        while seen[-1] < 1000:
+            await asyncio.sleep(0)
+            seen.append(client.replies)
+        connection.connection_lost(None)
+        return seen
+
+    seen = asyncio.run(serve())
+    assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) <= 100

@@ -104,6 +104,8 @@ def next_change_for(orders: Mapping[Scope, Admin], owner: str, address: Address,
 
 
 def _concerned(orders: Mapping[Scope, Admin], owner: str, address: Address) -> list[Admin]:
+    if not orders:  # the common case; addresses are slow to hash, and a large pool asks for each of them
+        return []
     found = (orders.get(Scope(owner, address)), orders.get(Scope(None, address)))
     return [order for order in found if order is not None]
 

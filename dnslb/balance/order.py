@@ -5,6 +5,7 @@ A rotation has a table of arrangements; a turn indexes it.  Pure: turn, client a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -46,10 +47,14 @@ def arrangements(rotation: Rotation, n: int) -> Iterator[Arrangement]:
 
     Over a period a record leads as often as its weight says, or once in each lap.  Sticky: one for each leader.
     """
-    size = n if rotation.answers is None else min(n, rotation.answers)
-    for lap in range(laps(rotation, n)):
-        for leader in _leaders(rotation, n):
-            yield _behind(rotation.order, leader, n, lap)[:size]
+    return (arrangement(rotation, n, turn) for turn in range(period(rotation, n)))
+
+
+def arrangement(rotation: Rotation, n: int, turn: int) -> Arrangement:
+    """The arrangement of ``n`` records at one turn of a period."""
+    leaders = _leaders(rotation, n)
+    lap, place = divmod(turn, len(leaders))
+    return _behind(rotation.order, leaders[place], n, lap)[: rotation.answers]
 
 
 def period(rotation: Rotation, n: int) -> int:
@@ -115,6 +120,7 @@ def smooth(weights: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(leaders)
 
 
+@lru_cache(maxsize=256)
 def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[int, ...]:
     """For each slot the position of its leader among the records called ``names``: weighted rendezvous hashing.
 
@@ -128,8 +134,8 @@ def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[in
     return tuple(row.index(min(row)) for row in zip(*columns, strict=True))
 
 
-@lru_cache(maxsize=4096)
-def _scores(name: bytes) -> tuple[float, ...]:
+@lru_cache(maxsize=1024)
+def _scores(name: bytes) -> array[float]:
     """Exponentially distributed, the same in every process: a function of the name and the slot."""
     rng = Random(name)
-    return tuple(-log(1.0 - rng.random()) for _ in range(SLOTS))
+    return array("d", (-log(1.0 - rng.random()) for _ in range(SLOTS)))

@@ -66,29 +66,39 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    pools: dict[Name, Pool] = {}
-    for path in sorted(directory.glob(f"*{_POLICY}")):
-        if path.name != SETTINGS:
-            mistakes = _add_pools(path, zones, files, pools)
-            problems += mistakes
+    pools = _pools(directory, zones, files, problems)
     return Catalog(found, zones, pools, frozenset(sources)), problems
 
 
-def _add_pools(
-    path: Path, zones: Mapping[Name, Zone], files: Mapping[Name, str], pools: dict[Name, Pool]
-) -> list[Problem]:
-    """Read the policy file of a zone.  Without its zone, whose errors are told already, nothing."""
-    problems: list[Problem] = []
-    apex = _apex(path, problems)
-    if apex is None or (apex in files and apex not in zones):
-        return problems
+def _pools(
+    directory: Path, zones: Mapping[Name, Zone], files: Mapping[Name, str], problems: list[Problem]
+) -> dict[Name, Pool]:
+    """Those of every policy file in the directory."""
+    pools: dict[Name, Pool] = {}
+    policies: dict[Name, Path] = {}
+    for path in sorted(directory.glob(f"*{_POLICY}")):
+        apex = None if path.name == SETTINGS else _apex(path, problems)
+        if apex is None:
+            continue
+        if apex in policies:
+            problems.append(_error(path, f"{policies[apex]} is for the same zone", "remove one of the two files"))
+            continue
+        policies[apex] = path
+        # Without its zone, whose errors are told already, a policy says nothing.
+        if apex in zones or apex not in files:
+            problems += _add_pools(path, apex, zones, pools)
+    return pools
+
+
+def _add_pools(path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[Name, Pool]) -> list[Problem]:
+    """Read the policy file of a zone."""
     if apex not in zones:
         return [_error(path, "there is no zone file of that name", f"write {path.stem}{_SUFFIX}, or rename this file")]
     try:
         octets = path.read_bytes()
     except OSError as error:
         return [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
-    found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex]))
+    found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex], zones))
     pools.update({name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found})
     return problems
 

@@ -5,6 +5,7 @@ The bridge between the names that an operator writes in YAML and the zone; pure.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address
 
@@ -19,8 +20,11 @@ _VERSIONS = {rrtype.A: 4, rrtype.AAAA: 6}
 _MOST_COMPARED = 10_000  # names of a zone that a misspelt one is compared with
 
 
-def find_owner(zone: Zone, text: str) -> Owner | str:
-    """The owner that ``text`` means: relative to the zone, absolute, or @.  Else why there is none: fact; remedy."""
+def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
+    """The owner that ``text`` means: relative to the zone, absolute, or @.  Else why there is none: fact; remedy.
+
+    ``apexes`` are those of all zones of this server: the deepest above a name answers for it.
+    """
     try:
         owner = name.fold(name.parse(text, zone.apex))
     except (BadName, UnicodeEncodeError) as bad:
@@ -28,6 +32,9 @@ def find_owner(zone: Zone, text: str) -> Owner | str:
     shown, apex = name.text(owner), name.text(zone.apex)
     if not name.is_at_or_below(owner, zone.apex):
         return f"{shown} is outside the zone {apex}; move it to the policy file of its own zone"
+    deepest = next(ancestor for ancestor in name.ancestors(owner) if ancestor in apexes)
+    if deepest != zone.apex:
+        return f"{shown} is answered for by the zone {name.text(deepest)}; move it to the policy file of that zone"
     if owner not in zone.nodes:
         return f"the zone {apex} has no {shown}; {_closest(zone, owner)}"
     if isinstance(look_up(zone, owner, rrtype.A), Delegation | Redirection):

@@ -97,7 +97,11 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                 if wanted == rrtype.CNAME:
                     break
                 name = fold(target)
-        if name in seen or not is_at_or_below(name, zone.apex):
+        if name in seen:
+            # Where a loop closes depends on where it was entered.
+            covers = None
+            break
+        if not is_at_or_below(name, zone.apex):
             break
         seen.add(name)
     return Answer(answer=chain, covers=covers)

@@ -5,7 +5,9 @@ Pure: no I/O.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
 from dnslib.label import DNSBuffer, DNSLabel
 
@@ -38,12 +40,16 @@ class Body:
 
     def window_size(self, window: int) -> int:
         """Octets with so many of the records that take turns, at most."""
-        largest = sorted(map(len, self.turning))[len(self.turning) - window :]
-        return len(self.before) + sum(largest) + len(self.after)
+        return self._window_sizes(window)[-1]
 
     def window_that_fits(self, room: int, most: int) -> int:
         """How many of the records that take turns fit, whichever they are."""
-        return next((window for window in range(most, 0, -1) if self.window_size(window) <= room), 0)
+        return max(0, bisect_right(self._window_sizes(most), room) - 1)
+
+    def _window_sizes(self, most: int) -> list[int]:
+        """The octets, at most, by how many of the records that take turns there are: none, one, and so on."""
+        largest = sorted(map(len, self.turning), reverse=True)[:most]
+        return list(accumulate(largest, initial=len(self.before) + len(self.after)))
 
     def arranged(self, order: tuple[int, ...]) -> bytes:
         """With these of the records that take turns, in this order."""

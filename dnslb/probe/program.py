@@ -71,9 +71,15 @@ class _Run:
         self._read = 0
         self.output = bytearray()
         self.ended: asyncio.Future[int] = self._loop.create_future()
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:  # too many open files
+            self._pipe.close()
+            self._kill()
+            process.wait()
+            raise
         os.set_blocking(self._pipe.fileno(), False)
         self._loop.add_reader(self._pipe, self._hear)
-        self._pidfd = os.pidfd_open(process.pid)
         self._loop.add_reader(self._pidfd, self._reap)
 
     def stop(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dnslb.balance.health import Outcome
 
 _MOST_SHOWN = 200  # characters of foreign text in a reason
+_STALL = 0.01      # seconds: coming later than that, the loop has not turned
 
 _ERRNO = {
     errno.ECONNREFUSED: "connection refused",
@@ -44,21 +45,35 @@ class Progress:
 
 
 async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -> Outcome:
-    """The outcome of the attempt, which gets ``timeout`` seconds for everything it does."""
+    """The outcome of the attempt, which gets ``timeout`` seconds for everything it does.
+
+    A stall of our own loop, or of the whole machine, is not charged to it: else one stall would fail every target.
+    """
     loop = asyncio.get_running_loop()
     started = loop.time()
     progress = Progress()
     ok = False
     try:
-        async with asyncio.timeout(timeout):
-            reason = await attempt(progress)
-            ok = True
+        async with asyncio.timeout(None) as limit:
+            timer = loop.call_at(started + timeout, _expire, limit, started + timeout, timeout)
+            try:
+                reason = await attempt(progress)
+                ok = True
+            finally:
+                timer.cancel()
     except Failed as failure:
         reason = str(failure)
     except OSError as error:  # and TimeoutError, which carries an errno only when it comes from the kernel
         overdue = isinstance(error, TimeoutError) and error.errno is None
         reason = progress.known or f"no {progress.lacks} within {timeout:g} s" if overdue else explain(error)
     return Outcome(ok, reason, loop.time() - started)
+
+
+def _expire(limit: asyncio.Timeout, deadline: float, timeout: float) -> None:
+    """End the attempt; but when we come late, first hear what came while we were deaf."""
+    now = asyncio.get_running_loop().time()
+    late = now - deadline
+    limit.reschedule(now + min(late, timeout) if late > _STALL else now)
 
 
 def explain(error: OSError) -> str:

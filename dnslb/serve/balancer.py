@@ -25,7 +25,8 @@ from dnslb.probe.schedule import Key as Asked
 from dnslb.snapshot import Key, Serving
 
 _RRTYPES = {4: rrtype.A, 6: rrtype.AAAA}
-_SOONEST = 0.01  # seconds from one working out of a pool by time alone to the next
+_SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
+_NAMED = 4  # backends in one line of the log
 
 _log = logging.getLogger("dnslb")
 
@@ -86,6 +87,7 @@ class Balancer:
         """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
         for desk in self._desks.values():
             self._work_out(desk)
+            _tell_who_is_down(desk, _healths(desk.pool, self.healths))
         self._publish = publish
 
     def stop(self) -> None:
@@ -134,7 +136,11 @@ class Balancer:
         if desk.timer is not None:
             desk.timer.cancel()
         loop = asyncio.get_running_loop()
-        desk.timer = None if at is None else loop.call_later(max(_SOONEST, at - now), self._concern, desk)
+        if at is None:
+            desk.timer = None
+        else:
+            # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
+            desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, desk)
 
 
 def _asked(pool: Pool) -> list[Asked]:
@@ -156,7 +162,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     now: float,
 ) -> _RRset:
     chosen = selection.select(pool, version, healths, orders, now)
-    changed_at = None if before is None else before.changed_at
+    changed_at = None if before is None or before.changed_at is None else min(before.changed_at, now)
     if before is not None and _addresses(before.selection) != _addresses(chosen):
         changed_at = now
     handed_out = set(_addresses(chosen))
@@ -195,13 +201,31 @@ def _tell(desk: _Desk, key: Asked, health: Health) -> None:
         level, verdict = logging.INFO, f"up ({probe.rise} of {probe.rise} probes passed)"
     else:
         level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
-    owner = desk.pool.owner.removesuffix(".") or "."
     for backend in desk.pool.backends:
         if backend.target == target:
-            rrset = desk.rrsets[backend.address.version]
-            total = sum(other.address.version == backend.address.version for other in desk.pool.backends)
-            _log.log(
-                level, "%s: %s %s; serving %d of %d%s, ttl %d",
-                owner, backend.address, verdict, len(rrset.selection.shares), total,
-                " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds,
-            )  # fmt: skip
+            _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}")
+
+
+def _tell_who_is_down(desk: _Desk, healths: Mapping[Address, Health]) -> None:
+    """One line for an RRset that begins with a backend down."""
+    for version in desk.rrsets:
+        down = [
+            f"{backend.address} ({health.reason})"
+            for backend in desk.pool.backends
+            if backend.address.version == version
+            and (health := healths.get(backend.target)) is not None
+            and not health.up
+        ]
+        if down:
+            more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
+            _log_served(logging.WARNING, desk, version, f"down from the start: {', '.join(down[:_NAMED])}{more}")
+
+
+def _log_served(level: int, desk: _Desk, version: int, fact: str) -> None:
+    rrset = desk.rrsets[version]
+    _log.log(
+        level, "%s: %s; serving %d of %d%s, ttl %d",
+        desk.pool.owner.removesuffix(".") or ".", fact, len(rrset.selection.shares),
+        sum(backend.address.version == version for backend in desk.pool.backends),
+        " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds,
+    )  # fmt: skip

@@ -11,9 +11,9 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -49,6 +49,7 @@ class _Worker:
     channel: Channel
     opening: asyncio.Task[object]
     born: float         # by the monotonic clock
+    knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
 
 
@@ -111,29 +112,43 @@ class Crew:
         if self._leaving:
             return
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        sys.stdout.flush()
-        # A signal between the fork and the worker's own handlers must wait, or it would end up in our wake-up pipe.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            pid = os.fork()
+            pid, pidfd, ours = self._fork(number)
         except OSError as error:
-            ours.close()
-            theirs.close()
+            if not self._is_up:
+                _log.error("worker %d cannot be started: %s", number + 1, error.strerror)
+                self._failed = True
+                return
             _log.error("worker %d cannot be started: %s; trying again in %g s", number + 1, error.strerror, _PAUSE)
             loop.call_later(_PAUSE, self._start, number)
             return
-        else:
-            if pid == 0:
-                self._become_worker(number, theirs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        theirs.close()
         channel = Channel(lambda said: self._hear(alive, said))
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
-        alive = _Worker(number, pid, os.pidfd_open(pid), channel, opening, time.monotonic())
+        alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
-        loop.add_reader(alive.pidfd, self._bury, alive)
+        loop.add_reader(pidfd, self._bury, alive)
+
+    def _fork(self, number: int) -> tuple[int, int, socket.socket]:
+        """In the parent: the new worker's process, a descriptor of it, and our end of its channel.  Raises OSError."""
+        with ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
+            # A signal between the fork and the worker's own handlers must wait, or it would end up in our wake-up pipe.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    self._become_worker(number, theirs)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
+            theirs.close()
+            undo.pop_all()
+        return pid, pidfd, ours
 
     def _become_worker(self, number: int, theirs: socket.socket) -> NoReturn:
         """In the child: let go of all that is the parent's, work, and end here."""
@@ -157,7 +172,7 @@ class Crew:
 
     def _hear(self, alive: _Worker, number: int) -> None:
         """Called when a worker says which update it answers by."""
-        alive.in_force = number
+        alive.in_force = max(number, alive.knew)
         self._changed.set()
 
     def _bury(self, dead: _Worker) -> None:

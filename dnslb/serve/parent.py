@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from dnslb.state import State
 
 _MOST_BY_DEFAULT = 4
 _WATCH = 0.5  # seconds from one look at the files to the next; an edit is read when two looks find the same
+_LAG = 1.0  # seconds by which probes may start late before we say so
+_LAG_LOOK = 30.0  # seconds from one look to the next
 
 _log = logging.getLogger("dnslb")
 
@@ -52,13 +55,16 @@ def run(
     seen = catalogs.fingerprint(directory, catalog.sources)
     settings = override(catalog.settings)
     shares = sockets.open_all(settings.listen, worker_count(settings))
+    directory_of_state = state.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
+        if catalog.pools:
+            privileges.make_for(settings.user, directory_of_state)
         privileges.drop(settings.user)
-    keeper = Keeper(state.default_directory(settings.state, os.environ, os.getuid())) if catalog.pools else None
+    keeper = Keeper(directory_of_state) if catalog.pools else None
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
-    parent = _Parent(directory, override, shares, keeper)
+    parent = _Parent(directory, directory_of_state, override, shares, keeper)
     try:
         asyncio.run(parent.run(catalog, seen, announce))
     finally:
@@ -70,12 +76,14 @@ class _Parent:
     def __init__(
         self,
         directory: Path,
+        directory_of_state: Path,
         override: Callable[[Settings], Settings],
         shares: list[list[Sockets]],
         keeper: Keeper | None,
     ) -> None:
         self.keeper = keeper
         self._directory = directory
+        self._directory_of_state = directory_of_state
         self._override = override
         self._shares = shares
         self._generation: Generation | None = None
@@ -97,6 +105,7 @@ class _Parent:
                 return
             announce()
             tasks.append(asyncio.create_task(self._reload_for_ever()))
+            tasks.append(asyncio.create_task(self._mind_the_lag()))
             if self._override(catalog.settings).watch:
                 tasks.append(asyncio.create_task(self._watch(seen)))
             await self._leaving.wait()
@@ -113,7 +122,9 @@ class _Parent:
         healths, orders = self.keeper.load(new.balancer.keys) if self.keeper and old is None else ({}, {})
         if old is not None:
             healths, orders = self._schedule.healths, old.balancer.orders
-        self._schedule.replace_keys(new.balancer.keys, healths)
+        # The old generation answers until the new one does, and so is probed until then.
+        old_keys = old.balancer.keys if old is not None else set()
+        self._schedule.replace_keys(old_keys | new.balancer.keys, healths)
         self._listening.append(new.balancer)
         try:
             # No answer before every backend has been probed.
@@ -122,11 +133,11 @@ class _Parent:
         except BaseException:
             self._listening.remove(new.balancer)
             await new.stop()
-            if old is not None:
-                self._schedule.replace_keys(old.balancer.keys, self._schedule.healths)
+            self._schedule.replace_keys(old_keys)
             raise
         self._generation = new
         self._listening = [new.balancer]
+        self._schedule.replace_keys(new.balancer.keys)
         if self.keeper is not None:
             self.keeper.start(self._state)
             self.keeper.note()
@@ -145,6 +156,16 @@ class _Parent:
                 self._edited.set()
             before = now
 
+    async def _mind_the_lag(self) -> None:
+        """Say so when probes start late: then the promised failover times do not hold."""
+        while True:
+            await asyncio.sleep(_LAG_LOOK)
+            if self._schedule.lag > _LAG:
+                _log.warning(
+                    "probes are %.0f s late (%d in flight): deaths are noticed later than promised",
+                    self._schedule.lag, self._schedule.in_flight,
+                )  # fmt: skip
+
     async def _reload_for_ever(self) -> None:
         while True:
             await self._edited.wait()
@@ -153,8 +174,10 @@ class _Parent:
 
     async def _reload(self) -> None:
         """Read everything aside; with any mistake nothing changes."""
-        # In a thread, so that probes go on meanwhile.
-        catalog, problems = await asyncio.to_thread(catalogs.load, self._directory)
+        # In a thread, so that probes go on meanwhile; it ends with its work, since we fork.
+        with ThreadPoolExecutor(1) as thread:
+            loading = asyncio.get_running_loop().run_in_executor(thread, catalogs.load, self._directory)
+            catalog, problems = await loading
         for problem in problems:
             _log.warning("%s", problem)
         if has_errors(problems):
@@ -165,14 +188,13 @@ class _Parent:
             _log.warning("listen, workers, user, watch and state change only when dnslb is started again")
         try:
             if self.keeper is None and catalog.pools:
-                settings = self._override(was.settings)
-                self.keeper = Keeper(state.default_directory(settings.state, os.environ, os.getuid()))
+                self.keeper = Keeper(self._directory_of_state)
             await self._begin(catalog)
         except (StateTaken, WorkersFailed) as error:
             _log.error("not reloaded: %s; the old data go on being served", error)
             return
         gc.freeze()
-        changes = await asyncio.to_thread(_changes, was, catalog)
+        changes = _changes(was, catalog)
         _log.info("reloaded %s: %s", self._directory, "; ".join(changes) or "nothing has changed")
 
     async def _unless_leaving(self, work: Coroutine[object, object, None]) -> bool:
@@ -196,7 +218,9 @@ class _Parent:
 
     def _state(self) -> State:
         orders = self._generation.balancer.orders if self._generation is not None else {}
-        return State(orders, {state.key(*key): health for key, health in self._schedule.healths.items()})
+        # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
+        healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
+        return State(orders, {state.key(*key): health for key, health in healths})
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:

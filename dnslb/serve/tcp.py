@@ -15,6 +15,7 @@ from sys import byteorder
 
 from dnslb.serve.bugs import Bugs
 
+_IN_A_ROW = 64     # queries of one connection before the others, UDP and the parent have their turn
 _UNREAD = 1 << 16  # octets of replies that a client may leave unread before we stop reading its queries
 
 
@@ -51,8 +52,9 @@ class Connection(asyncio.Protocol):
         self._bugs = bugs
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
-        self._reading = True  # whether the client reads what it gets
-        self._ended = False   # whether the last query that we take has come
+        self._reading = True   # whether the client reads what it gets
+        self._waiting = False  # whether others have their turn
+        self._ended = False    # whether the last query that we take has come
         self._client: str | None = None
         self._address = b""
         self._active = self._loop.time()
@@ -94,9 +96,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._reading = True
-        if not self._ended:
-            self._transport.resume_reading()
-        self._answer()
+        if not self._waiting:
+            self._go_on()
 
     def close_when_sent(self) -> None:
         """Take no more queries; end when those that came are answered and the client has the replies."""
@@ -104,12 +105,22 @@ class Connection(asyncio.Protocol):
         self._transport.pause_reading()
         self._answer()
 
+    def _go_on(self) -> None:
+        self._waiting = False
+        if self._reading and not self._ended:
+            self._transport.resume_reading()
+        self._answer()
+
     def _answer(self) -> None:
-        """Answer every whole query received, as long as the client reads what it gets."""
+        """Answer every whole query received, some at a time, as long as the client reads what it gets."""
+        if self._waiting:
+            return
         received = self._received
         at = 0
-        # A write to a connection that the client has reset would be logged.
-        while self._reading and not self._transport.is_closing() and len(received) >= at + 2:
+        for _ in range(_IN_A_ROW):
+            # A write to a connection that the client has reset would be logged.
+            if not self._reading or self._transport.is_closing() or len(received) < at + 2:
+                break
             end = at + 2 + (received[at] << 8 | received[at + 1])
             if len(received) < end:
                 break
@@ -122,10 +133,14 @@ class Connection(asyncio.Protocol):
                 reply = None
             if reply is not None:
                 self._transport.write(len(reply).to_bytes(2) + reply)
+        else:
+            self._waiting = True
+            self._transport.pause_reading()
+            self._loop.call_soon(self._go_on)
         if at:
             del received[:at]
             self._active = self._loop.time()
-        if self._ended and self._reading:
+        if self._ended and self._reading and not self._waiting:
             self._transport.close()
 
     def _close_when_idle(self) -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measure what a query costs: dnslb beside NSD, Knot, BIND, gdnsd, PowerDNS, and a C program that only echoes packets.
 
-    scripts/bench                         everything that is installed, about a quarter of an hour; 0 if all went well
-    scripts/bench --quick                 once round, about a minute
+    scripts/bench                         everything that is installed, about twenty minutes; 0 if all went well
+    scripts/bench --quick                 once round, about two minutes
     scripts/bench --only mix case --servers dnslb nsd bind
     scripts/bench --only mix --records 1000000
     scripts/bench --only static pool weighted sticky
@@ -148,12 +148,13 @@ def choose(names: Sequence[str], python: str) -> list[Server]:
 
 def lay_out(directory: Path, python: str, core: int, records: int, probe_port: int | None) -> Site:
     """The zone file; where pools are measured, with their names, beside dnslb's policy file and a zone without them."""
-    zone, plain = directory / "zones" / f"{ZONE_NAME}.zone", directory / "plain.zone"
+    zone = directory / "zones" / f"{ZONE_NAME}.zone"
     zone.parent.mkdir(parents=True)
-    text = ZONE + (STATIC_ZONE if probe_port else "")
-    for path, pools in ((zone, POOL_ZONE if probe_port else ""), (plain, "")):
+    plain = directory / "plain.zone" if probe_port else zone
+    texts = {plain: ZONE + STATIC_ZONE, zone: ZONE + STATIC_ZONE + POOL_ZONE} if probe_port else {zone: ZONE}
+    for path, text in texts.items():
         with path.open("w") as file:
-            file.write(text + pools)
+            file.write(text)
             file.writelines(padding(records))
     if probe_port:
         zone.with_suffix(".yaml").write_text(fill(POLICY, probe_port=probe_port))

@@ -12,15 +12,18 @@ from math import ceil, floor
 
 import yaml
 
-from dnslb.balance import ttl
-from dnslb.balance.order import Order
+from dnslb.balance import selection, ttl
+from dnslb.balance.order import SLOTS, Order
 from dnslb.balance.policy.probes import LEAST_INTERVAL, LEAST_TIMEOUT, Draft
 from dnslb.balance.policy.setting import Settings
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.document import Document
 from dnslb.problem import Level
 
+# What acts on the leader of a reply alone does nothing where leaders are exchanged.
 _RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply"
+_MOST_MISPLACED = 0.05  # of all answers: what rounding may take from one backend and give to another, unsaid
+_LEAST_SLOTS = 10       # for each backend of a sticky pool: with fewer, their shares differ by half and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,9 @@ class Written:
 def check(document: Document, pool: Pool, written: Written) -> None:
     """Report everything that is wrong with the pool."""
     _check_backends(document, pool, written)
-    _check_shares(document, pool, written)
+    _check_weights(document, pool, written)
+    _check_sticky(document, pool, written)
+    _check_slowstart(document, pool, written)
     _check_promise(document, pool, written)
     _check_ttl(document, pool, written)
     if pool.probe is not None and written.draft is not None:
@@ -77,28 +82,56 @@ def _check_backends(document: Document, pool: Pool, written: Written) -> None:
                 _warn(document, node, "probe_address is of no use without a probe", "add probe:, or remove it")
 
 
-def _check_shares(document: Document, pool: Pool, written: Written) -> None:
-    """What acts on the leader of a reply alone does nothing behind a resolver that exchanges leaders."""
+def _check_weights(document: Document, pool: Pool, written: Written) -> None:
     uneven = any(
         len({backend.weight for backend in backends if backend.weight and not backend.backup}) > 1
         for _, backends in _families(pool)
     )
-    if uneven:
-        node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
-        if pool.order is Order.NONE:
-            _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
-        elif pool.answers != 1:
-            _warn(document, node, f"weights without answers: 1 do next to nothing: {_RESHUFFLE}", "add answers: 1")
-    if pool.order is Order.STICKY and pool.answers != 1:
-        node = written.settings["order"].node
+    if not uneven:
+        return
+    node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
+    misplaced = max(_misplaced(backends) for _, backends in _families(pool))
+    if pool.order is Order.NONE:
+        _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
+    elif pool.answers != 1:
+        _warn(document, node, f"weights without answers: 1 do next to nothing: {_RESHUFFLE}", "add answers: 1")
+    elif misplaced > _MOST_MISPLACED:
+        fact = f"a cycle of {selection.MOST_TURNS} turns is too short for these weights"
+        fact += f": {misplaced:.0%} of the answers go astray"
+        _warn(document, node, fact, "write weights with a smaller sum, or use fewer backends")
+
+
+def _misplaced(backends: list[Backend]) -> float:
+    """The part of all answers that another backend gets than the weights say, when all are up."""
+    weights = [backend.weight for backend in backends if backend.weight and not backend.backup]
+    turns = selection.quantise(weights)
+    pairs = zip(weights, turns, strict=True)
+    return sum(abs(weight / sum(weights) - turn / sum(turns)) for weight, turn in pairs) / 2
+
+
+def _check_sticky(document: Document, pool: Pool, written: Written) -> None:
+    if pool.order is not Order.STICKY:
+        return
+    node = written.settings["order"].node
+    most = max(len(backends) for _, backends in _families(pool))
+    if pool.answers != 1:
         _warn(document, node, f"sticky without answers: 1 holds no client: {_RESHUFFLE}", "add answers: 1")
+    elif most * _LEAST_SLOTS > SLOTS:
+        fact = f"sticky divides the clients into {SLOTS} parts: of {most} backends some get far more than others"
+        _warn(document, node, fact, f"use at most {SLOTS // _LEAST_SLOTS} backends, or another order")
+
+
+def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
     if not pool.slowstart:
         return
     node = written.settings["slowstart"].node
+    # As a default it is meant for the pools that it is of use to.
     if pool.probe is None:
-        # As a default it is meant for the pools that have one.
         if "slowstart" in written.own:
             _warn(document, node, "slowstart is of no use without a probe", "add probe:, or remove it")
+    elif pool.order is Order.NONE:
+        if "slowstart" in written.own:
+            _warn(document, node, "order: none has one leader, so slowstart does nothing", "write another order")
     elif pool.answers != 1:
         _warn(document, node, f"slowstart without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
 
@@ -114,7 +147,8 @@ def _check_promise(document: Document, pool: Pool, written: Written) -> None:
         fact = f"{pool.owner} promises failover in {promise:g}s, but has no probe to notice a death"
         document.report(bounds["failover"].node, fact, "add probe:, or remove failover")
         return
-    least = max(pool.ttl.min, 1)
+    # The zone file's TTL wins over `min`.
+    least = max(min(pool.ttl.min, max(pool.zone_ttls.values(), default=0)), 1)
     left = promise - probe.detection - ttl.OVERTIME
     if round(left, 6) >= least:
         return
@@ -159,6 +193,11 @@ def _check_ttl(document: Document, pool: Pool, written: Written) -> None:
     if "min" in bounds and pool.ttl.min > lowest:
         fact = f"{pool.owner} has a TTL of {lowest}s in the zone file, which wins over min {pool.ttl.min}s"
         _warn(document, bounds["min"].node, fact, "raise the zone file's TTL, or lower this")
+    highest = max(pool.zone_ttls.values(), default=0)
+    # As a default it is meant for the pools that have a higher one; `ttl: 30s` has been told of as `min`.
+    if "ttl" in written.own and "max" in bounds and bounds["max"].value > max(highest, pool.ttl.min):
+        fact = f"{pool.owner} has a TTL of {highest}s in the zone file, which wins over max {bounds['max'].value}s"
+        _warn(document, bounds["max"].node, fact, "raise the zone file's TTL, or lower this")
     if pool.when_all_down is AllDown.NONE and pool.probe is not None:
         ceiling = min((ttl.bounds(pool, version).ceiling for version in pool.zone_ttls), default=pool.negative_ttl)
         if pool.negative_ttl > ceiling:
@@ -176,7 +215,8 @@ def _check_probe(document: Document, probe: Probe, draft: Draft) -> None:
     intervals = {"interval": probe.interval, **{key: settings[key].value for key in written}}
     shortest = min(intervals, key=lambda key: intervals[key])
     if "timeout" in settings and probe.timeout > intervals[shortest]:
-        fact = f"the timeout {probe.timeout:g}s is longer than {shortest} {intervals[shortest]:g}s: probes overlap"
+        fact = f"the timeout {probe.timeout:g}s is longer than {shortest} {intervals[shortest]:g}s"
+        fact += ": a probe that hangs delays the next"
         remedy = f"write at most timeout: {intervals[shortest]:g}s"
         _warn(document, settings["timeout"].node, fact, remedy)
     if probe.fast_interval is not None and probe.fast_interval > probe.interval:

@@ -1,0 +1,425 @@
+"""The balancer: what changes is published, once, and nothing else is worked out.  Its time passes only by waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address
+from random import Random
+from typing import Any
+
+import pytest
+import virtual_time
+from transcript import wire, zone
+
+from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.order import Order, Rotation
+from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
+from dnslb.dns import rrtype
+from dnslb.dns.zone import RRset
+from dnslb.probe.schedule import Key as Asked
+from dnslb.serve.balancer import Balancer
+from dnslb.snapshot import Key, Serving, Snapshot
+
+EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
+PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)
+PASSED = Outcome(True, "connected", 0.01)
+REFUSED = Outcome(False, "connection refused", 0.01)
+ROTATION = Rotation()
+HOSTS = ("192.0.2.11", "192.0.2.12", "192.0.2.13")
+
+
+def pool(owner: str = "www.example.com.", hosts: Iterable[str] = HOSTS, probe: Probe | None = PROBE) -> Pool:
+    """Of IPv4 and IPv6 addresses, with a TTL of 30 s in the zone file and 5 s at least."""
+    backends = tuple(Backend(ip_address(host)) for host in hosts)
+    return Pool(owner, backends, {backend.address.version: 30 for backend in backends}, probe)
+
+
+def unix_time() -> float:
+    return EPOCH + asyncio.get_running_loop().time()
+
+
+class Desk:
+    """A balancer, the probes that it hears of, and the publications that it makes, each with its time."""
+
+    def __init__(self, *pools: Pool, orders: Mapping[Scope, Admin] | None = None) -> None:
+        self.balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        self.balancer.orders = dict(orders or {})
+        self.published: list[tuple[float, Mapping[Key, Serving]]] = []
+        for key in self.balancer.keys:
+            self.hear(key, PASSED)
+
+    def start(self) -> Desk:
+        self.balancer.start(lambda servings: self.published.append((unix_time() - EPOCH, servings)))
+        return self
+
+    def hear(self, key: Asked, *outcomes: Outcome) -> None:
+        for outcome in outcomes:
+            before = self.balancer.healths.get(key)
+            after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())
+            self.balancer.hear(key, outcome, before, after)
+
+    def probe(self, host: str, *outcomes: Outcome, by: Probe = PROBE) -> None:
+        self.hear((by, ip_address(host)), *outcomes)
+
+    @property
+    def said(self) -> list[str]:
+        """The publications as text: ``3.0 www.example.com. A 5: 192.0.2.11 192.0.2.12``."""
+        return [f"{at:.1f} {' | '.join(map(text, servings.items()))}" for at, servings in self.published]
+
+
+def text(item: tuple[Key, Serving]) -> str:
+    (owner, kind), serving = item
+    called = {wire(name): name for name in ("www.example.com.", "api.example.com.")}[owner]
+    hosts = " ".join(str(ip_address(rdata)) for rdata in serving.rrset.rdatas)
+    open_ = " (fails open)" if serving.fails_open else ""
+    return f"{called} {rrtype.text(kind)} {serving.rrset.ttl}: {hosts}{open_}"
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    virtual_time.run(story())
+
+
+# What is published
+
+
+def test_at_the_start_everything_is_worked_out_and_nothing_is_published() -> None:
+    async def story() -> None:
+        desk = Desk(pool(hosts=(*HOSTS, "2001:db8::1")), pool("api.example.com."))
+        assert desk.balancer.servings == {}
+        desk.start()
+        await asyncio.sleep(3600)
+        assert [*map(text, desk.balancer.servings.items())] == [
+            "www.example.com. A 30: 192.0.2.11 192.0.2.12 192.0.2.13",
+            "www.example.com. AAAA 30: 2001:db8::1",
+            "api.example.com. A 30: 192.0.2.11 192.0.2.12 192.0.2.13",
+        ]
+        assert desk.said == []
+
+    play(story)
+
+
+def test_what_changes_nothing_is_not_published() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        for _ in range(100):
+            desk.probe(HOSTS[0], PASSED)
+            await asyncio.sleep(5)
+        assert desk.said == []
+
+    play(story)
+
+
+def test_doubt_death_and_return_are_published_with_the_ttls_that_they_allow() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        for outcome in (REFUSED, REFUSED, REFUSED, PASSED, PASSED):
+            await asyncio.sleep(4)
+            desk.probe(HOSTS[0], outcome)
+        await asyncio.sleep(3600)
+        both, all_three = "192.0.2.12 192.0.2.13", "192.0.2.11 192.0.2.12 192.0.2.13"
+        assert desk.said == [
+            f"4.0 www.example.com. A 10: {all_three}",   # two more failures would take two intervals
+            f"8.0 www.example.com. A 5: {all_three}",
+            f"12.0 www.example.com. A 5: {both}",
+            f"20.0 www.example.com. A 5: {all_three}",
+            f"30.0 www.example.com. A 10: {all_three}",  # it has held for 10 s
+            f"40.0 www.example.com. A 20: {all_three}",
+            f"50.0 www.example.com. A 30: {all_three}",
+        ]
+
+    play(story)
+
+
+def test_a_burst_becomes_one_publication() -> None:
+    async def story() -> None:
+        hosts = [f"192.0.2.{host}" for host in range(1, 101)]
+        desk = Desk(pool(hosts=hosts), pool("api.example.com.", hosts)).start()
+        for host in hosts[:99]:
+            desk.probe(host, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(1)
+        assert desk.said == ["0.0 www.example.com. A 5: 192.0.2.100 | api.example.com. A 5: 192.0.2.100"]
+
+    play(story)
+
+
+def test_what_is_as_before_when_the_moment_ends_is_not_published(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        desk = Desk(replace(pool(), ttl=TtlPolicy(max=5))).start()
+        desk.probe(HOSTS[0], REFUSED, REFUSED, REFUSED, PASSED, PASSED)
+        await asyncio.sleep(3600)
+        assert desk.said == []
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert [record.getMessage().split()[2] for record in caplog.records] == ["down", "up"]
+
+
+def test_only_the_pools_concerned_are_worked_out() -> None:
+    """The clock is read once for each pool that is."""
+
+    async def story() -> None:
+        readings = []
+
+        def clock() -> float:
+            readings.append(unix_time())
+            return readings[-1]
+
+        pools = [pool(), pool("api.example.com.", ["192.0.2.11", "192.0.2.21"]), pool("x.example.com.", ["192.0.2.22"])]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, clock)
+        published: list[Mapping[Key, Serving]] = []
+        balancer.start(published.append)
+        readings.clear()
+        for host, worked_out in (("192.0.2.12", 1), ("192.0.2.11", 2), ("192.0.2.99", 0)):
+            balancer.hear((PROBE, ip_address(host)), REFUSED, Health(), Health(up=False, since=unix_time()))
+            await asyncio.sleep(0)
+            assert len(readings) == worked_out
+            readings.clear()
+        assert [sorted(servings) for servings in published] == [
+            [(wire("www.example.com."), rrtype.A)],
+            [(wire("api.example.com."), rrtype.A), (wire("www.example.com."), rrtype.A)],
+        ]
+
+    play(story)
+
+
+def test_the_versions_of_a_pool_change_apart() -> None:
+    async def story() -> None:
+        desk = Desk(pool(hosts=(*HOSTS, "2001:db8::1", "2001:db8::2"))).start()
+        desk.probe("2001:db8::2", REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(1)
+        assert desk.said == ["0.0 www.example.com. AAAA 5: 2001:db8::1"]
+
+    play(story)
+
+
+@pytest.mark.parametrize(("when_all_down", "said"), [
+    (AllDown.ALL, "A 10: 192.0.2.11 192.0.2.12 192.0.2.13 (fails open)"),  # one may be up in two intervals
+    (AllDown.NONE, "A 5: "),
+])  # fmt: skip
+def test_when_all_are_down_the_policy_decides(when_all_down: AllDown, said: str) -> None:
+    async def story() -> None:
+        desk = Desk(replace(pool(), when_all_down=when_all_down)).start()
+        for host in HOSTS:
+            desk.probe(host, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(1)
+        assert desk.said == [f"0.0 www.example.com. {said}"]
+
+    play(story)
+
+
+# What time changes
+
+
+def drain(host: str, at: float | None = None, until: float | None = None) -> dict[Scope, Admin]:
+    """An order under every name, at so many seconds after the beginning."""
+    begin, end = (None if seconds is None else EPOCH + seconds for seconds in (at, until))
+    return {Scope(None, ip_address(host)): Admin(Mode.DRAIN, EPOCH, begin, end)}
+
+
+def test_ahead_of_a_planned_drain_the_ttl_descends_and_after_it_climbs() -> None:
+    async def story() -> None:
+        desk = Desk(pool(), orders=drain(HOSTS[0], at=100, until=200)).start()
+        await asyncio.sleep(3600)
+        before, after = "192.0.2.11 192.0.2.12 192.0.2.13", "192.0.2.12 192.0.2.13"
+        assert desk.said == [
+            # A copy of each is gone a second before the drain, kept one second too long.
+            f"69.0 www.example.com. A 20: {before}",
+            f"79.0 www.example.com. A 10: {before}",
+            f"89.0 www.example.com. A 5: {before}",
+            f"100.0 www.example.com. A 5: {after}",
+            f"110.0 www.example.com. A 10: {after}",
+            f"120.0 www.example.com. A 20: {after}",
+            f"130.0 www.example.com. A 30: {after}",
+            f"200.0 www.example.com. A 5: {before}",
+            f"210.0 www.example.com. A 10: {before}",
+            f"220.0 www.example.com. A 20: {before}",
+            f"230.0 www.example.com. A 30: {before}",
+        ]
+
+    play(story)
+
+
+def test_a_pool_without_a_probe_drains_too() -> None:
+    async def story() -> None:
+        desk = Desk(pool(probe=None), orders=drain(HOSTS[0], at=100)).start()
+        await asyncio.sleep(101)
+        assert desk.said[-1] == "100.0 www.example.com. A 5: 192.0.2.12 192.0.2.13"
+
+    play(story)
+
+
+def test_slowstart_raises_the_weight_in_nine_steps() -> None:
+    async def story() -> None:
+        desk = Desk(replace(pool(), slowstart=90.0)).start()
+        desk.probe(HOSTS[0], REFUSED, REFUSED, REFUSED, PASSED, PASSED)
+        await asyncio.sleep(3600)
+        weights = [(at, next(iter(servings.values())).rotation.weights) for at, servings in desk.published]
+        steps = [(round(at), share) for at, share in weights if share != (2, 5, 5)]
+        assert steps == [
+            (0, (1, 10, 10)), (10, (1, 5, 5)), (20, (3, 10, 10)), (40, (1, 2, 2)),
+            (50, (3, 5, 5)), (60, (7, 10, 10)), (70, (4, 5, 5)), (80, (9, 10, 10)), (90, None),
+        ]  # fmt: skip
+        assert (30, (2, 5, 5)) in [(round(at), share) for at, share in weights]
+
+    play(story)
+
+
+def test_after_the_end_nothing_is_published() -> None:
+    async def story() -> None:
+        desk = Desk(pool(), orders=drain(HOSTS[0], at=100)).start()
+        desk.probe(HOSTS[1], REFUSED)  # to be published in this moment
+        desk.balancer.stop()
+        desk.probe(HOSTS[1], REFUSED, REFUSED)
+        await asyncio.sleep(3600)
+        assert desk.said == []
+
+    play(story)
+
+
+def test_a_clock_that_is_set_back_does_not_keep_the_balancer_busy() -> None:
+    async def story() -> None:
+        asked = 0
+        ahead = 0.0
+
+        def clock() -> float:
+            nonlocal asked
+            asked += 1
+            return unix_time() + ahead
+
+        balancer = Balancer({wire("www.example.com."): pool()}, clock)
+        balancer.start(lambda servings: None)
+        balancer.hear((PROBE, ip_address(HOSTS[0])), REFUSED, Health(), Health(up=False, since=unix_time()))
+        ahead = -1800.0
+        await asyncio.sleep(3600)
+        assert asked < 20
+        [serving] = balancer.servings.values()
+        assert serving.rrset.ttl == 30
+
+    play(story)
+
+
+# What is logged
+
+
+TOLD = [
+    ([(HOSTS[0], 3, False)],
+     "WARNING www.example.com: 192.0.2.11 down (3 of 3 probes failed: connection refused); serving 2 of 3, ttl 5"),
+    ([(HOSTS[0], 3, False), (HOSTS[0], 2, True)],
+     "INFO www.example.com: 192.0.2.11 up (2 of 2 probes passed); serving 3 of 3, ttl 5"),
+    ([(host, 3, False) for host in HOSTS],
+     "WARNING www.example.com: 192.0.2.13 down (3 of 3 probes failed: connection refused);"
+     " serving 3 of 3 though none is up, ttl 5"),
+    ([("2001:db8::1", 3, False)],
+     "WARNING www.example.com: 2001:db8::1 down (3 of 3 probes failed: connection refused);"
+     " serving 1 of 2, ttl 5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("probes", "line"), TOLD)
+def test_a_changed_verdict_is_one_line(
+    probes: list[tuple[str, int, bool]], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        desk = Desk(pool(hosts=(*HOSTS, "2001:db8::1", "2001:db8::2"))).start()
+        for host, times, passed in probes:
+            desk.probe(host, *[PASSED if passed else REFUSED] * times)
+            await asyncio.sleep(0)
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert len(caplog.records) == len(probes)
+    assert f"{caplog.records[-1].levelname} {caplog.records[-1].getMessage()}" == line
+
+
+def test_every_backend_behind_one_probed_address_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        behind = tuple(Backend(ip_address(host), probe_address=IPv4Address("10.0.0.1")) for host in HOSTS)
+        desk = Desk(replace(pool(), backends=behind)).start()
+        desk.probe("10.0.0.1", REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(0)
+
+    play(story)
+    assert [record.getMessage().split()[1] for record in caplog.records] == [*HOSTS]
+
+
+# The house's numbers
+
+
+POOLS, SIZE, SMALL = 10_000, 64, 2
+KEPT = 6_000  # replies, about as many as a table holds
+MOST = 0.05   # seconds; the house wants 5 ms, but the machine may be busy
+
+
+def owner(number: int) -> str:
+    return f"p{number}.example.com."
+
+
+def hosts_of(number: int) -> list[str]:
+    """The first pool is large."""
+    begin = int(IPv4Address("10.0.0.0")) + number * SIZE
+    return [str(IPv4Address(begin + host)) for host in range(SIZE if number == 0 else SMALL)]
+
+
+def told(capsys: pytest.CaptureFixture[str], what: str, times: list[float]) -> float:
+    """The middle one of the times that something took, printed."""
+    middle = sorted(times)[len(times) // 2]
+    with capsys.disabled():
+        sys.stdout.write(f"\n{what}: {1000 * middle:.2f} ms of CPU time, at most {1000 * max(times):.2f} ms\n")
+    return middle
+
+
+def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.CaptureFixture[str]) -> None:
+    probe = Probe(HttpCheck(80, "/healthz", host="www.example.com"))
+
+    async def measure() -> list[float]:
+        pools = [pool(owner(number), hosts_of(number), probe) for number in range(POOLS)]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+        published: list[Mapping[Key, Serving]] = []
+        balancer.start(published.append)
+        key = probe, ip_address(hosts_of(0)[7])
+        times = []
+        for turn in range(21):
+            before, after = Health(turn % 2 == 0, since=EPOCH), Health(turn % 2 == 1, since=EPOCH)
+            begin = time.process_time()
+            balancer.hear(key, REFUSED, before, after)
+            await asyncio.sleep(0)
+            times.append(time.process_time() - begin)
+            assert len(published) == turn + 1
+        return times
+
+    assert told(capsys, "a verdict on one of 64, in the parent", virtual_time.run(measure())) < MOST
+
+
+def test_a_change_among_10_000_pools_costs_a_worker_little(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a table full of ready replies; and packing the first reply after it."""
+    lines = [f"{owner(number)} 30 A {host}" for number in range(POOLS) for host in hosts_of(number)]
+    loaded = zone("example.com.", "\n".join(["@ 300 SOA ns1 h 1 2 3 4 60", "@ 300 NS ns1.example.net.", *lines]))
+    keys = [(wire(owner(number)), rrtype.A) for number in range(POOLS)]
+    servings = {(name, kind): Serving(loaded.nodes[name][0], ROTATION) for name, kind in keys}
+    snapshot = Snapshot({loaded.apex: loaded}, Order.CYCLIC, Random(1), servings)
+    question = b"\0\1\0\1"
+    for name, _ in keys[:KEPT]:
+        snapshot.ready(name, question, 1220)
+    kept = len(snapshot.by_question)
+    assert kept == KEPT
+    full = servings[keys[0]].rrset
+    updates, packings = [], []
+    for turn in range(21):
+        rdatas = full.rdatas if turn % 2 else full.rdatas[1:]
+        update = {keys[0]: Serving(RRset(rrtype.A, 30, rdatas), ROTATION)}
+        begin = time.process_time()
+        snapshot.update(update)
+        middle = time.process_time()
+        snapshot.ready(keys[0][0], question, 1220)
+        updates.append(middle - begin)
+        packings.append(time.process_time() - middle)
+    assert told(capsys, f"a change of one of 64, in a worker that keeps {kept:,} replies", updates) < MOST
+    assert told(capsys, "packing all turns of the reply of 64 after it", packings) < MOST
