@@ -17,7 +17,7 @@ from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import extended_error
 from dnslb.dns.message import Body
-from dnslb.dns.name import MAX_LABEL, Name, ancestors, parent
+from dnslb.dns.name import MAX_LABEL, Name, closest, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
@@ -162,7 +162,7 @@ class Snapshot:
     def _place(self, zone: Zone, name: Name, kind: bytes) -> tuple[Table, bytes]:
         """Where the ready reply is kept if there is one."""
         if name not in zone.nodes:
-            encloser = next(ancestor for ancestor in ancestors(name) if ancestor in zone.nodes)
+            encloser = zone.encloser(name)
             key = _covering_key(name, encloser) + kind
             if key in self.covering:
                 return self.covering, key
@@ -228,7 +228,8 @@ class Snapshot:
             above = self._zone(parent(name), b"")
             if above is not None:
                 return above
-        return next((self.zones[ancestor] for ancestor in ancestors(name) if ancestor in self.zones), None)
+        apex = closest(name, self.zones)
+        return None if apex is None else self.zones[apex]
 
 
 def _cycle(serving: Serving) -> tuple[int, Rotation]:

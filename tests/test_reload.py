@@ -193,3 +193,14 @@ def test_no_query_is_lost(tmp_path: Path) -> None:
         assert answered > 1000
         assert not lost, f"{sum(lost)} of {answered} lost"
         eventually(lambda: reloads(server) >= 6, "not every reload was logged")
+
+
+def test_the_lock_file_of_an_editor_is_no_zone(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    with started(tmp_path, *listening(port)) as server:
+        (tmp_path / "zones" / ".#example.test.zone").symlink_to("somebody@somewhere.1234")
+        write(tmp_path, 2)
+        eventually(serving(address, 2), "the edit was not read")
+        assert "not reloaded" not in server.log

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from dnslb import settings
 from dnslb.balance import policy
@@ -25,6 +26,9 @@ from dnslb.settings import Settings
 SETTINGS = "dnslb.yaml"
 _SUFFIX = ".zone"
 _POLICY = ".yaml"
+_LOCK = ".#"  # how the lock files of Emacs begin, which are there while a file is edited
+
+Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Catalog:
 def load(directory: Path) -> tuple[Catalog, list[Problem]]:
     """Everything in the directory.  With any error among the problems the catalog is not to be served."""
     try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
+        paths = _files(directory, _SUFFIX)
     except FileNotFoundError:
         return _nothing(directory, "the directory does not exist", "give the one that holds your *.zone files")
     except NotADirectoryError:
@@ -76,7 +80,7 @@ def _pools(
     """Those of every policy file in the directory."""
     pools: dict[Name, Pool] = {}
     policies: dict[Name, Path] = {}
-    for path in sorted(directory.glob(f"*{_POLICY}")):
+    for path in _files(directory, _POLICY):
         apex = None if path.name == SETTINGS else _apex(path, problems)
         if apex is None:
             continue
@@ -103,19 +107,23 @@ def _add_pools(path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[N
     return problems
 
 
-def fingerprint(directory: Path, sources: frozenset[str]) -> frozenset[tuple[str, int, int, int]]:
+def fingerprint(directory: Path, sources: frozenset[str]) -> Fingerprint:
     """Of every file that ``load`` would read: name, inode, size and time of change.  Another one means an edit.
 
     ``sources`` are those of the last catalog: they tell of included files.
     """
     with suppress(OSError):
-        sources |= {str(path) for path in directory.iterdir() if path.suffix in (_SUFFIX, _POLICY)}
+        sources |= {str(path) for path in _files(directory, _SUFFIX, _POLICY)}
     prints = set()
     for source in sources:
         with suppress(OSError):
             found = os.stat(source)
             prints.add((source, found.st_ino, found.st_size, found.st_mtime_ns))
     return frozenset(prints)
+
+
+def _files(directory: Path, *suffixes: str) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.suffix in suffixes and not path.name.startswith(_LOCK))
 
 
 def _read(sources: set[str], path: str) -> bytes:

@@ -32,8 +32,8 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
     shown, apex = name.text(owner), name.text(zone.apex)
     if not name.is_at_or_below(owner, zone.apex):
         return f"{shown} is outside the zone {apex}; move it to the policy file of its own zone"
-    deepest = next(ancestor for ancestor in name.ancestors(owner) if ancestor in apexes)
-    if deepest != zone.apex:
+    deepest = name.closest(owner, apexes)
+    if deepest is not None and deepest != zone.apex:
         return f"{shown} is answered for by the zone {name.text(deepest)}; move it to the policy file of that zone"
     if owner not in zone.nodes:
         return f"the zone {apex} has no {shown}; {_closest(zone, owner)}"
@@ -45,12 +45,11 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
     rrsets = [rrset for kind in _VERSIONS if (rrset := find(node, kind)) is not None]
     if not rrsets:
         return f"{shown} has no A or AAAA; give it addresses in the zone file"
-    soa = zone.soa
     return Owner(
         name=shown,
         addresses=tuple((address(rdata), _place(zone, rrset)) for rrset in rrsets for rdata in rrset.rdatas),
         zone_ttls={_VERSIONS[rrset.rrtype]: rrset.ttl for rrset in rrsets},
-        negative_ttl=min(soa.ttl, int.from_bytes(soa.rdatas[0][-4:])),
+        negative_ttl=zone.negative_ttl,
     )
 
 

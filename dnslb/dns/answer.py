@@ -117,9 +117,7 @@ def _covered(asked: Name, name: Name, source: Name, covers: Name | None) -> Name
 
 def _negative(zone: Zone, rcode: int) -> Answer:
     """NODATA or NXDOMAIN: the SOA, for as long as the answer may be cached (RFC 2308 §3)."""
-    soa = zone.soa
-    minimum = int.from_bytes(soa.rdatas[0][-4:])
-    return Answer(rcode=rcode, authority=(Placed(zone.apex, soa._replace(ttl=min(soa.ttl, minimum))),))
+    return Answer(rcode=rcode, authority=(Placed(zone.apex, zone.soa._replace(ttl=zone.negative_ttl)),))
 
 
 def _referral(zone: Zone, cut: Name, ns: RRset) -> Answer:

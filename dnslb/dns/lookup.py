@@ -69,7 +69,7 @@ def look_up(zone: Zone, name: Name, wanted: int) -> Outcome:
     node = zone.node(name)
     if node is not None:
         return _at(node, name, wanted)
-    encloser = next(ancestor for ancestor in ancestors(name) if ancestor in zone.nodes)
+    encloser = zone.encloser(name)
     wildcard = b"\x01*" + encloser
     node = zone.node(wildcard)
     if node is None:

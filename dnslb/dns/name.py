@@ -8,7 +8,7 @@ names inside rdata keep their spelling.  Pure: no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TypeAlias
 
 Name: TypeAlias = bytes
@@ -139,6 +139,11 @@ def ancestors(name: Name) -> Iterator[Name]:
         yield name
         name = name[1 + name[0] :]
     yield ROOT
+
+
+def closest(name: Name, among: Container[Name]) -> Name | None:
+    """The name itself, or its nearest ancestor, that is one of those."""
+    return next((ancestor for ancestor in ancestors(name) if ancestor in among), None)
 
 
 def is_whole(octets: bytes) -> bool:

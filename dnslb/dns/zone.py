@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dnslb.dns import rrtype
-from dnslb.dns.name import Name
+from dnslb.dns.name import Name, closest
 from dnslb.dns.place import Places
 
 
@@ -51,6 +51,10 @@ class Zone:
         node = self.overlay.get(name)
         return self.nodes.get(name) if node is None else node
 
+    def encloser(self, name: Name) -> Name:
+        """The name itself or its closest ancestor that exists, for a name at or below the apex (RFC 4592 §3.3.1)."""
+        return closest(name, self.nodes) or self.apex
+
     def serves_as(self, other: Zone) -> bool:
         """Whether both hold the same records, wherever in their files those stand."""
         return self.nodes.keys() == other.nodes.keys() and all(
@@ -63,6 +67,12 @@ class Zone:
         if soa is None:
             raise ValueError("a zone without SOA")
         return soa
+
+    @property
+    def negative_ttl(self) -> int:
+        """Seconds for which a negative answer may be cached: the SOA's TTL or MINIMUM, the lower (RFC 2308 §5)."""
+        soa = self.soa
+        return min(soa.ttl, int.from_bytes(soa.rdatas[0][-4:]))
 
     @property
     def serial(self) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from dnslb import catalog as catalogs
 from dnslb import state
 from dnslb.balance.health import Health, Outcome
-from dnslb.catalog import Catalog
+from dnslb.catalog import Catalog, Fingerprint
 from dnslb.dns import name
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import has_errors
@@ -91,10 +91,10 @@ class _Parent:
         self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
         self._edited = asyncio.Event()
+        self._seen: Fingerprint = frozenset()    # of the files as they were last read
+        self._looked: Fingerprint = frozenset()  # of the files at the last look
 
-    async def run(
-        self, catalog: Catalog, seen: frozenset[tuple[str, int, int, int]], announce: Callable[[], None]
-    ) -> None:
+    async def run(self, catalog: Catalog, seen: Fingerprint, announce: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         for signalled in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signalled, self._leaving.set)
@@ -104,10 +104,11 @@ class _Parent:
             if not await self._unless_leaving(self._begin(catalog)):
                 return
             announce()
-            tasks.append(asyncio.create_task(self._reload_for_ever()))
-            tasks.append(asyncio.create_task(self._mind_the_lag()))
+            tasks.append(asyncio.create_task(_again_and_again(self._reload_when_edited)))
+            tasks.append(asyncio.create_task(_again_and_again(self._mind_the_lag)))
             if self._override(catalog.settings).watch:
-                tasks.append(asyncio.create_task(self._watch(seen)))
+                self._seen = self._looked = seen
+                tasks.append(asyncio.create_task(_again_and_again(self._watch)))
             await self._leaving.wait()
         finally:
             for task in tasks:
@@ -144,40 +145,39 @@ class _Parent:
         if old is not None:
             await old.stop()
 
-    async def _watch(self, seen: frozenset[tuple[str, int, int, int]]) -> None:
-        """Notice edits: when something differs from what was read, and has stopped changing."""
-        before = seen
-        while True:
-            await asyncio.sleep(_WATCH)
-            sources = self._generation.catalog.sources if self._generation is not None else frozenset[str]()
-            now = catalogs.fingerprint(self._directory, sources)
-            if now == before != seen:
-                seen = now
-                self._edited.set()
-            before = now
+    async def _watch(self) -> None:
+        """Notice an edit: something differs from what was read, and has stopped changing."""
+        await asyncio.sleep(_WATCH)
+        sources = self._generation.catalog.sources if self._generation is not None else frozenset[str]()
+        now = catalogs.fingerprint(self._directory, sources)
+        if now == self._looked != self._seen:
+            self._seen = now
+            self._edited.set()
+        self._looked = now
 
     async def _mind_the_lag(self) -> None:
         """Say so when probes start late: then the promised failover times do not hold."""
-        while True:
-            await asyncio.sleep(_LAG_LOOK)
-            if self._schedule.lag > _LAG:
-                _log.warning(
-                    "probes are %.0f s late (%d in flight): deaths are noticed later than promised",
-                    self._schedule.lag, self._schedule.in_flight,
-                )  # fmt: skip
+        await asyncio.sleep(_LAG_LOOK)
+        if self._schedule.lag > _LAG:
+            _log.warning(
+                "probes are %.0f s late (%d in flight): deaths are noticed later than promised",
+                self._schedule.lag, self._schedule.in_flight,
+            )  # fmt: skip
 
-    async def _reload_for_ever(self) -> None:
-        while True:
-            await self._edited.wait()
-            self._edited.clear()
-            await self._reload()
+    async def _reload_when_edited(self) -> None:
+        await self._edited.wait()
+        self._edited.clear()
+        await self._reload()
 
     async def _reload(self) -> None:
         """Read everything aside; with any mistake nothing changes."""
         # In a thread, so that probes go on meanwhile; it ends with its work, since we fork.
-        with ThreadPoolExecutor(1) as thread:
-            loading = asyncio.get_running_loop().run_in_executor(thread, catalogs.load, self._directory)
-            catalog, problems = await loading
+        thread = ThreadPoolExecutor(1)
+        try:
+            loop = asyncio.get_running_loop()
+            catalog, problems = await loop.run_in_executor(thread, catalogs.load, self._directory)
+        finally:
+            thread.shutdown(wait=False)
         for problem in problems:
             _log.warning("%s", problem)
         if has_errors(problems):
@@ -221,6 +221,16 @@ class _Parent:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
         healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
         return State(orders, {state.key(*key): health for key, health in healths})
+
+
+async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Do it until cancelled.  A bug in it is logged, and it goes on."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("a bug in dnslb: please report it")
+            await asyncio.sleep(1.0)
 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
