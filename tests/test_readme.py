@@ -125,7 +125,7 @@ def output(command: str, port: int) -> str:
 def announcement(options: list[str]) -> str:
     """What ``dnslb serve`` prints at its start."""
     port = free_port()
-    command = [*DNSLB, "serve", *options, "--listen", f"127.0.0.1:{port}"]
+    command = [*DNSLB, "serve", *options, "--listen", f"127.0.0.1:{port}", "--control", os.path.abspath("control")]
     with launched(command, Path()) as server:
         eventually(lambda: "try: dig" in server.said or server.popen.poll() is not None, "silence", STARTING)
         if server.popen.poll() is not None:

@@ -49,6 +49,7 @@ class _Worker:
     channel: Channel
     opening: asyncio.Task[object]
     born: float         # by the monotonic clock
+    begins_by: int      # the last update before its birth, which it begins with
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
 
 
@@ -94,6 +95,10 @@ class Crew:
             self._changed.clear()
             await self._changed.wait()
 
+    async def settled(self) -> None:
+        """Wait until every worker answers by all that was published up to now."""
+        await self.in_force(self._number)
+
     async def stop(self) -> None:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True
@@ -131,7 +136,7 @@ class Crew:
         theirs.close()
         channel = Channel(lambda said: self._hear(alive, said))
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
-        alive = _Worker(number, pid, os.pidfd_open(pid), channel, opening, time.monotonic())
+        alive = _Worker(number, pid, os.pidfd_open(pid), channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
         loop.add_reader(alive.pidfd, self._bury, alive)
 
@@ -157,7 +162,7 @@ class Crew:
 
     def _hear(self, alive: _Worker, number: int) -> None:
         """Called when a worker says which update it answers by."""
-        alive.in_force = number
+        alive.in_force = max(number, alive.begins_by)
         self._changed.set()
 
     def _bury(self, dead: _Worker) -> None:
