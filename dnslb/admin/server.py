@@ -21,8 +21,8 @@ from dnslb.operations import Operations
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
 MOST_CLIENTS = 64
-PATIENCE = 10.0        # seconds for a client to send a request, or to take a reply
-_CHUNK = 64 << 10
+PATIENCE = 5.0         # seconds for a client to send a request, or to take a reply
+_CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 
 _log = logging.getLogger("dnslb")
 
