@@ -103,11 +103,17 @@ class Balancer:
         self._publish = publish
 
     def inherit(self, old: Balancer) -> None:
-        """Before ``start``: caches hold what the old generation has handed out, and may hand out for a while."""
+        """Before ``start``: the answers go on from those of the old generation, which caches hold.
+
+        So what has changed a moment ago is not trusted the more for a reload.
+        """
         now = self._clock()
         self.copies = old.copies
         for desk in self._desks.values():
-            if desk.owner not in old._desks:
+            if desk.owner in old._desks:
+                known = old._desks[desk.owner].rrsets
+                desk.rrsets = {version: known[version] for version in desk.pool.zone_ttls if version in known}
+            else:
                 # Until now the records were those of the zone file.
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
