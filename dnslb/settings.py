@@ -52,6 +52,7 @@ class Settings:
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
     watch: bool = True                   # whether an edited file is read at once
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
+    control: Path | None = None          # the control socket; None: admin.socket.default_path
 
 
 def parse_endpoint(text: str) -> Endpoint | None:
@@ -126,7 +127,7 @@ def _yes_or_no(parsed: Document, node: yaml.Node) -> bool | None:
     return None if word is None else word == "yes"
 
 
-def _directory(parsed: Document, node: yaml.Node) -> Path | None:
+def _path(parsed: Document, node: yaml.Node) -> Path | None:
     word = parsed.text(node)
     if word is not None and not word.startswith("/"):
         parsed.report(node, f"{word} is no absolute path", "begin it with /")
@@ -144,6 +145,7 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
-    "state": _directory,
+    "state": _path,
+    "control": _path,
     "watch": _yes_or_no,
 }

@@ -41,7 +41,7 @@ def serving(zones: Path, directory: Path) -> Iterator[tuple[Address, Address]]:
     command = [
         *(*DNSLB, "serve", str(zones), "--workers", "1"),
         *("--listen", f"127.0.0.1:{port}", "--listen", f"[::1]:{port}"),
-        *("--state", str(directory / "state")),
+        *("--state", str(directory / "state"), "--control", str(directory / "control")),
     ]
     addresses = Address("127.0.0.1", port), Address("::1", port)
     with running(command, directory / "dnslb.log") as process:
@@ -94,7 +94,8 @@ def started(directory: Path, *options: str, zone: str = ZONE, user: int | None =
     if not zones.exists():
         zones.mkdir()
         (zones / "example.test.zone").write_text(zone)
-    with launched([*DNSLB, "serve", str(zones), "--state", str(directory / "state"), *options], directory) as server:
+    kept = ("--state", str(directory / "state"), "--control", str(directory / "control"))
+    with launched([*DNSLB, "serve", str(zones), *kept, *options], directory) as server:
         eventually(lambda: "try: dig" in server.said or server.popen.poll() is not None, "no announcement", STARTING)
         if server.popen.poll() is not None:
             pytest.fail(f"dnslb ended with status {server.popen.returncode}\n{server.log}")

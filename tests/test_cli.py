@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dns.edns
 import dns.message
@@ -57,7 +58,9 @@ def run(*arguments: str) -> Outcome:
 
 def serve(*arguments: str, timeout: float = STARTING) -> Outcome:
     """``dnslb serve``, which must refuse, and so end by itself."""
-    done = subprocess.run([*DNSLB, "serve", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    with TemporaryDirectory() as directory:
+        command = [*DNSLB, "serve", *arguments, "--control", f"{directory}/control"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
@@ -359,8 +362,9 @@ main(sys.argv[2:], prog_name="dnslb")
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become nobody")
 @pytest.mark.parametrize(("arguments", "error"), [
-    (["serve", "{zones}", "--listen", "127.0.0.1:853"], f"Error: cannot listen on 127.0.0.1:853: {LOW}"),
-    (["serve", "{zones}", "--listen", "127.0.0.1:{port}", "--user", "daemon"],
+    (["serve", "{zones}", "--control", "{control}", "--listen", "127.0.0.1:853"],
+     f"Error: cannot listen on 127.0.0.1:853: {LOW}"),
+    (["serve", "{zones}", "--control", "{control}", "--listen", "127.0.0.1:{port}", "--user", "daemon"],
      "Error: only root can become daemon; start as root, or leave `user` out"),
     (["check", "{secret}"], "{secret}: the directory cannot be read: permission denied; let this user read it"),
     (["check", "{zones}"], "{zones}/dnslb.yaml: the file cannot be read: Permission denied; make it a readable file"),
@@ -372,14 +376,14 @@ def test_nobody_is_refused_in_one_line(arguments: list[str], error: str) -> None
     # pytest's own temporary directory is root's alone.
     directory = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     try:
-        directory.chmod(0o755)
+        directory.chmod(0o777)
         zones, secret = directory / "zones", directory / "secret"
         zones.mkdir()
         (zones / "good.test.zone").write_text(GOOD)
         if arguments == ["check", "{zones}"]:
             (zones / "dnslb.yaml").touch(0o600)
         secret.mkdir(0o700)
-        words = {"zones": str(zones), "secret": str(secret), "port": free_port()}
+        words = {"zones": str(zones), "secret": str(secret), "port": free_port(), "control": str(directory / "control")}
         command = [sys.executable, "-c", AS_NOBODY.format(uid=entry.pw_uid, gid=entry.pw_gid), str(zones)]
         done = subprocess.run(
             [*command, *(word.format_map(words) for word in arguments)],
@@ -500,7 +504,8 @@ def test_the_same_address_twice_is_one(tmp_path: Path) -> None:
 def test_warnings_do_not_keep_the_server_from_serving(zones: Path, tmp_path: Path) -> None:
     (zones / "unequal.test.zone").write_text(UNEQUAL)
     port = free_port()
-    with launched([*DNSLB, "serve", "zones", "--listen", f"127.0.0.1:{port}"], tmp_path) as server:
+    command = [*DNSLB, "serve", "zones", "--listen", f"127.0.0.1:{port}", "--control", str(tmp_path / "control")]
+    with launched(command, tmp_path) as server:
         while not is_served("unequal.test.", Address("127.0.0.1", port)):
             assert server.popen.poll() is None
         assert server.log == UNEQUAL_SAYS

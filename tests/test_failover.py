@@ -422,7 +422,8 @@ def test_no_reply_ever_names_a_backend_that_was_dead_at_the_start(tmp_path: Path
         zones = write_zones(tmp_path, alive.port)
         port = free_port()
         command = [*DNSLB, "serve", str(zones), "--state", str(tmp_path / "state"), "--listen", f"127.0.0.1:{port}"]
-        with launched([*command, "--workers", "1"], tmp_path), client_of(port) as client:
+        command += ["--workers", "1", "--control", str(tmp_path / "control")]
+        with launched(command, tmp_path), client_of(port) as client:
             first = client.ask(patience=STARTING)
             assert (first.addresses, first.ttl, first.note) == ((alive.host,), CEILING, None)
             replies = client.watch(lambda reply: True, 1.0, DETECTION)
@@ -531,7 +532,9 @@ def test_a_second_server_with_the_same_state_does_not_start(tmp_path: Path) -> N
 
 def serve(zones: Path, state: Path) -> subprocess.CompletedProcess[str]:
     """Of a server that is expected to refuse."""
-    command = [*DNSLB, "serve", str(zones), "--state", str(state), "--listen", f"127.0.0.1:{free_port()}"]
+    control = zones.parent / "control-of-another"
+    kept = ("--state", str(state), "--control", str(control))
+    command = [*DNSLB, "serve", str(zones), *kept, "--listen", f"127.0.0.1:{free_port()}"]
     return subprocess.run(command, capture_output=True, text=True, timeout=STARTING, check=False)
 
 

@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 # neighbour on the same floor.
 FLOORS = [
     ["cli"],
-    ["serve"],
+    ["serve", "admin"],
     ["probe"],
-    ["catalog", "state"],
+    ["catalog", "state", "operations"],
     ["settings", "responder"],
     ["snapshot"],
     ["dns", "balance"],
     ["document"],
-    ["problem", "duration"],
+    ["problem", "duration", "moment"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
@@ -29,11 +29,11 @@ DOORS = {
     "dnslib": {"dns.message"},
     "yaml": {"document", "settings", "balance.policy"},
     "click": {"cli"},
-    "asyncio": {"serve", "probe"},
-    "logging": {"serve", "probe", "cli"},
-    "time": {"serve", "probe"},
+    "asyncio": {"serve", "admin", "probe"},
+    "logging": {"serve", "admin", "probe", "cli"},
+    "time": {"serve", "admin", "probe", "cli.operate"},
     "ssl": {"probe"},
-    "h11": {"probe.http"},
+    "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},
     "ctypes": {"serve.udp"},
 }

@@ -125,7 +125,8 @@ def output(command: str, port: int) -> str:
 def announcement(options: list[str]) -> str:
     """What ``dnslb serve`` prints at its start."""
     port = free_port()
-    command = [*DNSLB, "serve", *options, "--listen", f"127.0.0.1:{port}", "--state", str(Path("state").absolute())]
+    ours = ["--state", os.path.abspath("state"), "--control", os.path.abspath("control")]
+    command = [*DNSLB, "serve", *options, "--listen", f"127.0.0.1:{port}", *ours]
     with launched(command, Path()) as server:
         eventually(lambda: "try: dig" in server.said or server.popen.poll() is not None, "silence", STARTING)
         if server.popen.poll() is not None:

@@ -16,7 +16,8 @@ from dnslb.settings import Endpoint, Settings, parse_endpoint
 
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "listen, order, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
+    "control, listen, order, server_id, server_version, state, "
+    "tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
 )
 
 

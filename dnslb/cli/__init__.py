@@ -7,7 +7,9 @@ import click
 from dnslb import __version__
 from dnslb.cli.check import check
 from dnslb.cli.lookup import lookup
+from dnslb.cli.operate import drain, maint, ready, reload
 from dnslb.cli.serve import serve
+from dnslb.cli.status import history, status
 from dnslb.cli.ttl import ttl
 
 
@@ -22,7 +24,5 @@ def main() -> None:
     """
 
 
-main.add_command(serve)
-main.add_command(check)
-main.add_command(lookup)
-main.add_command(ttl)
+for command in (serve, check, lookup, ttl, status, reload, drain, maint, ready, history):
+    main.add_command(command)

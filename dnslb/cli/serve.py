@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,6 +13,8 @@ from typing import Any
 import click
 
 from dnslb import __version__, duration
+from dnslb.admin import server
+from dnslb.admin.place import CannotControl, Place
 from dnslb.balance.order import Order
 from dnslb.catalog import Catalog
 from dnslb.cli import report
@@ -80,6 +83,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--tcp-idle", type=_idle, metavar="DURATION", help="Close a connection after so long without a query.")
 @click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
+@click.option("--control", type=click.Path(path_type=Path), help="Listen to commands on this socket.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
@@ -92,9 +96,16 @@ def serve(directory: Path, **options: Any) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     catalog = report.load_or_exit(directory)
     override = partial(_overridden, options)
+    settings = override(catalog.settings)
+    announce = _announcer(directory, catalog, settings)
     try:
-        parent.run(directory, catalog, override, _announcer(directory, catalog, override(catalog.settings)))
-    except (CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
+        # Before privileges are dropped: the user may not be allowed to make it.
+        place = Place(settings.control, os.environ, settings.user)
+        try:
+            parent.run(directory, catalog, override, announce, partial(server.serve, place))
+        finally:
+            place.leave()
+    except (CannotControl, CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
         raise click.ClickException(str(error)) from None
 
 

@@ -59,6 +59,7 @@ class Balancer:
         self.healths: dict[Asked, Health] = {}
         self.orders: dict[Scope, Admin] = {}
         self.servings: dict[Key, Serving] = {}
+        self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
         self._clock = clock
         self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
         self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
@@ -73,6 +74,15 @@ class Balancer:
         """All that must be probed."""
         return set(self._asking)
 
+    @property
+    def pools(self) -> dict[Name, Pool]:
+        return {owner: desk.pool for owner, desk in self._desks.items()}
+
+    def asking(self, key: Asked) -> list[tuple[Pool, Backend]]:
+        """The backends that go by this key."""
+        found = [(desk.pool, backend) for desk in self._asking.get(key, ()) for backend in desk.pool.backends]
+        return [(pool, backend) for pool, backend in found if backend.target == key[1]]
+
     def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         self.healths[key] = after
@@ -85,12 +95,60 @@ class Balancer:
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
         """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
+        now = self._clock()
         for desk in self._desks.values():
+            # What another life of the server has handed out is still in caches.
+            for version in desk.pool.zone_ttls:
+                self._assume_copies(desk, version, now + ttl.bounds(desk.pool, version).ceiling)
             self._work_out(desk)
             _tell_who_is_down(desk, _healths(desk.pool, self.healths))
         self._publish = publish
 
+    def inherit(self, old: Balancer) -> None:
+        """Before ``start``: the answers go on from those of the old generation, which caches hold.
+
+        So what has changed a moment ago is not trusted the more for a reload.
+        """
+        now = self._clock()
+        self.copies = old.copies
+        for desk in self._desks.values():
+            if desk.owner in old._desks:
+                known = old._desks[desk.owner].rrsets
+                desk.rrsets = {version: known[version] for version in desk.pool.zone_ttls if version in known}
+            else:
+                # Until now the records were those of the zone file.
+                for version, seconds in desk.pool.zone_ttls.items():
+                    self._assume_copies(desk, version, now + seconds)
+
+    def obey(self, orders: Mapping[Scope, Admin]) -> None:
+        """From now on these orders stand; what they change is published before this returns."""
+        before, self.orders = self.orders, dict(orders)
+        changed = {scope for scope in before.keys() | orders.keys() if before.get(scope) != orders.get(scope)}
+        if self._publish is None:
+            return
+        addresses = {scope.address for scope in changed}
+        changes: dict[Key, Serving] = {}
+        for desk in self._desks.values():
+            if any(backend.address in addresses for backend in desk.pool.backends):
+                changes |= self._work_out(desk)
+        if changes:
+            self._publish(changes)
+
+    def rrset(self, owner: Name, version: int) -> tuple[Selection, Ttl]:
+        """What is handed out, and for how long, as last worked out."""
+        found = self._desks[owner].rrsets[version]
+        return found.selection, found.ttl
+
+    def expires(self, owner: Name, address: Address, now: float) -> float:
+        """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
+        known = self.copies.get((owner, _RRTYPES[address.version]), {}).get(address, now)
+        return max(now, known + ttl.OVERTIME)
+
     def stop(self) -> None:
+        now = self._clock()
+        for desk in self._desks.values():
+            for version in desk.rrsets:
+                self._note_copies(desk, version, now)
         self._publish = None
         for desk in self._desks.values():
             if desk.timer is not None:
@@ -123,6 +181,7 @@ class Balancer:
         healths = _healths(desk.pool, self.healths)
         for version in desk.pool.zone_ttls:
             rrset = _work_out(desk.pool, version, healths, self.orders, desk.rrsets.get(version), now)
+            self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
             key = (desk.owner, _RRTYPES[version])
             if self.servings.get(key) != rrset.serving:
@@ -131,6 +190,20 @@ class Balancer:
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
         return changes
+
+    def _note_copies(self, desk: _Desk, version: int, now: float) -> None:
+        """What is handed out up to now, caches may hold for its TTL from now on."""
+        if version in desk.rrsets:
+            rrset = desk.rrsets[version]
+            copies = self.copies.setdefault((desk.owner, _RRTYPES[version]), {})
+            for address in _addresses(rrset.selection):
+                copies[address] = max(copies.get(address, 0.0), now + rrset.serving.rrset.ttl)
+
+    def _assume_copies(self, desk: _Desk, version: int, until: float) -> None:
+        copies = self.copies.setdefault((desk.owner, _RRTYPES[version]), {})
+        for backend in desk.pool.backends:
+            if backend.address.version == version:
+                copies.setdefault(backend.address, until)
 
     def _wake(self, desk: _Desk, at: float | None, now: float) -> None:
         if desk.timer is not None:

@@ -95,6 +95,10 @@ class Crew:
             self._changed.clear()
             await self._changed.wait()
 
+    async def settled(self) -> None:
+        """Wait until every worker answers by all that was published up to now."""
+        await self.in_force(self._number)
+
     async def stop(self) -> None:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True

@@ -30,6 +30,10 @@ class Generation:
         self._crew.servings = dict(self.balancer.servings)
         await self._crew.come_up()
 
+    async def settled(self) -> None:
+        """Wait until every worker answers by all that was published up to now."""
+        await self._crew.settled()
+
     async def stop(self) -> None:
         """Answer what is held, and leave."""
         self.balancer.stop()

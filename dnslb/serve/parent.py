@@ -10,20 +10,36 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Coroutine
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from dnslb import catalog as catalogs
 from dnslb import state
+from dnslb.balance import admin
+from dnslb.balance.admin import Admin, Scope
 from dnslb.balance.health import Health, Outcome
 from dnslb.catalog import Catalog, Fingerprint
 from dnslb.dns import name
+from dnslb.operations import (
+    Change,
+    Clock,
+    Delayed,
+    NotReloaded,
+    Operations,
+    Refusal,
+    Reloaded,
+    Status,
+    Wanted,
+    ZoneChange,
+    ZoneStatus,
+)
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import has_errors
-from dnslb.serve import privileges, sockets
-from dnslb.serve.balancer import Balancer
+from dnslb.serve import operations, privileges, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.generation import Generation
 from dnslb.serve.keeper import Keeper, StateTaken
@@ -32,6 +48,9 @@ from dnslb.settings import Settings
 from dnslb.state import State
 
 _MOST_BY_DEFAULT = 4
+_SOONEST = 0.01  # seconds from one look at the orders' times to the next
+_LONGEST = 20.0  # seconds for the workers to acknowledge an order
+_REMEMBERED = 1000  # changes
 _WATCH = 0.5  # seconds from one look at the files to the next; an edit is read when two looks find the same
 _LAG = 1.0  # seconds by which probes may start late before we say so
 _LAG_LOOK = 30.0  # seconds from one look to the next
@@ -44,11 +63,16 @@ def worker_count(settings: Settings) -> int:
 
 
 def run(
-    directory: Path, catalog: Catalog, override: Callable[[Settings], Settings], announce: Callable[[], None]
+    directory: Path,
+    catalog: Catalog,
+    override: Callable[[Settings], Settings],
+    announce: Callable[[], None],
+    control: Callable[[Operations], Awaitable[None]],
 ) -> None:
     """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
     ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
+    ``control`` lets operators in, from the announcement until it is cancelled.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     # What is edited from now on must be noticed, however long the start takes.
@@ -66,7 +90,7 @@ def run(
     gc.freeze()
     parent = _Parent(directory, directory_of_state, override, shares, keeper)
     try:
-        asyncio.run(parent.run(catalog, seen, announce))
+        asyncio.run(parent.run(catalog, seen, announce, control))
     finally:
         if parent.keeper is not None:
             parent.keeper.stop()
@@ -87,58 +111,181 @@ class _Parent:
         self._override = override
         self._shares = shares
         self._generation: Generation | None = None
-        self._listening: list[Balancer] = []  # to outcomes: the generation's, and that of one that is to come
+        self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
+        self._orders: dict[Scope, Admin] = {}
+        self._edge: asyncio.TimerHandle | None = None  # the next time at which an order begins or ends
+        self._paused: set[Key] = set()
+        self._history: deque[Change] = deque(maxlen=_REMEMBERED)
+        self._refused: Refusal | None = None
+        self._loaded = time.time()
+        self._reloading = asyncio.Lock()
         self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
         self._edited = asyncio.Event()
         self._seen: Fingerprint = frozenset()    # of the files as they were last read
         self._looked: Fingerprint = frozenset()  # of the files at the last look
 
-    async def run(self, catalog: Catalog, seen: Fingerprint, announce: Callable[[], None]) -> None:
+    async def run(
+        self,
+        catalog: Catalog,
+        seen: Fingerprint,
+        announce: Callable[[], None],
+        control: Callable[[Operations], Awaitable[None]],
+    ) -> None:
+        self._seen = self._looked = seen
         loop = asyncio.get_running_loop()
         for signalled in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signalled, self._leaving.set)
         loop.add_signal_handler(signal.SIGHUP, self._edited.set)
-        tasks = [asyncio.create_task(self._schedule.run())]
+        tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
             if not await self._unless_leaving(self._begin(catalog)):
                 return
+            tasks.append(asyncio.ensure_future(control(self)))
             announce()
             tasks.append(asyncio.create_task(_again_and_again(self._reload_when_edited)))
             tasks.append(asyncio.create_task(_again_and_again(self._mind_the_lag)))
             if self._override(catalog.settings).watch:
-                self._seen = self._looked = seen
                 tasks.append(asyncio.create_task(_again_and_again(self._watch)))
             await self._leaving.wait()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._edge is not None:
+                self._edge.cancel()
             if self._generation is not None:
                 await self._generation.stop()
+
+    # What operators ask.
+
+    def status(self, pattern: str | None) -> Status:
+        generation, now = self._current(), time.time()
+        balancer, catalog = generation.balancer, generation.catalog
+        pools = balancer.pools
+        owners = pools if pattern is None else operations.matching(pools, pattern)
+        return Status(
+            now=now,
+            directory=str(self._directory),
+            loaded=self._loaded,
+            refused=self._refused,
+            zones=tuple(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
+            pools=tuple(operations.pool_status(balancer, owner, pools[owner], now) for owner in owners),
+            orders=tuple(operations.order_status(scope, order) for scope, order in self._orders.items()),
+        )
+
+    async def reload(self) -> Reloaded:
+        """Read everything aside; with any mistake nothing changes."""
+        async with self._reloading:
+            return await self._reload()
+
+    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+        generation, given = self._current(), time.time()
+        about = operations.concerned(generation.balancer.pools, wanted)
+        before = self._orders
+        self._obey(operations.amended(before, wanted, about, given))
+        targets = dict.fromkeys((one.pool.owner if wanted.names else None, one.address) for one in about)
+        for owner, address in targets:
+            reason = "; ".join(filter(None, (wanted.reason, "planned" if wanted.at is not None else "")))
+            self._remember(Change(given, owner, str(address), wanted.mode.value, reason))
+            _log.info("%s: %s %s%s", owner or "all names", address, wanted.mode.value, _in_brackets(reason))
+        try:
+            async with asyncio.timeout(_LONGEST):
+                for each in list(self._listening):
+                    await each.settled()
+        except TimeoutError:
+            raise Delayed from None
+        now = time.time()
+        return tuple(operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
+
+    def history(self) -> tuple[Change, ...]:
+        return tuple(self._history)
+
+    def _current(self) -> Generation:
+        if self._generation is None:
+            raise RuntimeError("nobody can ask before the first generation answers")
+        return self._generation
+
+    def _remember(self, change: Change) -> None:
+        self._history.append(change)
+
+    # Orders.
+
+    def _obey(self, orders: dict[Scope, Admin]) -> None:
+        """From now on these orders stand."""
+        self._orders = orders
+        for generation in self._listening:
+            generation.balancer.obey(orders)
+        self._pause()
+        self._wake()
+        if self.keeper is not None:
+            self.keeper.note()
+
+    def _pause(self) -> None:
+        """Probe nothing that is in maint everywhere."""
+        wanted = set[Key]()
+        if self._listening:
+            wanted = operations.to_pause(self._listening[-1].balancer, self._orders, time.time())
+        for key in wanted - self._paused:
+            self._schedule.pause(key)
+        for key in self._paused - wanted:
+            self._schedule.resume(key)
+        self._paused = wanted
+
+    def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
+        """From now on probe for these generations."""
+        keys = {key for generation in generations for key in generation.balancer.keys}
+        self._schedule.replace_keys(keys, healths)
+        self._paused &= keys
+        self._pause()
+
+    def _wake(self) -> None:
+        """Set the clock for the next order that begins or ends."""
+        if self._edge is not None:
+            self._edge.cancel()
+        now = time.time()
+        at = operations.next_edge(self._orders, now)
+        loop = asyncio.get_running_loop()
+        self._edge = None if at is None else loop.call_later(max(_SOONEST, at - now), self._pass_edge, now)
+
+    def _pass_edge(self, before: float) -> None:
+        """Some order has begun or ended since."""
+        now = time.time()
+        for scope, order in self._orders.items():
+            over = admin.is_over(order, now)
+            if over or (order.at is not None and before < order.at <= now):
+                what, reason = ("ready", f"{order.mode.value} is over") if over else (order.mode.value, order.reason)
+                self._remember(Change(now, scope.owner, str(scope.address), what, reason))
+                _log.info("%s: %s %s%s", scope.owner or "all names", scope.address, what, _in_brackets(reason))
+        self._obey({scope: order for scope, order in self._orders.items() if not admin.is_over(order, now)})
+
+    # Generations.
 
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
-        healths, orders = self.keeper.load(new.balancer.keys) if self.keeper and old is None else ({}, {})
-        if old is not None:
-            healths, orders = self._schedule.healths, old.balancer.orders
+        healths = self._schedule.healths
+        if self.keeper is not None and old is None:
+            healths, self._orders = self.keeper.load(new.balancer.keys)
         # The old generation answers until the new one does, and so is probed until then.
-        old_keys = old.balancer.keys if old is not None else set()
-        self._schedule.replace_keys(old_keys | new.balancer.keys, healths)
-        self._listening.append(new.balancer)
+        both = [new] if old is None else [old, new]
+        self._listening.append(new)
+        self._probe(both, healths)
         try:
             # No answer before every backend has been probed.
             await self._schedule.first_round()
-            await new.start(self._schedule.healths, orders)
+            if old is not None:
+                new.balancer.inherit(old.balancer)
+            await new.start(self._schedule.healths, self._orders)
         except BaseException:
-            self._listening.remove(new.balancer)
+            self._listening.remove(new)
             await new.stop()
-            self._schedule.replace_keys(old_keys)
+            self._probe(both[:-1], {})
             raise
         self._generation = new
-        self._listening = [new.balancer]
-        self._schedule.replace_keys(new.balancer.keys)
+        self._listening = [new]
+        self._probe([new], {})
+        self._wake()
         if self.keeper is not None:
             self.keeper.start(self._state)
             self.keeper.note()
@@ -148,8 +295,7 @@ class _Parent:
     async def _watch(self) -> None:
         """Notice an edit: something differs from what was read, and has stopped changing."""
         await asyncio.sleep(_WATCH)
-        sources = self._generation.catalog.sources if self._generation is not None else frozenset[str]()
-        now = catalogs.fingerprint(self._directory, sources)
+        now = catalogs.fingerprint(self._directory, self._current().catalog.sources)
         if now == self._looked != self._seen:
             self._seen = now
             self._edited.set()
@@ -167,10 +313,13 @@ class _Parent:
     async def _reload_when_edited(self) -> None:
         await self._edited.wait()
         self._edited.clear()
-        await self._reload()
+        with suppress(NotReloaded):  # it is in the log, and in the status
+            await self.reload()
 
-    async def _reload(self) -> None:
-        """Read everything aside; with any mistake nothing changes."""
+    async def _reload(self) -> Reloaded:
+        """Raises NotReloaded."""
+        was = self._current().catalog
+        self._seen = catalogs.fingerprint(self._directory, was.sources)
         # In a thread, so that probes go on meanwhile; it ends with its work, since we fork.
         thread = ThreadPoolExecutor(1)
         try:
@@ -180,22 +329,33 @@ class _Parent:
             thread.shutdown(wait=False)
         for problem in problems:
             _log.warning("%s", problem)
+        told = tuple(map(str, problems))
         if has_errors(problems):
             _log.error("not reloaded: see the lines above; the old data go on being served")
-            return
-        was = self._generation.catalog if self._generation is not None else catalog
+            raise self._refuse("the files have mistakes", "mend them and reload", told)
         if _fixed(self._override(catalog.settings)) != _fixed(self._override(was.settings)):
-            _log.warning("listen, workers, user, watch and state change only when dnslb is started again")
+            fixed = "listen, workers, user, watch, state and control change only when dnslb is started again"
+            _log.warning("%s", fixed)
+            told = (*told, fixed)
         try:
             if self.keeper is None and catalog.pools:
                 self.keeper = Keeper(self._directory_of_state)
             await self._begin(catalog)
         except (StateTaken, WorkersFailed) as error:
             _log.error("not reloaded: %s; the old data go on being served", error)
-            return
+            raise self._refuse(str(error), "reload again when that is mended", told) from None
+        self._loaded, self._refused = time.time(), None
         gc.freeze()
-        changes = _changes(was, catalog)
+        zones = _changes(was, catalog)
+        changes = [_text(zone) for zone in zones if zone.changed]
+        if was.pools != catalog.pools:
+            changes.append(f"{len(catalog.pools)} pools")
         _log.info("reloaded %s: %s", self._directory, "; ".join(changes) or "nothing has changed")
+        return Reloaded(zones, len(catalog.pools), was.pools != catalog.pools, told)
+
+    def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...]) -> NotReloaded:
+        self._refused = Refusal(time.time(), fact, problems)
+        return NotReloaded(fact, remedy, problems)
 
     async def _unless_leaving(self, work: Coroutine[object, object, None]) -> bool:
         """Whether the work was done; not when we are told to leave first.  Raises what it raises."""
@@ -211,16 +371,19 @@ class _Parent:
         return True
 
     def _hear(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
-        for balancer in self._listening:
-            balancer.hear(key, outcome, before, after)
+        for generation in self._listening:
+            generation.balancer.hear(key, outcome, before, after)
+        if before is not None and before.up != after.up and self._generation is not None:
+            for pool, backend in self._generation.balancer.asking(key):
+                what = "up" if after.up else "down"
+                self._remember(Change(after.since, pool.owner, str(backend.address), what, after.reason))
         if self.keeper is not None and (before is None or before.up != after.up):
             self.keeper.note()
 
     def _state(self) -> State:
-        orders = self._generation.balancer.orders if self._generation is not None else {}
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
         healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
-        return State(orders, {state.key(*key): health for key, health in healths})
+        return State(self._orders, {state.key(*key): health for key, health in healths})
 
 
 async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) -> None:
@@ -235,21 +398,29 @@ async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a reload cannot change."""
-    return settings.listen, settings.workers, settings.user, settings.watch, settings.state
+    return settings.listen, settings.workers, settings.user, settings.watch, settings.state, settings.control
 
 
-def _changes(was: Catalog, now: Catalog) -> list[str]:
-    """What a reload has changed, zone by zone."""
+def _changes(was: Catalog, now: Catalog) -> tuple[ZoneChange, ...]:
+    """What a reload has done, zone by zone."""
     changes = []
     for apex in sorted(was.zones.keys() | now.zones.keys()):
         old, new = was.zones.get(apex), now.zones.get(apex)
-        if new is None:
-            changes.append(f"{name.text(apex)} removed")
-        elif old is None:
-            changes.append(f"{name.text(apex)} added, serial {new.serial}")
-        elif not old.serves_as(new):
-            raised = f"serial {old.serial} → {new.serial}" if old.serial != new.serial else "changed, serial not raised"
-            changes.append(f"{name.text(apex)} {raised}")
-    if was.pools != now.pools:
-        changes.append(f"{len(now.pools)} pools")
-    return changes
+        is_same = old is not None and new is not None and old.serves_as(new)
+        before, after = (zone.serial if zone is not None else None for zone in (old, new))
+        changes.append(ZoneChange(name.text(apex), before, after, not is_same))
+    return tuple(changes)
+
+
+def _text(change: ZoneChange) -> str:
+    if change.after is None:
+        return f"{change.zone} removed"
+    if change.before is None:
+        return f"{change.zone} added, serial {change.after}"
+    if change.before == change.after:
+        return f"{change.zone} changed, serial not raised"
+    return f"{change.zone} serial {change.before} → {change.after}"
+
+
+def _in_brackets(reason: str) -> str:
+    return f" ({reason})" if reason else ""

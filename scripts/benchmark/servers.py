@@ -224,7 +224,7 @@ weighted 300 LUA A "pickwrandom({{{LUA_WEIGHTS}}})"
 DNSLB = Server(
     "dnslb", "", "",
     ("$python", "-m", "dnslb", "serve", "$zones", "--listen", "127.0.0.1:$port", "--workers", "1",
-     "--state", "$directory/state"),
+     "--state", "$directory/state", "--control", "$directory/control"),
     ("$python", "-m", "dnslb", "--version"),
 )
 

@@ -1,0 +1,99 @@
+"""Where the control socket is, and whose."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_MODE = 0o660
+_BACKLOG = 64
+_LONGEST = 2.0  # seconds for a server to accept a connection
+SYSTEM = Path("/run/dnslb/control.sock")
+
+_log = logging.getLogger("dnslb")
+
+
+class CannotControl(Exception):
+    """The socket is another server's, or cannot be made; the text says what to do."""
+
+
+def default_path(environment: Mapping[str, str]) -> Path:
+    """Without ``--control``: by $XDG_RUNTIME_DIR, else where services have it.  A relative one is ignored."""
+    base = environment.get("XDG_RUNTIME_DIR", "")
+    return Path(base, "dnslb.sock") if os.path.isabs(base) else SYSTEM
+
+
+class Place:
+    """The control socket, from before privileges are dropped to the end."""
+
+    def __init__(self, given: Path | None, environment: Mapping[str, str], user: str | None) -> None:
+        """Take the given path, or the default one, for ``user``.  Raises CannotControl.
+
+        The default one is not insisted on: without permission there is no socket, and a warning.
+        """
+        self.path = given or default_path(environment)
+        self.sock: socket.socket | None = None
+        try:
+            self.sock = _listen(self.path, user, given is None)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            if given is not None:
+                raise CannotControl(f"cannot make the control socket {given}: {reason}; give another path") from None
+            _log.warning("no control socket: %s: %s; give --control PATH", self.path, reason)
+
+    def leave(self) -> None:
+        """Remove the socket; the directory stays."""
+        if self.sock is None:
+            return
+        self.sock.close()
+        # After a drop of privileges we may not be allowed to: a dead socket is replaced at the next start.
+        with suppress(OSError):
+            self.path.unlink()
+
+
+def _listen(path: Path, user: str | None, make_directory: bool) -> socket.socket:
+    if make_directory and not path.parent.exists():
+        path.parent.mkdir(mode=0o755)
+        _give(path.parent, user)
+    if path.is_socket():
+        if _is_alive(path):
+            raise CannotControl(f"another dnslb listens on {path}; stop it, or give --control PATH")
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Whoever may connect must be known before anybody can: the mode is set between bind and listen.
+        sock.bind(os.fspath(path))
+        path.chmod(_MODE)
+        _give(path, user)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_alive(path: Path) -> bool:
+    """Whether a server listens there.  One that is too busy to accept does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_LONGEST)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except (BlockingIOError, TimeoutError):
+            return True
+    return True
+
+
+def _give(path: Path, user: str | None) -> None:
+    if user is None or os.getuid() != 0:
+        return
+    with suppress(KeyError, ValueError):  # no such user: told when privileges are dropped
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)

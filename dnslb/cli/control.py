@@ -1,0 +1,68 @@
+"""How the commands reach a running server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dnslb.admin import client
+from dnslb.admin.place import SYSTEM, default_path
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def control_option(command: _Command) -> _Command:
+    return click.option(
+        "--control",
+        type=click.Path(path_type=Path),
+        envvar="DNSLB_CONTROL",
+        metavar="PATH",
+        help="The socket of the server; default: as for `dnslb serve`.",
+    )(command)
+
+
+def ask(path: Path | None, method: str, target: str, value: object = None) -> Any:
+    """The answer of the server; when there is none, or a refusal, the command ends with 1 and says why."""
+    try:
+        status, answer = client.ask(path or _default(), method, target, value)
+    except client.Unreachable as error:
+        raise click.ClickException(str(error)) from None
+    if status == 200:
+        return answer
+    for problem in answer.get("problems", ()):
+        click.echo(problem, err=True)
+    raise click.ClickException(f"{answer['error']}; {answer['remedy']}")
+
+
+def clock(unix: float, now: float) -> str:
+    """Local time; with the date when it is not today's."""
+    at = datetime.fromtimestamp(unix)
+    return at.strftime("%H:%M:%S" if at.date() == datetime.fromtimestamp(now).date() else "%Y-%m-%d %H:%M:%S")
+
+
+def age(seconds: float) -> str:
+    """In the largest unit that makes sense."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def columns(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    """The rows as aligned text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        (indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+def _default() -> Path:
+    # A user's own server before the system's.
+    own = default_path(os.environ)
+    return own if own.exists() or not SYSTEM.exists() else SYSTEM

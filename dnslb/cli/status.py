@@ -1,0 +1,97 @@
+"""``dnslb status`` and ``dnslb history``: what a running server thinks, and since when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from dnslb.cli import report
+from dnslb.cli.control import age, ask, clock, columns, control_option
+
+
+@click.command()
+@click.argument("pattern", metavar="[NAME]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
+@control_option
+def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
+    """Show the pools of the running server: who is up, who is handed out, the TTL and why.
+
+    NAME is a pool, or a pattern such as '*.example.net'.
+    The first line says when the last reload was refused.  Exits with 1 when a pool is failing open.
+
+    \b
+    Example: dnslb status www.example.net
+    """
+    found = ask(control, "GET", "/status" if pattern is None else f"/status/{quote(pattern, safe='')}")
+    lines = [json.dumps(found, indent=1)] if as_json else _lines(found)
+    click.echo("\n".join(lines))
+    raise SystemExit(1 if any(rrset["fails_open"] for pool in found["pools"] for rrset in pool["rrsets"]) else 0)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
+@control_option
+def history(as_json: bool, control: Path | None) -> None:
+    """Show the last 1,000 changes of verdicts and orders since the server started, oldest first.
+
+    \b
+    Example: dnslb history
+    """
+    found = ask(control, "GET", "/history")
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    rows: list[tuple[str, ...]] = [
+        (clock(change["at"], 0), change["owner"] or "all names", change["address"], change["what"], change["reason"])
+        for change in found["changes"]
+    ]
+    for line in columns(rows, indent=""):
+        click.echo(line)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    now = found["now"]
+    loaded = clock(found["loaded"], now)
+    if found["refused"] is not None:
+        refused = found["refused"]
+        first = f"not reloaded at {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
+        lines = [first, *(f"  {problem}" for problem in refused["problems"])]
+    else:
+        zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
+        lines = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]
+    for pool in found["pools"]:
+        for rrset in pool["rrsets"]:
+            lines += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
+    return lines
+
+
+def _heading(owner: str, rrset: dict[str, Any]) -> str:
+    alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
+    return f"{owner} {rrset['type']}  ttl {rrset['ttl']} ({rrset['why']}){alarm}"
+
+
+def _rows(rrset: dict[str, Any], now: float) -> list[str]:
+    rows: list[tuple[str, ...]] = [("backend", "verdict", "for", "order", "weight", "share", "last probe")]
+    for backend in rrset["backends"]:
+        verdict = {None: "not probed", True: "up", False: "down"}[backend["up"]]
+        since = "" if backend["since"] is None else age(now - backend["since"])
+        weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}"
+        share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
+        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, backend["reason"]))
+    return columns(rows)
+
+
+def _order(backend: dict[str, Any], now: float) -> str:
+    """The mode, with its end and reason; or the one that is to come."""
+    order = backend["order"]
+    if order is None:
+        return str(backend["mode"])
+    is_planned = order["at"] is not None and order["at"] > now
+    text = f"{order['mode']} at {clock(order['at'], now)}" if is_planned else order["mode"]
+    if order["until"] is not None:
+        text += f" until {clock(order['until'], now)}"
+    return f"{text} ({order['reason']})" if order["reason"] else str(text)

@@ -1,0 +1,178 @@
+"""What can be asked of a running server: the values that go in and come out, and who answers.
+
+Only values.  ``serve`` answers, ``admin`` carries it over a socket; neither knows the other.  Times are Unix times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dnslb.balance.admin import Mode
+
+
+class Rejected(Exception):
+    """What was asked cannot be done, and nothing has changed."""
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}; {remedy}")
+        self.fact = fact
+        self.remedy = remedy
+
+
+class Unknown(Rejected):
+    """No pool has that name, or no backend that address."""
+
+
+class NotReloaded(Rejected):
+    """The files cannot be served; the old data go on being served."""
+
+    def __init__(self, fact: str, remedy: str, problems: tuple[str, ...]) -> None:
+        super().__init__(fact, remedy)
+        self.problems = problems
+
+
+class Delayed(Exception):
+    """The order is given, but a worker has not acknowledged it in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStatus:
+    """An order that stands."""
+
+    owner: str | None  # None: under every name
+    address: str
+    mode: str
+    since: float
+    at: float | None
+    until: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """One address under one name."""
+
+    address: str
+    up: bool | None        # None: not probed
+    since: float | None    # of the verdict
+    reason: str            # of the last probe
+    streak: int            # outcomes in a row against the verdict
+    mode: str
+    order: OrderStatus | None  # that made the mode, or will
+    weight: int
+    backup: bool
+    handed_out: bool
+    share: float           # of leading answers, as configured: 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class RRsetStatus:
+    """A pool's A or AAAA records."""
+
+    type: str
+    ttl: int
+    why: str               # the TTL is what it is
+    fails_open: bool
+    backends: tuple[BackendStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    owner: str
+    rrsets: tuple[RRsetStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStatus:
+    zone: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last reload, if it was refused."""
+
+    at: float
+    fact: str
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    now: float
+    directory: str
+    loaded: float             # when what is served was read
+    refused: Refusal | None   # since then
+    zones: tuple[ZoneStatus, ...]
+    pools: tuple[PoolStatus, ...]
+    orders: tuple[OrderStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneChange:
+    """What a reload did to a zone."""
+
+    zone: str
+    before: int | None  # serial; None: there was no such zone
+    after: int | None   # None: it is served no more
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    zones: tuple[ZoneChange, ...]
+    pools: int
+    pools_changed: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An order as it is given: addresses and names may be patterns of the shell."""
+
+    mode: Mode
+    addresses: tuple[str, ...]
+    names: tuple[str, ...] = ()   # none: under every name
+    at: float | None = None
+    until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What an order has done to one address in one RRset."""
+
+    owner: str
+    type: str
+    address: str
+    mode: str
+    expires: float | None  # when the last cached copy of it does; None: it is handed out
+    note: str = ""         # what the operator should know
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of history."""
+
+    at: float
+    owner: str | None  # None: under every name
+    address: str
+    what: str          # up, down, drain, maint, ready
+    reason: str
+
+
+class Operations(Protocol):
+    """A running server."""
+
+    def status(self, pattern: str | None) -> Status:
+        """All pools, or those whose names match.  Raises Unknown when none does."""
+
+    async def reload(self) -> Reloaded:
+        """Read everything again, and return when every worker serves it.  Raises NotReloaded."""
+
+    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+        """Give the order, and return when every worker acts by it.  Raises Rejected, Unknown, Delayed."""
+
+    def history(self) -> tuple[Change, ...]:
+        """The last changes, oldest first."""

@@ -1,0 +1,166 @@
+"""Orders, and the drain clock: worked out from values, with a clock that is a number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+import pytest
+
+from dnslb import moment
+from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.balance.pool import Backend, Pool, TtlPolicy
+from dnslb.dns import name
+from dnslb.operations import Rejected, Wanted
+from dnslb.serve import operations
+from dnslb.serve.balancer import Balancer
+
+NOW = 1_000_000.0
+OWNER = name.parse("www.example.test.", name.ROOT)
+HOSTS = [ip_address(f"192.0.2.{number}") for number in (1, 2)]
+OWN, GENERAL = Scope("www.example.test.", HOSTS[0]), Scope(None, HOSTS[0])
+
+
+def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
+    backends = tuple(Backend(host) for host in HOSTS[:hosts])
+    return Pool("www.example.test.", backends, {4: ttl}, ttl=TtlPolicy(min=least))
+
+
+def amended(orders: Mapping[Scope, Admin], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Admin]:
+    wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
+    return operations.amended(orders, wanted, operations.concerned({OWNER: pool()}, wanted), NOW)
+
+
+STANDING = Admin(Mode.DRAIN, NOW - 10)
+READY = Admin(Mode.READY, NOW)
+
+
+@pytest.mark.parametrize(("orders", "named", "left"), [
+    ({}, False, {}),
+    ({GENERAL: STANDING}, False, {}),
+    ({OWN: STANDING}, True, {}),
+    ({OWN: STANDING, GENERAL: STANDING}, False, {}),
+    ({OWN: STANDING, GENERAL: STANDING}, True, {OWN: READY, GENERAL: STANDING}),
+    ({GENERAL: STANDING}, True, {OWN: READY, GENERAL: STANDING}),
+    ({OWN: READY, GENERAL: STANDING}, False, {}),
+])  # fmt: skip
+def test_ready_leaves(orders: dict[Scope, Admin], named: bool, left: dict[Scope, Admin]) -> None:
+    assert amended(orders, Mode.READY, named=named) == left
+
+
+def test_ready_at_a_time_ends_what_stands_then_and_not_later() -> None:
+    assert amended({GENERAL: STANDING}, Mode.READY, named=False, at=NOW + 60) == {
+        GENERAL: Admin(Mode.DRAIN, NOW - 10, until=NOW + 60),
+    }  # fmt: skip
+    short = Admin(Mode.DRAIN, NOW - 10, until=NOW + 5)
+    assert amended({GENERAL: short}, Mode.READY, named=False, at=NOW + 60) == {GENERAL: short}
+
+
+def test_orders_that_are_over_are_dropped() -> None:
+    over = Admin(Mode.MAINT, NOW - 10, until=NOW)
+    assert amended({OWN: over}, Mode.DRAIN, named=False) == {GENERAL: Admin(Mode.DRAIN, NOW)}
+
+
+def test_a_planned_order_may_not_end_one_that_stands() -> None:
+    with pytest.raises(Rejected, match=r"192\.0\.2\.1 is in drain now"):
+        amended({GENERAL: STANDING}, Mode.MAINT, named=False, at=NOW + 60)
+
+
+class Clock:
+    """Unix time, as the test has it."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def expiry(balancer: Balancer, clock: Clock) -> float:
+    """Of the first address, counted from now."""
+    return balancer.expires(OWNER, HOSTS[0], clock.now) - clock.now
+
+
+def test_the_drain_clock_counts_the_highest_ttl_that_is_still_cached() -> None:
+    async def story() -> None:
+        clock = Clock()
+        balancer = Balancer({OWNER: pool()}, clock)
+        balancer.start(lambda servings: None)
+        clock.now += 100
+        balancer.obey({Scope(None, HOSTS[1]): Admin(Mode.DRAIN, clock.now)})  # so that the TTL falls to 2
+        clock.now += 3
+        assert balancer.rrset(OWNER, 4)[1].seconds == 2
+        balancer.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        assert expiry(balancer, clock) == 30 - 3 + 1
+        clock.now += 20
+        assert expiry(balancer, clock) == 30 - 23 + 1
+        clock.now += 20
+        assert expiry(balancer, clock) == 0
+        balancer.stop()
+
+    asyncio.run(story())
+
+
+def test_a_new_server_knows_that_caches_may_hold_what_an_older_one_said() -> None:
+    async def story() -> None:
+        clock = Clock()
+        balancer = Balancer({OWNER: pool()}, clock)
+        balancer.orders = {GENERAL: Admin(Mode.DRAIN, NOW)}
+        balancer.start(lambda servings: None)
+        clock.now += 5
+        assert expiry(balancer, clock) == 30 - 5 + 1
+        balancer.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("was_a_pool", [True, False])
+def test_the_drain_clock_goes_on_over_a_reload_that_lowers_the_ttl(was_a_pool: bool) -> None:
+    async def story() -> None:
+        clock = Clock()
+        old = Balancer({OWNER: pool()} if was_a_pool else {}, clock)
+        old.start(lambda servings: None)
+        clock.now += 100
+        new = Balancer({OWNER: Pool("www.example.test.", pool().backends, {4: 30}, ttl=TtlPolicy(max=4))}, clock)
+        new.inherit(old)
+        new.start(lambda servings: None)
+        old.stop()
+        clock.now += 10
+        new.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        assert expiry(new, clock) == 30 - 10 + 1
+        new.stop()
+
+    asyncio.run(story())
+
+
+def test_a_reload_makes_no_answer_more_trusted() -> None:
+    async def story() -> None:
+        clock = Clock()
+        old = Balancer({OWNER: pool()}, clock)
+        old.start(lambda servings: None)
+        clock.now += 100
+        old.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        new = Balancer({OWNER: pool()}, clock)
+        new.inherit(old)
+        new.orders = old.orders
+        clock.now += 5
+        new.start(lambda servings: None)
+        assert new.rrset(OWNER, 4)[1].seconds == 4
+        old.stop()
+        new.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("text", ["", "noon", "24:00", "1:60", "12:00:00:00", "9999-12-31T23:59", "0001-01-01", "²:00"])
+def test_what_is_no_time(text: str) -> None:
+    assert moment.parse(text, NOW) is None
+
+
+def test_a_time_of_day_is_the_next_one() -> None:
+    for text in ("0:00", "00:01", "09:30", "12:00", "23:59"):
+        at = moment.parse(text, NOW)
+        assert at is not None
+        assert NOW < at <= NOW + 25 * 3600  # a day with an hour more, where clocks are set back
+    assert moment.parse("2100-01-01T00:00+00:00", NOW) == 4102444800.0
