@@ -182,8 +182,9 @@ class _Parent:
     async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
         generation, given = self._current(), time.time()
         about = operations.concerned(generation.balancer.pools, wanted)
-        before = self._orders
-        self._obey(operations.amended(before, wanted, about, given))
+        self._obey(operations.amended(self._orders, wanted, about, given))
+        if self.keeper is not None:
+            self.keeper.save()  # what we have said we do must outlive a crash in the next moment
         targets = dict.fromkeys((one.pool.owner if wanted.names else None, one.address) for one in about)
         for owner, address in targets:
             reason = "; ".join(filter(None, (wanted.reason, "planned" if wanted.at is not None else "")))
