@@ -25,6 +25,7 @@ _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
 _LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _PLANS = 1000    # OPT records remembered for each header
+_IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 _IN = rrtype.IN.to_bytes(2)
 _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
 
@@ -181,17 +182,15 @@ class Responder:
 
 def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes:
     """A reply that may depend on the client, or have a note in its OPT record."""
-    body = ready.next() if ready.slots is None else ready.at(ready.slots[crc32(_network(client)) % SLOTS])
-    opt = edns.extend(plan.opt, ready.note) if plan.opt and ready.note else plan.opt
+    if ready.slots is None:
+        body = ready.next()
+    else:
+        # The client's network, in a struct sockaddr_in or sockaddr_in6: the first 24 bits of an IPv4 address, 56 of an
+        # IPv6 address.  The checksum is the same in every process, unlike a hash of Python's.
+        network = client[4:7] if client[:2] == _IPV4 else client[8:15]
+        body = ready.at(ready.slots[crc32(network) % SLOTS])
+    opt = edns.extend(plan.opt, ready.note) if ready.note and plan.opt else plan.opt
     return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
-
-
-def _network(client: bytes) -> bytes:
-    """What a client shares with its neighbours: the first 24 bits of an IPv4 address, 56 of an IPv6 address.
-
-    ``client`` is a struct sockaddr_in or sockaddr_in6.  The same in every process, unlike a hash of Python's.
-    """
-    return client[4:7] if int.from_bytes(client[:2], byteorder) == AF_INET else client[8:15]
 
 
 def _plain_headers() -> Iterator[bytes]:
