@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -97,7 +96,8 @@ def serve(directory: Path, **options: Any) -> None:
     catalog = report.load_or_exit(directory)
     override = partial(_overridden, options)
     settings = override(catalog.settings)
-    announce = _announcer(directory, catalog, settings)
+    # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
+    announce = partial(click.echo, _announcement(directory, catalog, settings))
     try:
         # Before privileges are dropped: the user may not be allowed to make it.
         place = Place(settings.control, os.environ, settings.user)
@@ -118,19 +118,18 @@ def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     return replace(settings, **given)
 
 
-def _announcer(directory: Path, catalog: Catalog, settings: Settings) -> Callable[[], None]:
-    def announce() -> None:
-        places = ", ".join(map(str, settings.listen))
-        workers = report.count(parent.worker_count(settings), "worker")
-        click.echo(f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}")
-        for line in report.summary(catalog):
-            click.echo(f"  {line}")
-        endpoint = settings.listen[0]
-        loopback = "::1" if endpoint.address.version == 6 else "127.0.0.1"
-        host = loopback if endpoint.address.is_unspecified else endpoint.address
-        click.echo(f"try: dig @{host} -p {endpoint.port} {_example(catalog)}")
-
-    return announce
+def _announcement(directory: Path, catalog: Catalog, settings: Settings) -> str:
+    """What is served where, and a question to try."""
+    places = ", ".join(map(str, settings.listen))
+    workers = report.count(parent.worker_count(settings), "worker")
+    endpoint = settings.listen[0]
+    loopback = "::1" if endpoint.address.version == 6 else "127.0.0.1"
+    host = loopback if endpoint.address.is_unspecified else endpoint.address
+    return "\n".join((
+        f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}",
+        *(f"  {line}" for line in report.summary(catalog)),
+        f"try: dig @{host} -p {endpoint.port} {_example(catalog)}",
+    ))
 
 
 def _example(catalog: Catalog) -> str:
