@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from dnslb import __version__, duration
+from dnslb import __version__
 from dnslb.admin import server
 from dnslb.admin.place import CannotControl, Place
 from dnslb.balance.order import Order
 from dnslb.catalog import Catalog
-from dnslb.cli import report
+from dnslb.cli import option, report
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.serve import parent
@@ -43,21 +43,13 @@ def _endpoint(text: str) -> Endpoint:
     return endpoint
 
 
-def _idle(text: str) -> float:
-    seconds = duration.parse(text)
-    if seconds is None:
-        raise click.BadParameter(f"{text} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h")
-    if not LEAST_IDLE <= seconds <= MOST_IDLE:
-        raise click.BadParameter(f"{text} is out of range; write {LEAST_IDLE:g}s to {MOST_IDLE:g}s")
-    return seconds
-
-
 def _short_text(text: str) -> str:
     if not is_short_text(text):
         raise click.BadParameter("the text is no UTF-8 or longer than 255 octets; shorten it")
     return text
 
 
+_IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
@@ -79,7 +71,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--server-version", type=_short_text, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
-@click.option("--tcp-idle", type=_idle, metavar="DURATION", help="Close a connection after so long without a query.")
+@click.option("--tcp-idle", type=_IDLE, metavar="DURATION", help="Close a connection after so long without a query.")
 @click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 @click.option("--control", type=click.Path(path_type=Path), help="Listen to commands on this socket.")

@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
-from dnslb import duration
 from dnslb.balance import forecast
 from dnslb.balance.advisor import LONGEST, Advice, Wishes, advise
 from dnslb.balance.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
-from dnslb.cli import report
+from dnslb.cli import option, report
 from dnslb.dns import name
 from dnslb.dns.name import BadName
 
@@ -47,18 +46,6 @@ class Asked:
     ttls: tuple[int, ...]
 
 
-def _seconds(least: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        seconds = duration.parse(text)
-        if seconds is None:
-            raise click.BadParameter(f"{text} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h")
-        if not least <= seconds <= LONGEST:
-            raise click.BadParameter(f"{text} is out of range; write {least:g}s to {LONGEST / 3600:g}h")
-        return seconds
-
-    return parse
-
-
 def _number(least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
@@ -72,8 +59,8 @@ def _number(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
-_DURATION = _seconds(0.0)
-_INTERVAL = _seconds(0.01)
+_DURATION = option.seconds(0.0, LONGEST)
+_INTERVAL = option.seconds(0.01, LONGEST)
 _RATE = _number(0.001, MOST)
 _COUNT = click.IntRange(1, 1000)
 

@@ -1,0 +1,27 @@
+"""Kinds of option values that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from dnslb import duration
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """A parser of durations within bounds, in seconds; it raises click.BadParameter."""
+
+    def parse(text: str) -> float:
+        value = duration.parse(text)
+        if value is None:
+            raise click.BadParameter(f"{text} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h")
+        if not least <= value <= most:
+            raise click.BadParameter(f"{text} is out of range; write {least:g}s to {_text(most)}")
+        return value
+
+    return parse
+
+
+def _text(length: float) -> str:
+    return f"{length / 3600:g}h" if length > 3600 else f"{length:g}s"
