@@ -64,6 +64,8 @@ class BackendStatus:
     backup: bool
     handed_out: bool
     share: float           # of leading answers, as configured: 0 to 1
+    led: int               # answers that it led, since the server started
+    achieved: float | None  # its share of those since what is handed out changed last; None: there were none
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,29 @@ class Status:
     zones: tuple[ZoneStatus, ...]
     pools: tuple[PoolStatus, ...]
     orders: tuple[OrderStatus, ...]
+    server: ServerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The process rather than what it serves."""
+
+    version: str
+    started: float    # Unix time
+    generation: int   # catalogs served up to now, the present one included
+    workers: int
+    restarts: int     # of workers that died
+    queries: int      # that came in, since the start
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStatus:
+    """The last probes of one address under one name, oldest first."""
+
+    owner: str
+    address: str
+    took: tuple[float, ...]   # seconds
+    passed: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +201,6 @@ class Operations(Protocol):
 
     def history(self) -> tuple[Change, ...]:
         """The last changes, oldest first."""
+
+    def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
+        """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""

@@ -53,7 +53,8 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", "ask for /status, /history, /reload or /orders")
+        known = "/status, /probes, /history, /reload or /orders"
+        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get(request.method)
     if route is None:
         allowed = ", ".join(routes)
@@ -78,6 +79,8 @@ def _routes(path: str) -> dict[str, Route]:
     match path.split("/"):
         case ["", "status"] | ["", "status", _]:
             return {"GET": _status}
+        case ["", "probes"] | ["", "probes", _]:
+            return {"GET": _probes}
         case ["", "history"]:
             return {"GET": _history}
         case ["", "reload"]:
@@ -88,8 +91,11 @@ def _routes(path: str) -> dict[str, Route]:
 
 
 async def _status(operations: Operations, request: Request) -> Reply:
-    pattern = request.target.partition("?")[0].removeprefix("/status").removeprefix("/")
-    return _reply(200, operations.status(unquote(pattern) or None))
+    return _reply(200, operations.status(_pattern(request)))
+
+
+async def _probes(operations: Operations, request: Request) -> Reply:
+    return _reply(200, {"probes": operations.probes(_pattern(request))})
 
 
 async def _history(operations: Operations, request: Request) -> Reply:
@@ -104,6 +110,11 @@ async def _order(operations: Operations, request: Request) -> Reply:
     wanted = _wanted(request.body, time.time())
     clocks = await operations.order(wanted)
     return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": clocks})
+
+
+def _pattern(request: Request) -> str | None:
+    """What comes after the first part of the path."""
+    return unquote(request.target.partition("?")[0].removeprefix("/").partition("/")[2]) or None
 
 
 def _reply(status: int, value: Any) -> Reply:

@@ -198,6 +198,8 @@ def _backend_status(
         backup=backend.backup,
         handed_out=backend.address in shares,
         share=shares.get(backend.address, 0.0),
+        led=0,
+        achieved=None,
     )
 
 

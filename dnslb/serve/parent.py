@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from dnslb import __version__, state
 from dnslb import catalog as catalogs
-from dnslb import state
 from dnslb.balance import admin
 from dnslb.balance.admin import Admin, Scope
 from dnslb.balance.health import Health, Outcome
@@ -30,8 +30,10 @@ from dnslb.operations import (
     Delayed,
     NotReloaded,
     Operations,
+    ProbeStatus,
     Refusal,
     Reloaded,
+    ServerStatus,
     Status,
     Wanted,
     ZoneChange,
@@ -117,7 +119,7 @@ class _Parent:
         self._paused: set[Key] = set()
         self._history: deque[Change] = deque(maxlen=_REMEMBERED)
         self._refused: Refusal | None = None
-        self._loaded = time.time()
+        self._loaded = self._started = time.time()
         self._reloading = asyncio.Lock()
         self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
@@ -172,6 +174,7 @@ class _Parent:
             zones=tuple(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
             pools=tuple(operations.pool_status(balancer, owner, pools[owner], now) for owner in owners),
             orders=tuple(operations.order_status(scope, order) for scope, order in self._orders.items()),
+            server=ServerStatus(__version__, self._started, 1, len(self._shares), 0, 0),
         )
 
     async def reload(self) -> Reloaded:
@@ -201,6 +204,9 @@ class _Parent:
 
     def history(self) -> tuple[Change, ...]:
         return tuple(self._history)
+
+    def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
+        return ()
 
     def _current(self) -> Generation:
         if self._generation is None:
