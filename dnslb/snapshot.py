@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 from typing import TypeAlias
 
@@ -50,11 +51,7 @@ class Ready:
     def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
         """``window``: of the records that take turns, so many are in a reply."""
         answers = body.counts[0] - len(body.turning) + window
-        self.heads = tuple(  # ten octets after the id, by 2 * OPT in the reply + RD
-            message.head(body.flags | rd, rrtype.QUERY, (1, answers, body.counts[1], body.counts[2] + opt))
-            for opt in (0, 1)
-            for rd in (0, message.RD)
-        )
+        self.heads = _heads(body.flags, answers, *body.counts[1:])
         self.size = body.window_size(window)
         self.octets = self.size    # held in memory, about
         self.owners = owners       # the nodes that decided the reply
@@ -64,6 +61,16 @@ class Ready:
         self.note = b""                          # an option for the OPT record
         self.at: Callable[[int], bytes] = bytes  # the octets after the question at a turn of the period
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
+
+
+@lru_cache(maxsize=1024)
+def _heads(flags: int, answers: int, authority: int, additional: int) -> tuple[bytes, ...]:
+    """The ten octets after the id, by 2 * OPT in the reply + RD."""
+    return tuple(
+        message.head(flags | rd, rrtype.QUERY, (1, answers, authority, additional + opt))
+        for opt in (0, 1)
+        for rd in (0, message.RD)
+    )
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
