@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -260,6 +261,44 @@ def test_a_verdict_is_in_the_history(tmp_path: Path) -> None:
         eventually(lambda: (HOSTS[2], "down") in scene.history(), "no verdict")
         assert scene.history() == [(HOSTS[2], "down")]
         assert f"www.example.test.  {HOSTS[2]}  down  connection refused" in scene.dnslb("history").stdout
+
+
+def test_top_shows_the_status_again_and_again(scene: Scene) -> None:
+    with scene.serving():
+        done = scene.dnslb("top", "www.*", "--interval", "0.1", "--count", "3")
+        assert done.status == 0
+        assert done.stdout.count("www.example.test. A  ttl ") == 3
+        assert len(re.findall(r"^\d\d:\d\d:\d\d  [\d,]+ queries/s, 2 workers, up \d+ s$", done.stdout, re.M)) == 2
+        assert scene.dnslb("top", "nope").stderr.startswith("Error: no pool is called nope; did you mean ")
+
+
+def test_top_draws_on_a_terminal_and_outlives_a_restart(scene: Scene) -> None:
+    leader, follower = os.openpty()
+    words = [*DNSLB, "top", "--interval", "0.1", "--control", str(scene.directory / "control")]
+    shown = ""
+
+    def shows(text: str) -> bool:
+        nonlocal shown
+        if select.select([leader], [], [], 0.05)[0]:
+            shown += os.read(leader, 65536).decode()
+        return text in shown
+
+    with scene.serving():
+        top = subprocess.Popen(words, stdin=follower, stdout=follower, stderr=follower)
+        eventually(lambda: shows("www.example.test. A  ttl "), "nothing is drawn")
+    try:
+        eventually(lambda: shows("no dnslb listens"), "the end is not told")
+        shown = ""
+        with scene.serving():
+            eventually(lambda: shows("www.example.test. A  ttl "), "the new server is not shown")
+        top.send_signal(signal.SIGINT)
+        eventually(lambda: shows("\x1b[?1049l"), "the screen is not restored")
+        assert top.wait(5) == 1
+    finally:
+        top.kill()
+        top.wait()
+        os.close(leader)
+        os.close(follower)
 
 
 def test_a_second_server_on_the_socket_does_not_start(scene: Scene) -> None:

@@ -31,7 +31,7 @@ DOORS = {
     "click": {"cli"},
     "asyncio": {"serve", "admin", "probe"},
     "logging": {"serve", "admin", "probe", "cli"},
-    "time": {"serve", "admin", "probe", "cli.operate"},
+    "time": {"serve", "admin", "probe", "cli.operate", "cli.top"},
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},

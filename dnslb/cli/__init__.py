@@ -10,6 +10,7 @@ from dnslb.cli.lookup import lookup
 from dnslb.cli.operate import drain, maint, ready, reload
 from dnslb.cli.serve import serve
 from dnslb.cli.status import history, status
+from dnslb.cli.top import top
 from dnslb.cli.ttl import ttl
 
 
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, lookup, ttl, status, reload, drain, maint, ready, history):
+for command in (serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history):
     main.add_command(command)

@@ -27,8 +27,7 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
     Example: dnslb status www.example.net
     """
     found = ask(control, "GET", "/status" if pattern is None else f"/status/{quote(pattern, safe='')}")
-    lines = [json.dumps(found, indent=1)] if as_json else _lines(found)
-    click.echo("\n".join(lines))
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
     raise SystemExit(1 if any(rrset["fails_open"] for pool in found["pools"] for rrset in pool["rrsets"]) else 0)
 
 
@@ -53,20 +52,21 @@ def history(as_json: bool, control: Path | None) -> None:
         click.echo(line)
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def lines(found: dict[str, Any]) -> list[str]:
+    """The status, for a person."""
     now = found["now"]
     loaded = clock(found["loaded"], now)
     if found["refused"] is not None:
         refused = found["refused"]
         first = f"not reloaded at {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
-        lines = [first, *(f"  {problem}" for problem in refused["problems"])]
+        told = [first, *(f"  {problem}" for problem in refused["problems"])]
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
-        lines = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]
+        told = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
-            lines += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
-    return lines
+            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
+    return told
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
