@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -171,6 +171,15 @@ class Schedule:
         if entry.running is None and not entry.waiting and entry not in self._new:
             self._wait(entry, asyncio.get_running_loop().time())
             self._start_due(entry.lane)
+
+    def pause_only(self, keys: Collection[Key]) -> None:
+        """Let these keys be paused, and no others."""
+        paused = {key for key, entry in self._entries.items() if entry.paused}
+        for key in keys:
+            if key not in paused:
+                self.pause(key)
+        for key in paused.difference(keys):
+            self.resume(key)
 
     @property
     def healths(self) -> dict[Key, Health]:

@@ -27,20 +27,28 @@ class StateTaken(Exception):
 
 
 class Keeper:
-    """One state directory, ours alone as long as we live."""
+    """One state directory, ours alone once it is taken.  Until then nothing is kept."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the directory.  Raises StateTaken."""
         self._path = directory / state.NAME
-        self._lock = _lock(directory)
+        self._is_taken = False
+        self._lock: int | None = None
         self._current: Callable[[], State] = State
         self._timer: asyncio.TimerHandle | None = None
+
+    def take(self) -> None:
+        """From now on no other server may use the directory.  Raises StateTaken."""
+        if not self._is_taken:
+            self._lock = _lock(self._path.parent)
+            self._is_taken = True
 
     def load(self, keys: set[Key]) -> tuple[dict[Key, Health], dict[Scope, Admin]]:
         """The verdicts on these keys, and the orders.
 
         Only verdicts of being down come back: that a backend was up when nobody looked since is worth nothing.
         """
+        if not self._is_taken:
+            return {}, {}
         known, warning = state.load(self._path, time.time())
         if warning is not None:
             _log.warning("%s", warning)
@@ -53,11 +61,13 @@ class Keeper:
 
     def note(self) -> None:
         """Something has changed: save it soon."""
-        if self._timer is None:
+        if self._is_taken and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_DELAY, self.save)
 
     def save(self) -> None:
         self._timer = None
+        if not self._is_taken:
+            return
         try:
             state.save(self._path, self._current())
         except OSError as error:

@@ -1,0 +1,34 @@
+"""The last changes of verdicts and orders."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dnslb.balance.health import Health
+from dnslb.operations import Change
+from dnslb.probe.schedule import Key
+from dnslb.serve.balancer import Balancer
+
+MOST = 1000  # changes; the oldest are forgotten
+
+
+class History:
+    def __init__(self) -> None:
+        self._changes: deque[Change] = deque(maxlen=MOST)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Oldest first."""
+        return tuple(self._changes)
+
+    def add(self, change: Change) -> None:
+        self._changes.append(change)
+
+
+def verdicts(balancer: Balancer, key: Key, health: Health) -> list[Change]:
+    """What a new verdict changes: one line for each backend that goes by it."""
+    what = "up" if health.up else "down"
+    return [
+        Change(health.since, pool.owner, str(backend.address), what, health.reason)
+        for pool, backend in balancer.asking(key)
+    ]
