@@ -7,9 +7,10 @@ nothing is said here that it did not say.  The tables are bounded: they may forg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from random import Random
 from typing import TypeAlias
 
@@ -18,7 +19,7 @@ from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import extended_error
 from dnslb.dns.message import Body
-from dnslb.dns.name import MAX_LABEL, Name, closest, parent
+from dnslb.dns.name import MAX_LABEL, Name, closest, is_whole, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
@@ -31,7 +32,8 @@ _RECORD = 64          # octets that a record of its own costs besides its text: 
 _WHOLE = 1 << 24      # octets of room for a pool of which only a window will be shown
 _OTHER = 0            # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 
-Key: TypeAlias = tuple[Name, int]  # owner in the zone, and type
+Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
+Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,16 @@ class Snapshot:
             fitting = self._pack(zone, name, self.plain(name, kind), room)
             table.keep(key, fitting)
         return fitting
+
+    def questions(self, most: int) -> list[Question]:
+        """Those whose replies are ready: the first that were asked for, which are those that are asked most."""
+        asked = ((key[:-4], key[-4:]) for key in self.by_question)
+        return list(islice(((name, kind) for name, kind in asked if is_whole(name)), most))
+
+    def prepare(self, questions: Iterable[Question]) -> None:
+        """Have the replies to these questions ready before anybody asks them."""
+        for name, kind in questions:
+            self.ready(name, kind, 0xFFFF)
 
     def _place(self, zone: Zone, name: Name, kind: bytes) -> tuple[Table, bytes]:
         """Where the ready reply is kept if there is one."""

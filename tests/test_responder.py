@@ -384,3 +384,19 @@ def test_names_below_the_glue_of_a_cut_share_one_ready_reply() -> None:
     [ready] = world.covering.values()
     server.respond(header(0, 1, 0, 0, 0) + question.replace(b"\1a\2ns", b"\1b\2ns"))
     assert list(world.covering.values()) == [ready]
+
+
+def test_a_new_snapshot_can_be_prepared_for_what_the_old_one_is_asked() -> None:
+    old, new = snapshot(ZONE), snapshot(ZONE)
+    asked = ["www A", "alias A", "alias MX", "www TXT", r"odd\000\.\255 A", "ns.sub A", "a.wild A", "missing A"]
+    for text in asked:
+        label, kind = text.split()
+        assert Responder(old, UDP, IDENTITY).respond(query(f"{label}.example.com {kind}"))
+    new.prepare(old.questions(100))
+    # What stands for all names that are missing is not a question: it is packed when it is asked for.
+    assert set(new.by_question) == set(old.by_question)
+    assert len(new.by_question) >= len(asked) - 3
+    assert len(old.questions(2)) == 2
+    emptied = snapshot(zone("example.org.", "@ 300 SOA ns1 hostmaster 1 2 3 4 60\n@ 300 NS ns1"))
+    emptied.prepare(old.questions(100))
+    assert not emptied.by_question

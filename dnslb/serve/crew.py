@@ -12,8 +12,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -22,10 +22,11 @@ from dnslb.dns.zone import Zone
 from dnslb.serve import worker
 from dnslb.serve.channel import Channel
 from dnslb.serve.sockets import Sockets
-from dnslb.serve.worker import Task, Update
+from dnslb.serve.worker import Recalled, Task, Update
 from dnslb.settings import Settings
-from dnslb.snapshot import Key, Serving
+from dnslb.snapshot import Key, Question, Serving
 
+_RECALL = 1.0        # seconds for the workers to tell what they are asked
 _SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only after a pause
 _PAUSE = 1.0         # seconds
 _FIRST_READY = 60.0  # seconds for the workers to come up at the start
@@ -51,13 +52,15 @@ class _Worker:
     born: float         # by the monotonic clock
     knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
+    asked: Sequence[Question] | None = None  # what it is asked; None until it has told
 
 
 class Crew:
     """As many workers as there are shares of sockets."""
 
     def __init__(self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]]) -> None:
-        self.servings: dict[Key, Serving] = {}  # what workers begin with
+        self.servings: dict[Key, Serving] = {}    # what workers begin with
+        self.questions: Sequence[Question] = ()  # what workers are prepared for from the start
         self._zones = zones
         self._settings = settings
         self._shares = shares
@@ -88,6 +91,18 @@ class Crew:
         for alive in self._workers.values():
             alive.channel.say(Update(self._number, servings))
         return self._number
+
+    async def recall(self) -> list[Question]:
+        """What the workers are asked, as far as they tell in time."""
+        for alive in self._workers.values():
+            alive.asked = None
+            alive.channel.say(worker.Recall())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RECALL):
+                while any(alive.asked is None for alive in self._workers.values()):
+                    self._changed.clear()
+                    await self._changed.wait()
+        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.asked or ()))
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -167,16 +182,20 @@ class Crew:
             kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, self.servings))
+            begin = (self.servings, self.questions)
+            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin))
             status = 0
         except Exception:
             _log.exception("worker %d failed", number + 1)
         finally:
             os._exit(status)
 
-    def _hear(self, alive: _Worker, number: int) -> None:
-        """Called when a worker says which update it answers by."""
-        alive.in_force = max(number, alive.knew)
+    def _hear(self, alive: _Worker, said: int | Recalled) -> None:
+        """Called when a worker says which update it answers by, or what it is asked."""
+        if isinstance(said, Recalled):
+            alive.asked = said.questions
+        else:
+            alive.in_force = max(said, alive.knew)
         self._changed.set()
 
     def _bury(self, dead: _Worker) -> None:

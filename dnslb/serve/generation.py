@@ -22,6 +22,12 @@ class Generation:
         self.balancer = Balancer(catalog.pools)
         self._crew = Crew(catalog.zones, settings, shares)
 
+    async def follow(self, old: Generation) -> None:
+        """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
+        self.balancer.inherit(old.balancer)
+        # Else the first moment after a reload would be slow: every reply would have to be packed anew.
+        self._crew.questions = await old._crew.recall()
+
     async def start(self, healths: Mapping[Key, Health], orders: Mapping[Scope, Admin]) -> None:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed."""
         self.balancer.healths = {key: health for key, health in healths.items() if key in self.balancer.keys}

@@ -252,7 +252,7 @@ class _Parent:
             # No answer before every backend has been probed.
             await self._schedule.first_round()
             if old is not None:
-                new.balancer.inherit(old.balancer)
+                await new.follow(old)
             await new.start(self._schedule.healths, self._orders.standing)
         except BaseException:
             self._listening.remove(new)

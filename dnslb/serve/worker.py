@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -23,9 +23,10 @@ from dnslb.serve.sockets import Sockets
 from dnslb.serve.tcp import Connection, Limits
 from dnslb.serve.udp import Drain
 from dnslb.settings import Settings
-from dnslb.snapshot import Key, Serving, Snapshot
+from dnslb.snapshot import Key, Question, Serving, Snapshot
 
 READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
+_MOST_RECALLED = 10_000  # questions
 _PARTING = 1.0        # seconds that open TCP connections get to take their last replies
 
 _log = logging.getLogger("dnslb")
@@ -40,6 +41,18 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """What the parent says to a worker: tell what you are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a worker says to that."""
+
+    questions: Sequence[Question]
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """All that a worker needs."""
 
@@ -49,6 +62,7 @@ class Task:
     sockets: list[Sockets]
     parent: socket.socket
     servings: Mapping[Key, Serving]  # what the pools serve as it begins
+    questions: Sequence[Question]    # to be prepared for
 
 
 def run(task: Task) -> None:
@@ -63,6 +77,7 @@ async def _serve(task: Task) -> None:
     leaving = asyncio.Event()
     settings, bugs = task.settings, Bugs()
     snapshot = Snapshot(task.zones, settings.order, Random(), task.servings)
+    snapshot.prepare(task.questions)
     identity = Identity(settings.server_id, settings.server_version)
     over_udp = Responder(snapshot, UDP, identity)
     over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
@@ -77,9 +92,13 @@ async def _serve(task: Task) -> None:
     connect = partial(Connection, over_tcp.respond, limits, bugs)
     servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
 
-    def hear(update: Update) -> None:
-        snapshot.update(update.servings)
-        channel.say(update.number)
+    def hear(said: Update | Recall) -> None:
+        match said:
+            case Update(number, servings):
+                snapshot.update(servings)
+                channel.say(number)
+            case Recall():
+                channel.say(Recalled(snapshot.questions(_MOST_RECALLED)))
 
     channel = Channel(hear, leaving.set)
     await loop.create_unix_connection(lambda: channel, sock=task.parent)
