@@ -7,6 +7,7 @@
     scripts/bench --only mix --records 1000000
     scripts/bench --only static pool weighted sticky
     scripts/bench --probes                what probing costs dnslb's parent, in less than a minute
+    scripts/bench --reloads               what clients notice of reloads of 100,000 records, in half a minute
     scripts/bench --also 'old=/tmp/old/bin/python -m dnslb serve $zones --listen 127.0.0.1:$port --workers 1'
 
 How.  Every server runs on one core with one worker or thread, the generator (dnsperf) on another; same zone, same
@@ -55,7 +56,7 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from benchmark import balance, probes, report
+from benchmark import balance, probes, reloads, report
 from benchmark.backends import Backends
 from benchmark.measurement import Load, Refusal, Run, measure_quietly
 from benchmark.queries import (
@@ -121,6 +122,7 @@ def arguments() -> argparse.Namespace:
     add("--json", type=Path, metavar="FILE", help="default: bench.json in a new temporary directory")
     add("--chart", type=picture, metavar="FILE", help=".svg or .png; default: bench.svg beside the JSON")
     add("--probes", action="store_true", help="instead: what probing costs dnslb, in less than a minute")
+    add("--reloads", action="store_true", help="instead: what clients notice of reloads, in half a minute")
     add("--python", default=sys.executable, metavar="PATH", help="that runs dnslb; default: the one that runs this")
     options = parser.parse_args()
     if options.rate and options.generator == "load":
@@ -313,6 +315,13 @@ def probe_cost(options: argparse.Namespace, core: int) -> int:
     return 1 if any(cost.down for cost in costs) else 0
 
 
+def reload_cost(options: argparse.Namespace, cores: Sequence[int]) -> int:
+    found = reloads.measure(options.python, (cores[0], cores[1]))
+    print(reloads.describe(found), flush=True)
+    reloads.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / "reloads.json", machine(), found)
+    return 1 if found.lost else 0
+
+
 def interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -327,7 +336,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     os.sched_setaffinity(0, {cores[1]})
     try:
-        return probe_cost(options, cores[0]) if options.probes else run(options, cores)
+        if options.probes:
+            return probe_cost(options, cores[0])
+        return reload_cost(options, cores) if options.reloads else run(options, cores)
     except RefusedError as error:
         print(error)
         return 2
