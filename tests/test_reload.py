@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import dns.message
 import pytest
-from dnslb_server import Server, eventually, question, started
+from dnslb_server import DNSLB, Server, eventually, question, started
 from peers import Address, free_port
 
 ZONE = """\
@@ -46,6 +48,12 @@ def serving(address: Address, serial: int) -> Callable[[], bool]:
     return lambda: ask(address, "a") == [str(serial)]
 
 
+def status(directory: Path) -> list[str]:
+    """The lines of ``dnslb status``."""
+    words = [*DNSLB, "status", "--control", str(directory / "control")]
+    return subprocess.run(words, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+
+
 def listening(port: int, *more: str) -> tuple[str, ...]:
     return ("--listen", f"127.0.0.1:{port}", "--workers", "2", *more)
 
@@ -74,32 +82,76 @@ def test_an_edited_zone_is_served(tmp_path: Path, how: str) -> None:
         assert not set(workers) & set(server.workers())
 
 
-@pytest.mark.parametrize("breakage", ["syntax", "missing", "directory", "empty"])
-def test_with_a_mistake_the_old_data_go_on_being_served(tmp_path: Path, breakage: str) -> None:
+@pytest.mark.parametrize(("breakage", "fact"), [
+    ("syntax", "example.test.zone:7:5: 192.0.2.300 is no IPv4 address"),
+    ("cut off", "example.test.zone:4:7: the A record lacks its address"),
+    ("empty", "the zone example.test. has no SOA"),
+    ("deleted", "there is no *.zone file here"),
+    ("a directory", "example.test.zone: "),
+    ("a link to nowhere", "example.test.zone: "),
+    ("not text", "example.test.zone:1:"),
+    ("its policy stays", "there is no zone file of that name"),
+])  # fmt: skip
+def test_with_a_mistake_the_old_data_go_on_being_served(tmp_path: Path, breakage: str, fact: str) -> None:
     write(tmp_path, 1)
     port = free_port()
     address = Address("127.0.0.1", port)
     file = tmp_path / "zones" / "example.test.zone"
+    other = tmp_path / "zones" / "other.test.zone"
+    other.write_text(ZONE.format(serial=1))
     with started(tmp_path, *listening(port)) as server:
         match breakage:
             case "syntax":
                 write(tmp_path, 2, "c A 192.0.2.300\nd MX mail\n")
-            case "missing":
-                file.unlink()
-            case "directory":
-                file.unlink()
-                file.mkdir()
+            case "cut off":
+                file.write_bytes(file.read_bytes()[:-40])
             case "empty":
                 file.write_text("")
+            case "deleted":
+                other.unlink()
+                file.unlink()
+            case "a directory":
+                file.unlink()
+                file.mkdir()
+            case "a link to nowhere":
+                file.unlink()
+                file.symlink_to("nowhere")
+            case "not text":
+                file.write_bytes(bytes(range(256)))
+            case "its policy stays":
+                file.with_suffix(".yaml").write_text("pools: {}\n")
+                file.unlink()
         eventually(lambda: "not reloaded" in server.log, "the mistake was not noticed")
         assert ask(address, "a") == ["1"]
         assert "Traceback" not in server.log
-        if breakage == "syntax":
-            assert "192.0.2.300 is no IPv4 address" in server.log and "example.test.zone:8:" in server.log
-        if breakage == "directory":
+        assert fact in server.log
+        said = status(tmp_path)
+        assert said[0].startswith("not reloaded at ") and "the files have mistakes" in said[0]
+        assert fact in said[1]
+        if file.is_dir():
             file.rmdir()
         write(tmp_path, 3)
         eventually(serving(address, 3), "the mended file was not read")
+        eventually(lambda: not status(tmp_path)[0].startswith("not reloaded"), "the status still complains")
+
+
+def test_a_file_that_may_not_be_read_is_a_mistake(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can start a server as another user")
+    write(tmp_path, 1)
+    for path in (tmp_path, *tmp_path.parents):
+        with suppress(PermissionError):
+            path.chmod(path.stat().st_mode | 0o755)
+    port = free_port()
+    address = Address("127.0.0.1", port)
+    with started(tmp_path, *listening(port, "--user", "nobody")) as server:
+        write(tmp_path, 2)
+        (tmp_path / "zones" / "example.test.zone").chmod(0)
+        eventually(lambda: "not reloaded" in server.log, "the mistake was not noticed")
+        assert ask(address, "a") == ["1"]
+        assert "Permission denied" in server.log or "permission denied" in server.log
+        (tmp_path / "zones" / "example.test.zone").chmod(0o644)
+        eventually(serving(address, 2), "the mended file was not read")
 
 
 def test_zones_come_and_go(tmp_path: Path) -> None:

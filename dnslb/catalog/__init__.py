@@ -110,6 +110,7 @@ def _add_pools(path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[N
 def fingerprint(directory: Path, sources: frozenset[str]) -> Fingerprint:
     """Of every file that ``load`` would read: name, inode, size and time of change.  Another one means an edit.
 
+    The time of change (ctime) also tells of permissions, and of copies that keep the time of the original (rsync).
     ``sources`` are those of the last catalog: they tell of included files.
     """
     with suppress(OSError):
@@ -118,7 +119,7 @@ def fingerprint(directory: Path, sources: frozenset[str]) -> Fingerprint:
     for source in sources:
         with suppress(OSError):
             found = os.stat(source)
-            prints.add((source, found.st_ino, found.st_size, found.st_mtime_ns))
+            prints.add((source, found.st_ino, found.st_size, found.st_ctime_ns))
     return frozenset(prints)
 
 
