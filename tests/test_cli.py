@@ -229,6 +229,22 @@ def test_lookup_of_what_cannot_be_asked(arguments: tuple[str, ...], error: str) 
     assert run("lookup", *arguments, "--zones", str(SAMPLE_ZONES)) == Outcome(2, "", f"{usage}Error: {error}\n")
 
 
+def test_lookup_of_a_pool_shows_what_it_serves_at_rest(zones: Path) -> None:
+    addresses = "".join(f"www A 192.0.2.{host}\n" for host in range(1, 5))
+    (zones / "pools.test.zone").write_text(f"{GOOD}{addresses}alias CNAME www\n")
+    (zones / "pools.test.yaml").write_text("""\
+pools:
+  www:
+    probe: {tcp: 80, interval: 5s, timeout: 2s}
+    ttl: {failover: 30s}
+    answers: 2
+    backends: {192.0.2.1: {backup: true}}
+""")
+    for asked in ("www.pools.test", "alias.pools.test"):
+        records = [line.split() for line in run("lookup", asked).stdout.splitlines() if line.startswith("www")]
+        assert [(record[1], record[-1]) for record in records] == [("12", "192.0.2.2"), ("12", "192.0.2.3")]
+
+
 def test_lookup_in_broken_zones_says_what_check_says(zones: Path) -> None:
     (zones / "broken.test.zone").write_text(BROKEN)
     assert run("lookup", "www.broken.test") == Outcome(1, "", f"{BROKEN_SAYS}3 errors, 0 warnings\n")

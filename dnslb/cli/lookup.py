@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -11,7 +13,8 @@ from dnslb.cli import report
 from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
 from dnslb.dns.name import BadName, Name
-from dnslb.snapshot import NOT_OURS, Snapshot
+from dnslb.serve.balancer import at_rest
+from dnslb.snapshot import NOT_OURS, Key, Serving, Snapshot
 
 
 @click.command()
@@ -27,6 +30,8 @@ from dnslb.snapshot import NOT_OURS, Snapshot
 def lookup(owner: str, wanted: str, directory: Path) -> None:
     """Print what would be answered to a question for NAME and TYPE, as dig prints it.
 
+    Of a pool, it is the first answer while every backend is up; `dnslb status` tells what a running server does.
+
     \b
     Example: dnslb lookup www.example.com AAAA
     """
@@ -40,13 +45,24 @@ def lookup(owner: str, wanted: str, directory: Path) -> None:
     except BadName as bad:
         raise click.UsageError(str(bad)) from None
     catalog = report.load_or_exit(directory)
-    snapshot = Snapshot(catalog.zones, catalog.settings.order, Random())
+    servings = at_rest(catalog.pools)
+    snapshot = Snapshot(catalog.zones, catalog.settings.order, Random(), servings)
     # The responder refuses these by type, whatever the zone holds.
     if kind in (rrtype.AXFR, rrtype.IXFR):
         answer = NOT_OURS
     else:
-        answer = snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2))
+        answer = _windowed(snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2)), servings)
     click.echo("\n".join(_dig(asked, kind, answer)))
+
+
+def _windowed(answer: Answer, servings: Mapping[Key, Serving]) -> Answer:
+    """With so many of the pool's addresses as a reply has."""
+    serving = servings.get(answer.turning) if answer.turning is not None else None
+    if serving is None or not answer.answer:
+        return answer
+    *chain, (owner, rrset) = answer.answer
+    shown = rrset._replace(rdatas=rrset.rdatas[: serving.rotation.answers])
+    return replace(answer, answer=(*chain, Placed(owner, shown)))
 
 
 def _dig(asked: Name, kind: int, answer: Answer) -> list[str]:

@@ -216,6 +216,15 @@ class Balancer:
             desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, desk)
 
 
+def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
+    """What the pools serve while every backend is up and nothing has changed for long."""
+    return {
+        (owner, _RRTYPES[version]): _work_out(pool, version, {}, {}, None, 0.0).serving
+        for owner, pool in pools.items()
+        for version in pool.zone_ttls
+    }
+
+
 def _asked(pool: Pool) -> list[Asked]:
     """What is probed for the pool, in the order of its backends."""
     return [(pool.probe, backend.target) for backend in pool.backends] if pool.probe is not None else []
