@@ -91,6 +91,11 @@ def zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "zones/dnslb.yaml:1:1: the file has no key worker; did you mean workers?\n"
         f"{BROKEN_SAYS}{UNEQUAL_SAYS}4 errors, 1 warning\n",
     )),
+    ({"good.test.zone": GOOD, "good.test.yml": "pools: {}\n"}, Outcome(
+        0,
+        "good.test.  serial 7, 3 records, 2 names\n",
+        "zones/good.test.yml: warning: the file is not read; rename it to good.test.yaml\n",
+    )),
     ({}, Outcome(1, "", NO_ZONE)),
     ({"example.com": GOOD, "example.com.zone.bak": GOOD}, Outcome(1, "", NO_ZONE)),
     ({"a..b.zone": GOOD}, Outcome(

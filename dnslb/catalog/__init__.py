@@ -26,6 +26,7 @@ from dnslb.settings import Settings
 SETTINGS = "dnslb.yaml"
 _SUFFIX = ".zone"
 _POLICY = ".yaml"
+_MISNAMED = ".yml"
 _LOCK = ".#"  # how the lock files of Emacs begin, which are there while a file is edited
 
 Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
@@ -55,6 +56,10 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
     if not paths:
         return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
     found, problems = _settings(directory / SETTINGS)
+    problems += [
+        Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
+        for path in _files(directory, _MISNAMED)
+    ]
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
     files: dict[Name, str] = {}
