@@ -84,12 +84,11 @@ def advise(situation: Situation, wishes: Wishes) -> Advice:
 
 def settings_for(probe: Probe, detection: float) -> list[str]:
     """The changes to a probe, as its policy file would say them, each of which alone detects a death in that time."""
-    fast = probe.interval if probe.fast_interval is None else probe.fast_interval
-    lengths = {"interval": probe.interval, "fast_interval": fast, "timeout": probe.timeout}
+    lengths = {"interval": probe.interval, "fast_interval": probe.hurried, "timeout": probe.timeout}
     changes = []
     for setting, length in lengths.items():
         # An interval below fast_interval would make no sense.
-        least = fast if setting == "interval" and probe.fast_interval is not None else _SHORTEST_SETTING
+        least = probe.hurried if setting == "interval" and probe.fast_interval is not None else _SHORTEST_SETTING
         hundredths = range(ceil(100 * least), ceil(100 * length))
         fit = bisect_left(hundredths, True, key=partial(_is_late, probe, setting, 0.01, detection))
         if fit:

@@ -103,8 +103,7 @@ def detection_mean_killed(probe: Probe) -> float:
 
 def detection_worst_killed(probe: Probe) -> float:
     """I + (fall - 1)·F, with the fast interval F, if there is one, from the first failure on."""
-    fast = probe.interval if probe.fast_interval is None else probe.fast_interval
-    return probe.interval + (probe.fall - 1) * fast
+    return probe.interval + (probe.fall - 1) * probe.hurried
 
 
 def detection_mean_hang(probe: Probe) -> float:

@@ -74,13 +74,18 @@ class Probe:
     source: Address | None = None       # to probe from
 
     @property
+    def hurried(self) -> float:
+        """The interval of an up backend in doubt."""
+        return self.interval if self.fast_interval is None else self.fast_interval
+
+    @property
     def detection(self) -> float:
         """Seconds from a backend's death to its verdict, at worst: it dies just after a probe has passed, and hangs.
 
         A probe begins when the one before has ended, however short the interval.
         """
-        fast = self.interval if self.fast_interval is None else self.fast_interval
-        return max(self.interval, self.timeout) + (self.fall - 1) * max(fast, self.timeout) + self.timeout
+        hurried = max(self.hurried, self.timeout)
+        return max(self.interval, self.timeout) + (self.fall - 1) * hurried + self.timeout
 
 
 @dataclass(frozen=True, slots=True)
