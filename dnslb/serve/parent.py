@@ -341,7 +341,7 @@ class _Parent:
             _log.error("not reloaded: see the lines above; the old data go on being served")
             raise self._refuse("the files have mistakes", "mend them and reload", told)
         if _fixed(self._override(catalog.settings)) != _fixed(self._override(was.settings)):
-            fixed = "listen, workers, user, watch, state and control change only when dnslb is started again"
+            fixed = "listen, workers, user, watch, state, control and admin* change only when dnslb is started again"
             _log.warning("%s", fixed)
             told = (*told, fixed)
         try:
@@ -405,7 +405,10 @@ async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) 
 
 def _fixed(settings: Settings) -> tuple[object, ...]:
     """What a reload cannot change."""
-    return settings.listen, settings.workers, settings.user, settings.watch, settings.state, settings.control
+    return (
+        settings.listen, settings.workers, settings.user, settings.watch, settings.state, settings.control,
+        settings.admin, settings.admin_hosts, settings.admin_token_file,
+    )  # fmt: skip
 
 
 def _changes(was: Catalog, now: Catalog) -> tuple[ZoneChange, ...]:
