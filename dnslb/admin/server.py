@@ -64,7 +64,9 @@ async def _keep(door: Door, operations: Operations) -> None:
             return
         talking.add(task)
         try:
-            await _Conversation(reader, writer, answer).run()
+            # Of a cancelled one, asyncio's streams would log a traceback.
+            with suppress(asyncio.CancelledError):
+                await _Conversation(reader, writer, answer).run()
         finally:
             talking.discard(task)
             writer.close()

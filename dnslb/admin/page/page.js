@@ -39,7 +39,11 @@ const s = (tag, attributes, ...children) => make(SVG, tag, attributes, children)
 
 /** Make the children of `parent` like `wanted`, and leave alone what is so already: focus and selection stay. */
 function fill(parent, wanted) {
-  const known = new Map(Array.from(parent.children, (child) => [child.getAttribute("data-key"), child]));
+  const keys = new Set(wanted.map(keyOf));
+  for (const child of [...parent.children]) {
+    if (!keys.has(keyOf(child))) child.remove();  // first: what stays need not be moved then, and keeps its focus
+  }
+  const known = new Map(Array.from(parent.children, (child) => [keyOf(child), child]));
   wanted.forEach((node, place) => {
     const there = parent.childNodes[place] ?? null;
     const key = keyOf(node);
@@ -76,6 +80,7 @@ function keyOf(node) {
 
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
+const short = (number) => number.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
 const two = (number) => String(number).padStart(2, "0");
 
 function age(seconds) {
@@ -145,7 +150,7 @@ const title = ({ owner, rrset }) => `${owner} ${rrset.type}`;
 
 function alarm(key, text, more) {
   const parts = more.map((part) => (typeof part === "string" ? h("p", null, part) : part));
-  return h("div", { class: "alarm", "data-key": key }, h("p", { class: "title" }, icon("alarm"), text), ...parts);
+  return h("div", { class: "alarm", "data-key": key }, h("p", { class: "title" }, icon("warning"), text), ...parts);
 }
 
 function lines(texts) {
@@ -164,7 +169,7 @@ const ICONS = {
   ready: () => [s("path", { d: "M3 8h9M8.5 4.5L12 8l-3.5 3.5", class: "line" })],
   drain: () => [s("path", { d: "M8 2v8M4.5 7L8 10.5 11.5 7M3 14h10", class: "line" })],
   maint: () => [s("path", { d: "M5.5 3v10M10.5 3v10", class: "line thick" })],
-  alarm: () => [s("path", { d: "M8 1l7.5 14H.5z", class: "full" }), s("path", { d: "M8 6v4.5M8 12v1.5", class: "cut" })],
+  warning: () => [s("path", { d: "M8 1l7.5 14H.5z", class: "full" }), s("path", { d: "M8 6v4.5M8 12v1.5", class: "cut" })],
 };
 
 function icon(name) {
@@ -211,7 +216,7 @@ function serverView(status) {
     ["Zones", status.zones.length.toLocaleString("en"), ""],
     ["Generation", server.generation, ""],
     ["Workers", server.workers, ""],
-    ["Restarts", server.restarts, server.restarts > 0 ? "bad" : ""],
+    ["Restarts", server.restarts, ""],
     ["Running for", age(status.now - server.started), ""],
   ];
   return facts.map(([name, value, kind]) =>
@@ -236,11 +241,11 @@ function cardView({ owner, rrset }, now) {
     h("div", { class: "head" },
       h("h3", { id }, h("bdi", null, owner), " ", h("span", { class: "type" }, rrset.type)),
       h("p", { class: "ttl" }, h("b", null, `TTL ${rrset.ttl} s`), " ", h("span", { class: "why" }, rrset.why))),
-    rrset.fails_open ? h("p", { class: "ribbon" }, icon("alarm"), "Failing open: none is up, all are handed out") : null,
-    isEmpty(rrset) ? h("p", { class: "ribbon" }, icon("alarm"), "No address left: answered with NODATA") : null,
+    rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), "Failing open: none is up, all are handed out") : null,
+    isEmpty(rrset) ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
     h("table", { role: "table", "aria-labelledby": id },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-        ...["Backend", "Verdict", "Share of leading answers", "Probes"].map((name) =>
+        ...["Backend", "Verdict", "Leading answers", "Probes"].map((name) =>
           h("th", { scope: "col", role: "columnheader" }, name)))),
       h("tbody", { role: "rowgroup" },
         ...rrset.backends.map((backend) => backendView(backend, probes.get(backend.address), slowest, now)))),
@@ -250,8 +255,9 @@ function cardView({ owner, rrset }, now) {
 function backendView(backend, probes, slowest, now) {
   const state = backend.handed_out ? null : "out";
   return h("tr", { role: "row", "data-key": backend.address, class: state },
-    h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address),
+    h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address), " ",
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
+      backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
       orderView(backend, now)),
     h("td", { role: "cell", "data-label": "Verdict" }, ...verdictView(backend, now)),
     h("td", { role: "cell", "data-label": "Share" }, shareView(backend)),
@@ -265,7 +271,7 @@ function verdictView(backend, now) {
     : h("span", { class: "since", title: `since ${clock(backend.since, now)}` }, ` for ${age(now - backend.since)}`);
   return [
     h("span", { class: `verdict ${name}` }, icon(name), word), since,
-    backend.streak > 0 ? h("span", { class: "note" }, `in doubt: ${backend.streak} against it`) : null,
+    backend.streak > 0 ? h("span", { class: "note" }, `in doubt: ${count(backend.streak, "probe")} against it`) : null,
     backend.reason ? h("bdi", { class: "reason" }, backend.reason) : null,
   ];
 }
@@ -284,7 +290,7 @@ function shareView(backend) {
   const row = (kind, label, share) => [
     h("span", { class: "label" }, label), bar(kind, share), h("span", { class: "value" }, percent(share)),
   ];
-  const led = backend.led > 0 ? `, led ${count(backend.led, "answer")}` : "";
+  const led = backend.led > 0 ? ` · led ${short(backend.led)}` : "";
   return h("div", { class: "shares" },
     ...row("set", "set", configured), ...row("led", "led", backend.achieved),
     h("span", { class: "note" }, `weight ${backend.weight}${led}`));
@@ -294,8 +300,8 @@ function probesView(backend, probes, slowest) {
   if (!probes || probes.took.length === 0) return h("span", { class: "none" }, "–");
   const last = probes.took.length - 1;
   const failed = probes.passed.filter((passed) => !passed).length;
-  const newest = probes.passed[last] ? milliseconds(probes.took[last]) : "failed";
-  const note = failed > 0 ? `${newest}, ${failed} of ${last + 1} failed` : newest;
+  const notes = [probes.passed[last] ? milliseconds(probes.took[last]) : null, failed > 0 ? `${failed} of ${last + 1} failed` : null];
+  const note = notes.filter((each) => each !== null).join(" · ");
   return h("div", { class: "probes" }, sparkline(probes, slowest), h("span", { class: "note" }, note));
 }
 
@@ -380,6 +386,7 @@ async function poll(round) {
       page.probes = new Map(probes.map((one) => [`${one.owner} ${one.address}`, one]));
       page.changes = changes;
     }
+    if (page.status !== null && page.status.server.version !== status.server.version) location.reload();
     const isSame = page.status !== null && page.status.server.started === status.server.started;
     page.counts = [...(isSame ? page.counts.slice(1 - SAMPLES) : []), [status.now, status.server.queries]];
     page.status = status;
@@ -419,4 +426,8 @@ async function run() {
   }
 }
 
-run();
+run().catch((error) => {
+  document.getElementById("link").textContent = "✕ this page has failed: load it again";
+  document.body.classList.add("stale");
+  throw error;
+});
