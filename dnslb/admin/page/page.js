@@ -59,6 +59,9 @@ function fill(parent, wanted) {
 }
 
 function become(live, node) {
+  if (live === node) return;
+  live.drawnFrom = node.drawnFrom;
+  if (live.isEqualNode(node)) return;  // most are, and the browser sees that faster than we
   if (live.nodeType === Node.TEXT_NODE) {
     if (live.data !== node.data) live.data = node.data;
     return;
@@ -186,14 +189,16 @@ function bar(kind, share) {
 /** One bar a probe, oldest first: from below by the time it took, from above when it failed. */
 function sparkline(probes, slowest) {
   const wide = 4, high = 28, number = probes.took.length;
-  const marks = probes.took.map((took, place) => {
+  const marks = { passed: "", failed: "" };  // one path of each: an element a probe would take too long to draw
+  probes.took.forEach((took, place) => {
     const passed = probes.passed[place];
     const tall = passed ? Math.max(2, (took / slowest) * high) : high * 0.6;
-    const box = { x: place * wide, y: passed ? high - tall : 0, width: wide - 1, height: tall };
-    return s("rect", { class: passed ? "passed" : "failed", ...box });
+    const top = passed ? high - tall : 0;
+    marks[passed ? "passed" : "failed"] += `M${place * wide} ${top.toFixed(1)}h${wide - 1}v${tall.toFixed(1)}h${1 - wide}z`;
   });
   const size = { viewBox: `0 0 ${Math.max(number, 15) * wide - 1} ${high}`, preserveAspectRatio: "none" };
-  return s("svg", { class: "spark", role: "img", "aria-label": told(probes), ...size }, ...marks);
+  return s("svg", { class: "spark", role: "img", "aria-label": told(probes), ...size },
+    ...Object.entries(marks).map(([kind, d]) => s("path", { class: kind, d })));
 }
 
 function told(probes) {
@@ -231,9 +236,21 @@ function rate() {
   return `${perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond).toLocaleString("en")} /s`;
 }
 
-function cardView({ owner, rrset }, now) {
-  const id = `pool-${owner}-${rrset.type}`.replaceAll(/\s/g, "_");
-  const probes = new Map(rrset.backends.map((one) => [one.address, page.probes.get(`${owner} ${one.address}`)]));
+/** The cards, of which those that would look the same are not drawn again. */
+function cardsView(shown, now) {
+  const live = new Map(Array.from(document.getElementById("pools").children, (child) => [keyOf(child), child]));
+  return shown.map(({ owner, rrset }) => {
+    const id = `pool-${owner}-${rrset.type}`.replaceAll(/\s/g, "_");
+    const probes = new Map(rrset.backends.map(({ address }) => [address, page.probes.get(`${owner} ${address}`)]));
+    const times = rrset.backends.map(({ since, order }) => [age(now - since), order !== null && order.at > now]);
+    const drawnFrom = JSON.stringify([rrset, [...probes.values()], times, new Date(now * 1000).toDateString()]);
+    const there = live.get(id);
+    if (there !== undefined && there.drawnFrom === drawnFrom) return there;
+    return Object.assign(cardView(id, owner, rrset, probes, now), { drawnFrom });
+  });
+}
+
+function cardView(id, owner, rrset, probes, now) {
   const times = [...probes.values()].flatMap((one) => (one ? one.took.filter((_, place) => one.passed[place]) : []));
   const slowest = Math.max(0.001, ...times);
   const state = rrset.fails_open || isEmpty(rrset) ? "card alarmed" : "card";
@@ -362,7 +379,7 @@ function draw() {
   put("server", ...serverView(status));
   const { shown, text } = poolsView(status);
   put("shown", document.createTextNode(text));
-  put("pools", ...shown.map((card) => cardView(card, status.now)));
+  put("pools", ...cardsView(shown, status.now));
   put("changes", changesView(status.now));
 }
 
