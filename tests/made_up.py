@@ -107,6 +107,12 @@ class MadeUp:
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         return self.probed
 
+    def metrics(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def silent(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
 
 @contextmanager
 def carried(operations: MadeUp, port: int = 0) -> Iterator[str]:

@@ -56,7 +56,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        known = "/, /status, /probes, /history, /reload or /orders"
+        known = "/status, /probes, /history, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
