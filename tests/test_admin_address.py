@@ -177,6 +177,11 @@ def test_head_is_get_without_the_body(admin: Address, target: str) -> None:
     assert b"content-length: 0" not in head.lower()
 
 
+def test_what_follows_a_head_has_its_body_again(admin: Address) -> None:
+    reply = admin.raw(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\nnonsense\r\n\r\n")
+    assert parsed(reply.partition(b"\r\n\r\n")[2])[0] == 400
+
+
 def test_slow_clients_time_out_and_keep_nobody_else_out(admin: Address) -> None:
     with ExitStack() as stack:
         slow = [stack.enter_context(admin.connect()) for _ in range(20)]

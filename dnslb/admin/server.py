@@ -124,6 +124,7 @@ class _Conversation:
         """The next request; None when the client has left."""
         head: h11.Request | None = None
         body = bytearray()
+        self._method = ""
         while True:
             event = self._http.next_event()
             match event:

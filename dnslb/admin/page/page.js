@@ -266,7 +266,7 @@ function cardView(id, owner, rrset, probes, now) {
           h("th", { scope: "col", role: "columnheader" }, name)))),
       h("tbody", { role: "rowgroup" },
         ...rrset.backends.map((backend) => backendView(backend, probes.get(backend.address), slowest, now)))),
-    commandsView(owner, rrset));
+    commandsView(rrset));
 }
 
 function backendView(backend, probes, slowest, now) {
@@ -276,9 +276,9 @@ function backendView(backend, probes, slowest, now) {
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
       backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
       orderView(backend, now)),
-    h("td", { role: "cell", "data-label": "Verdict" }, ...verdictView(backend, now)),
-    h("td", { role: "cell", "data-label": "Share" }, shareView(backend)),
-    h("td", { role: "cell", "data-label": "Probes" }, probesView(backend, probes, slowest)));
+    h("td", { role: "cell" }, ...verdictView(backend, now)),
+    h("td", { role: "cell" }, shareView(backend)),
+    h("td", { role: "cell" }, probesView(backend, probes, slowest)));
 }
 
 function verdictView(backend, now) {
@@ -322,7 +322,7 @@ function probesView(backend, probes, slowest) {
   return h("div", { class: "probes" }, sparkline(probes, slowest), h("span", { class: "note" }, note));
 }
 
-function commandsView(owner, rrset) {
+function commandsView(rrset) {
   const commands = rrset.backends.map(({ address, order, mode }) => {
     const name = order !== null && order.owner !== null ? `${quoted(order.owner)} ` : "";
     return mode === "ready" ? `dnslb drain ${address}` : `dnslb ready ${name}${address}`;
@@ -354,7 +354,7 @@ function shownText(all, found, shown) {
 function changesView(now) {
   if (page.changes.length === 0) return h("p", { class: "none" }, "None since the server started.");
   const rows = page.changes.slice(-CHANGES).reverse().map((change) => {
-    const name = change.what in ICONS ? change.what : "unprobed";
+    const name = Object.hasOwn(ICONS, change.what) ? change.what : "unprobed";
     return h("li", { "data-key": `${change.at} ${change.owner} ${change.address} ${change.what}` },
       when(change.at, now),
       h("span", { class: `verdict ${name}` }, icon(name), change.what),
