@@ -21,13 +21,14 @@ from dnslb.problem import Problem
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
+ADMIN_PORT = 5380
 LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and port to answer on, over UDP and TCP."""
+    """An address and port to answer on."""
 
     address: IPv4Address | IPv6Address
     port: int  # 1 to 65535
@@ -52,21 +53,30 @@ class Settings:
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
     watch: bool = True                   # whether an edited file is read at once
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
-    control: Path | None = None          # the control socket; None: admin.socket.default_path
+    control: Path | None = None          # the control socket; None: admin.place.default_path
+    admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
+    admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
+    admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
 
 
-def parse_endpoint(text: str) -> Endpoint | None:
-    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone for port 53; None when it is none of them."""
+def parse_endpoint(text: str, default: int = 53) -> Endpoint | None:
+    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone for the default port; None for anything else."""
     match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|(.*:.*:.*)", text, re.ASCII)
     if match is None:
         return None
     host = match[1] or match[3] or match[5]
-    port = int(match[2] or match[4] or 53)
+    port = int(match[2] or match[4] or default)
     try:
         address = ip_address(host)
     except ValueError:
         return None
     return Endpoint(address, port) if 1 <= port <= 65535 else None
+
+
+def parse_host(text: str) -> str | None:
+    """The host name in lower case, without its final dot; None when it is none."""
+    host = text.lower().removesuffix(".")
+    return host if re.fullmatch(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", host, re.ASCII) else None
 
 
 def is_short_text(text: str) -> bool:
@@ -109,6 +119,25 @@ def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None
     return tuple(endpoints) or None
 
 
+def _admin(parsed: Document, node: yaml.Node) -> Endpoint | None:
+    word = parsed.text(node)
+    endpoint = parse_endpoint(word, ADMIN_PORT) if word is not None else None
+    if word is not None and endpoint is None:
+        parsed.report(node, f"{word} is no address and port", f"write 127.0.0.1:{ADMIN_PORT} or [::1]:{ADMIN_PORT}")
+    return endpoint
+
+
+def _hosts(parsed: Document, node: yaml.Node) -> tuple[str, ...]:
+    hosts: list[str] = []
+    for word, item in parsed.texts(node):
+        host = parse_host(word)
+        if host is None:
+            parsed.report(item, f"{word} is no host name", "write it without port, as in ns1.example.com")
+        else:
+            hosts.append(host)
+    return tuple(hosts)
+
+
 def _order(parsed: Document, node: yaml.Node) -> Order | None:
     word = parsed.choice(node, [order.value for order in Order])
     return Order(word) if word is not None else None
@@ -147,5 +176,8 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
     "state": _path,
     "control": _path,
+    "admin": _admin,
+    "admin_hosts": _hosts,
+    "admin_token_file": _path,
     "watch": _yes_or_no,
 }

@@ -72,7 +72,7 @@ class Server:
 
     def processes(self) -> list[int]:
         """Every living process of the server, the parent too, in the order of their ids; also when the parent died."""
-        return [pid for pid in _pids() if _is_alive_in_session(pid, self.parent)]
+        return in_session(self.parent)
 
     def workers(self) -> list[int]:
         return [pid for pid in self.processes() if pid != self.parent]
@@ -151,6 +151,11 @@ def resident(pid: int) -> int:
 def status_field(pid: int, field: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def in_session(leader: int) -> list[int]:
+    """Every living process in the session that the leader began, in the order of their ids."""
+    return [pid for pid in _pids() if _is_alive_in_session(pid, leader)]
 
 
 def _pids() -> list[int]:

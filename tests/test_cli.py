@@ -331,6 +331,15 @@ Error: Invalid value for '{}': {}
     (["--server-id", "x" * 256], Outcome(2, "", USAGE.format(
         "--server-id", "the text is no UTF-8 or longer than 255 octets; shorten it"
     ))),
+    (["--admin", "localhost:80"], Outcome(2, "", USAGE.format(
+        "--admin", "localhost:80 is no address and port; write 127.0.0.1:5380 or [::1]:5380"
+    ))),
+    (["--admin-hosts", "http://a"], Outcome(2, "", USAGE.format(
+        "--admin-hosts", "http://a is no host name; write it without port, as in ns1.example.com"
+    ))),
+    (["--admin", "192.0.2.1"], Outcome(
+        1, "", f"Error: cannot listen on 192.0.2.1:5380 for admin: {FOREIGN}, or choose another with --admin\n"
+    )),
     (["--server-version", b"\xff"], Outcome(2, "", USAGE.format(
         "--server-version", "the text is no UTF-8 or longer than 255 octets; shorten it"
     ))),

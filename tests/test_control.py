@@ -190,7 +190,8 @@ DRAIN = {"mode": "drain", "addresses": ["192.0.2.1"]}
 
 
 @pytest.mark.parametrize(("method", "target", "body", "status", "error"), [
-    ("GET", "/", "", 404, "there is no /"),
+    ("GET", "/nowhere", "", 404, "there is no /nowhere"),
+    ("POST", "/", "", 405, "/ does not take POST"),
     ("GET", "/status/a/b", "", 404, "there is no /status/a/b"),
     ("GET", "/status/ww.example.test", "", 404, "no pool is called ww.example.test"),
     ("POST", "/status", "", 405, "/status does not take POST"),

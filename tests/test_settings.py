@@ -16,7 +16,7 @@ from dnslb.settings import Endpoint, Settings, parse_endpoint
 
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "control, listen, order, server_id, server_version, state, "
+    "admin, admin_hosts, admin_token_file, control, listen, order, server_id, server_version, state, "
     "tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
 )
 
@@ -54,6 +54,11 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
     ("watch: no", Settings(watch=False)),
     ("state: /var/lib/dnslb", Settings(state=Path("/var/lib/dnslb"))),
+    ("admin: 127.0.0.1", Settings(admin=endpoint("127.0.0.1", 5380))),
+    ("admin: '[::1]:80'", Settings(admin=endpoint("::1", 80))),
+    ("admin_hosts: NS1.example.com.", Settings(admin_hosts=("ns1.example.com",))),
+    ("admin_hosts: [ns1, ns2.example.com]", Settings(admin_hosts=("ns1", "ns2.example.com"))),
+    ("admin_token_file: /etc/dnslb/token", Settings(admin_token_file=Path("/etc/dnslb/token"))),
     ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=Order.NONE)),     # as Windows writes it
     ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
 ])  # fmt: skip
@@ -86,6 +91,13 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("tcp_connections: 100001", ["1:18: 100001 is no number from 1 to 100000; write such a number"]),
     ("tcp_idle: 10", ["1:11: 10 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h"]),
     ("state: here", ["1:8: here is no absolute path; begin it with /"]),
+    ("admin: 5380", ["1:8: 5380 is no address and port; write 127.0.0.1:5380 or [::1]:5380"]),
+    ("admin: [127.0.0.1]", ["1:8: a word is missing; write one value here"]),
+    ("admin_token_file: token", ["1:19: token is no absolute path; begin it with /"]),
+    ("admin_hosts: [a, 'http://b', 'c:5380']", [
+        "1:18: http://b is no host name; write it without port, as in ns1.example.com",
+        "1:30: c:5380 is no host name; write it without port, as in ns1.example.com",
+    ]),
     ("tcp_idle: 2h", ["1:11: 2h is out of range; write 0.1s to 3600s"]),
     (f"server_id: {'x' * 256}", ["1:12: the text is longer than 255 octets; shorten it"]),
     (f"server_version: {'é' * 128}", ["1:17: the text is longer than 255 octets; shorten it"]),

@@ -1,4 +1,4 @@
-"""What a request on the control socket means: a request in, a reply out.
+"""What a request means: a request in, a reply out.
 
 No sockets: ``server`` carries it.  Every failure is JSON with the fact and its remedy.
 """
@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from dnslb import duration, moment
+from dnslb.admin import page
 from dnslb.balance.admin import Mode
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
 
@@ -28,6 +29,7 @@ class Request:
     method: str
     target: str
     body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Reply:
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 Route: TypeAlias = Callable[[Operations, Request], Awaitable[Reply]]
@@ -55,7 +58,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     if not routes:
         known = "/status, /probes, /history, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
-    route = routes.get(request.method)
+    route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         allowed = ", ".join(routes)
         reply = failure(405, f"{path} does not take {request.method[:_LONGEST_TEXT]}", f"use {allowed}")
@@ -76,6 +79,8 @@ async def respond(operations: Operations, request: Request) -> Reply:
 
 def _routes(path: str) -> dict[str, Route]:
     """By method."""
+    if path in page.FILES:
+        return {"GET": _page}
     match path.split("/"):
         case ["", "status"] | ["", "status", _]:
             return {"GET": _status}
@@ -88,6 +93,11 @@ def _routes(path: str) -> dict[str, Route]:
         case ["", "orders"]:
             return {"POST": _order}
     return {}
+
+
+async def _page(operations: Operations, request: Request) -> Reply:
+    file = page.FILES[request.target.partition("?")[0]]
+    return Reply(200, file.body, page.HEADERS, file.content_type)
 
 
 async def _status(operations: Operations, request: Request) -> Reply:

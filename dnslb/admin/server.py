@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the control socket: requests in, replies out, whatever the client does.
+"""HTTP/1.1 on the control socket and on the TCP address: requests in, replies out, whatever the client does.
 
 h11 knows the protocol; here are the sockets, the bounds and the clock.  What a request means, ``api`` knows.
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TypeAlias
 
 import h11
 
 from dnslb.admin.api import Reply, Request, failure, respond
-from dnslb.admin.place import Place
+from dnslb.admin.guard import Guard, refusal
 from dnslb.operations import Operations
 
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
-MOST_CLIENTS = 64
+MOST_CLIENTS = 64      # at one door
 PATIENCE = 5.0         # seconds for a client to send a request, or to take a reply
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 
@@ -29,18 +31,31 @@ _log = logging.getLogger("dnslb")
 Answer: TypeAlias = Callable[[Request], Awaitable[Reply]]
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listening socket where operators come in."""
+
+    sock: socket.socket
+    guard: Guard | None = None  # None: whoever can connect may do everything
+
+
 class _TooLarge(Exception):
     """The body of the request."""
 
 
-async def serve(place: Place, operations: Operations) -> None:
+async def serve(doors: Iterable[Door], operations: Operations) -> None:
     """Let operators in, until cancelled."""
-    if place.sock is None:
-        return
+    async with asyncio.TaskGroup() as group:
+        for door in doors:
+            group.create_task(_keep(door, operations))
+
+
+async def _keep(door: Door, operations: Operations) -> None:
     talking: set[asyncio.Task[None]] = set()
 
     async def answer(request: Request) -> Reply:
-        return await respond(operations, request)
+        refused = refusal(door.guard, request) if door.guard is not None else None
+        return refused or await respond(operations, request)
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -49,12 +64,14 @@ async def serve(place: Place, operations: Operations) -> None:
             return
         talking.add(task)
         try:
-            await _Conversation(reader, writer, answer).run()
+            # Of a cancelled one, asyncio's streams would log a traceback.
+            with suppress(asyncio.CancelledError):
+                await _Conversation(reader, writer, answer).run()
         finally:
             talking.discard(task)
             writer.close()
 
-    server = await asyncio.start_unix_server(meet, sock=place.sock, limit=_CHUNK)
+    server = await asyncio.start_server(meet, sock=door.sock, limit=_CHUNK)
     try:
         await asyncio.get_running_loop().create_future()
     finally:
@@ -72,6 +89,7 @@ class _Conversation:
         self._writer = writer
         self._answer = answer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER)
+        self._method = ""  # of the request, once it is known
 
     async def run(self) -> None:
         """Answer requests until the client leaves or misbehaves."""
@@ -106,6 +124,7 @@ class _Conversation:
         """The next request; None when the client has left."""
         head: h11.Request | None = None
         body = bytearray()
+        self._method = ""
         while True:
             event = self._http.next_event()
             match event:
@@ -114,13 +133,14 @@ class _Conversation:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
                     self._http.receive_data(await self._reader.read(_CHUNK))
                 case h11.Request():
-                    head = event
+                    head, self._method = event, event.method.decode()
                 case h11.Data():
                     body += event.data
                     if len(body) > MOST_BODY:
                         raise _TooLarge
                 case h11.EndOfMessage() if head is not None:
-                    return Request(head.method.decode(), head.target.decode(), bytes(body))
+                    headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+                    return Request(self._method, head.target.decode(), bytes(body), headers)
                 case _:
                     return None
 
@@ -134,13 +154,15 @@ class _Conversation:
     async def _send(self, reply: Reply) -> None:
         reason = HTTPStatus(reply.status).phrase
         headers = [
-            ("Content-Type", "application/json"),
+            ("Content-Type", reply.content_type),
             ("Content-Length", str(len(reply.body))),
             ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
             *reply.headers,
         ]
         octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
-        octets += self._http.send(h11.Data(data=reply.body)) or b""
+        if self._method != "HEAD":
+            octets += self._http.send(h11.Data(data=reply.body)) or b""
         octets += self._http.send(h11.EndOfMessage()) or b""
         await self._write(octets)
 

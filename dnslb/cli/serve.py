@@ -6,14 +6,17 @@ import logging
 import os
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dnslb import __version__
-from dnslb.admin import server
+from dnslb.admin import address, server
+from dnslb.admin.guard import Guard
 from dnslb.admin.place import CannotControl, Place
+from dnslb.admin.server import Door
 from dnslb.balance.order import Order
 from dnslb.catalog import Catalog
 from dnslb.cli import option, report
@@ -25,6 +28,7 @@ from dnslb.serve.keeper import StateTaken
 from dnslb.serve.privileges import CannotDrop
 from dnslb.serve.sockets import CannotListen
 from dnslb.settings import (
+    ADMIN_PORT,
     LEAST_IDLE,
     MOST_CONNECTIONS,
     MOST_IDLE,
@@ -33,6 +37,7 @@ from dnslb.settings import (
     Settings,
     is_short_text,
     parse_endpoint,
+    parse_host,
 )
 
 
@@ -41,6 +46,20 @@ def _endpoint(text: str) -> Endpoint:
     if endpoint is None:
         raise click.BadParameter(f"{text} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53")
     return endpoint
+
+
+def _admin(text: str) -> Endpoint:
+    endpoint = parse_endpoint(text, ADMIN_PORT)
+    if endpoint is None:
+        raise click.BadParameter(f"{text} is no address and port; write 127.0.0.1:{ADMIN_PORT} or [::1]:{ADMIN_PORT}")
+    return endpoint
+
+
+def _host(text: str) -> str:
+    host = parse_host(text)
+    if host is None:
+        raise click.BadParameter(f"{text} is no host name; write it without port, as in ns1.example.com")
+    return host
 
 
 def _short_text(text: str) -> str:
@@ -75,6 +94,19 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 @click.option("--control", type=click.Path(path_type=Path), help="Listen to commands on this socket.")
+@click.option("--admin", type=_admin, metavar="ADDR:PORT", help="Status page and API over TCP; default: off.")
+@click.option(
+    "--admin-hosts",
+    type=_host,
+    metavar="NAME",
+    multiple=True,
+    help="A name by which --admin may be asked; may be repeated.",
+)
+@click.option(
+    "--admin-token-file",
+    type=click.Path(path_type=Path),
+    help="The token in this file lets more than read over --admin.",
+)
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
@@ -94,11 +126,20 @@ def serve(directory: Path, **options: Any) -> None:
         # Before privileges are dropped: the user may not be allowed to make it.
         place = Place(settings.control, os.environ, settings.user)
         try:
-            parent.run(directory, catalog, override, announce, partial(server.serve, place))
+            parent.run(directory, catalog, override, announce, partial(server.serve, _doors(place, settings)))
         finally:
             place.leave()
     except (CannotControl, CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _doors(place: Place, settings: Settings) -> list[Door]:
+    """Where operators come in.  Raises CannotControl."""
+    doors = [] if place.sock is None else [Door(place.sock)]
+    if settings.admin is not None:
+        token = None if settings.admin_token_file is None else address.read_token(settings.admin_token_file)
+        doors.append(Door(address.listen(settings.admin), Guard(token, settings.admin_hosts)))
+    return doors
 
 
 def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
@@ -114,14 +155,20 @@ def _announcement(directory: Path, catalog: Catalog, settings: Settings) -> str:
     """What is served where, and a question to try."""
     places = ", ".join(map(str, settings.listen))
     workers = report.count(parent.worker_count(settings), "worker")
-    endpoint = settings.listen[0]
-    loopback = "::1" if endpoint.address.version == 6 else "127.0.0.1"
-    host = loopback if endpoint.address.is_unspecified else endpoint.address
+    endpoint, admin = _from_here(settings.listen[0]), settings.admin
     return "\n".join((
         f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}",
         *(f"  {line}" for line in report.summary(catalog)),
-        f"try: dig @{host} -p {endpoint.port} {_example(catalog)}",
+        *((f"status page: http://{_from_here(admin)}/",) if admin is not None else ()),
+        f"try: dig @{endpoint.address} -p {endpoint.port} {_example(catalog)}",
     ))
+
+
+def _from_here(endpoint: Endpoint) -> Endpoint:
+    """How to reach it from this machine."""
+    if not endpoint.address.is_unspecified:
+        return endpoint
+    return Endpoint(ip_address("::1" if endpoint.address.version == 6 else "127.0.0.1"), endpoint.port)
 
 
 def _example(catalog: Catalog) -> str:

@@ -10,7 +10,9 @@ from dnslb.dns import name
 from dnslb.operations import ZoneChange
 from dnslb.settings import Settings
 
-_FIXED = ("listen", "workers", "user", "watch", "state", "control")
+_FIXED = (
+    "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file",
+)  # fmt: skip
 
 
 def zones(was: Catalog, now: Catalog) -> tuple[ZoneChange, ...]:

@@ -1,0 +1,59 @@
+"""The TCP address of the API and the status page: its socket, and the token that opens more than reading."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import socket
+import stat
+from pathlib import Path
+
+from dnslb.admin.place import CannotControl
+from dnslb.settings import Endpoint
+
+_BACKLOG = 64
+_LONGEST_TOKEN = 4096  # octets
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
+_REMEDY = "make one: umask 077; openssl rand -hex 32 >"
+
+_log = logging.getLogger("dnslb")
+
+
+def listen(endpoint: Endpoint) -> socket.socket:
+    """A socket there.  Raises CannotControl."""
+    family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
+    try:
+        sock = socket.create_server((str(endpoint.address), endpoint.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        remedy = {
+            errno.EADDRINUSE: f"stop the server that has the port (ss -lntp 'sport = {endpoint.port}' names it)",
+            errno.EACCES: "ports below 1024 need privileges: start as root",
+            errno.EADDRNOTAVAIL: "this machine has no such address: see ip address",
+            errno.EAFNOSUPPORT: "this machine has no IPv6",
+        }.get(error.errno or 0, "see ip address")
+        # create_server appends the address to the text.
+        reason = os.strerror(error.errno or 0).lower()
+        fact = f"cannot listen on {endpoint} for admin: {reason}"
+        raise CannotControl(f"{fact}; {remedy}, or choose another with --admin") from None
+    sock.setblocking(False)
+    return sock
+
+
+def read_token(path: Path) -> bytes:
+    """The token in the file.  Raises CannotControl; warns when the file is everybody's to read."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(_LONGEST_TOKEN + 1).strip()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CannotControl(f"cannot read the token file {path}: {reason}; {_REMEDY} {path}") from None
+    if not token:
+        raise CannotControl(f"the token file {path} is empty; {_REMEDY} {path}")
+    if len(token) > _LONGEST_TOKEN or _TOKEN.fullmatch(token) is None:
+        raise CannotControl(f"the token file {path} holds more than a token: letters, digits, -._~+/; {_REMEDY} {path}")
+    if mode & stat.S_IROTH:
+        _log.warning("the token file %s is readable by everybody; chmod o-r %s", path, path)
+    return token

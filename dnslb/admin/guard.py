@@ -1,0 +1,74 @@
+"""Who may ask what over TCP, where anybody may connect: people's scripts, and web pages in people's browsers.
+
+Pure: a request in, a refusal out, or none.  The control socket needs no guard, since its file's mode is one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import ip_address
+
+from dnslb.admin.api import Reply, Request, failure
+
+_READING = ("GET", "HEAD")
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.ASCII)
+_LONGEST_TEXT = 100  # characters of a foreign text in an answer
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    token: bytes | None = None   # that everything but reading needs; None: reading only
+    hosts: tuple[str, ...] = ()  # names by which this server is asked, beside its addresses and localhost
+
+
+def refusal(guard: Guard, request: Request) -> Reply | None:
+    """Why the request must not be answered; None when it may be."""
+    host, origin = request.headers.get("host"), request.headers.get("origin")
+    # A page whose own name was made to point at us (DNS rebinding) asks by that name.  Only programs send no Host.
+    if host is not None and not _is_ours(host, guard.hosts):
+        shown = host[:_LONGEST_TEXT]
+        return failure(
+            421, f"{shown!r} is no name of this server", "ask by its address, or list the name in admin_hosts"
+        )
+    # Any page may send a request to any address; the browser then says whose page it was.
+    if origin is not None and (host is None or origin.lower() not in _origins(host)):
+        return failure(403, f"a page of {origin[:_LONGEST_TEXT]!r} asks", "open the page of this server itself")
+    if request.method in _READING:
+        return None
+    return _without_token(guard.token, request.headers.get("authorization", ""))
+
+
+def _without_token(token: bytes | None, authorization: str) -> Reply | None:
+    if token is None:
+        return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() == "bearer" and compare_digest(given.strip().encode(), token):
+        return None
+    # RFC 6750 §3: without a token no error code, with a wrong one invalid_token.
+    challenge = 'Bearer realm="dnslb"' + (', error="invalid_token"' if authorization else "")
+    fact = "the token is wrong" if authorization else "this needs a token"
+    reply = failure(401, fact, "send Authorization: Bearer and the text in admin_token_file")
+    return Reply(reply.status, reply.body, (("WWW-Authenticate", challenge),))
+
+
+def _is_ours(authority: str, hosts: tuple[str, ...]) -> bool:
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        return False
+    host = (match[1] or match[2]).lower().removesuffix(".")
+    return host == "localhost" or host in hosts or _is_address(host)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _origins(host: str) -> tuple[str, str]:
+    """Of a page that came from there; https when a proxy in front of us speaks it."""
+    return f"http://{host.lower()}", f"https://{host.lower()}"

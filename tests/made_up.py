@@ -1,0 +1,136 @@
+"""A server that does not exist: its answers are made up, and the real API carries them on a TCP port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from dnslb.admin import server
+from dnslb.admin.guard import Guard
+from dnslb.admin.server import Door
+from dnslb.operations import (
+    BackendStatus,
+    Change,
+    Clock,
+    OrderStatus,
+    ProbeStatus,
+    Refusal,
+    Reloaded,
+    RRsetStatus,
+    ServerStatus,
+    Status,
+    Wanted,
+    ZoneStatus,
+)
+
+QUIET = Status(
+    now=0.0,
+    directory="/etc/dnslb/zones",
+    loaded=0.0,
+    refused=None,
+    zones=(ZoneStatus("example.net.", 1),),
+    pools=(),
+    orders=(),
+    server=ServerStatus("0.1.0", 0.0, 1, 2, 0, 0),
+)
+
+
+def backend(
+    address: str,
+    *,
+    up: bool | None = True,
+    reason: str = "status 200",
+    share: float = 0.0,
+    age: float = 4000.0,
+    order: OrderStatus | None = None,
+) -> BackendStatus:
+    """With a share it is handed out, and has led just as many answers."""
+    now = time.time()
+    mode = order.mode if order is not None and (order.at is None or order.at <= now) else "ready"
+    led = int(share * 100_000)
+    return BackendStatus(
+        address=address,
+        up=up,
+        since=None if up is None else now - age,
+        reason=reason,
+        streak=0,
+        mode=mode,
+        order=order,
+        weight=1,
+        backup=False,
+        handed_out=share > 0,
+        share=share,
+        led=led,
+        achieved=share or None,
+    )
+
+
+def rrset(*backends: BackendStatus, ttl: int = 22, why: str = "failover: 30s", fails_open: bool = False) -> RRsetStatus:
+    return RRsetStatus("A", ttl, why, fails_open, backends)
+
+
+def refusal(*problems: str) -> Refusal:
+    return Refusal(time.time() - 60, "the files have mistakes", problems)
+
+
+@dataclass(slots=True)
+class MadeUp:
+    """What it says can be changed while it runs."""
+
+    now: Status = QUIET
+    changes: tuple[Change, ...] = ()
+    probed: tuple[ProbeStatus, ...] = ()
+
+    rate: float = 0.0  # queries per second
+    _born: float = field(default_factory=time.time)
+
+    def status(self, pattern: str | None) -> Status:
+        now = time.time()
+        queries = int((now - self._born) * self.rate)
+        busy = replace(self.now.server, started=self._born - 90_000, queries=queries)
+        return replace(self.now, now=now, loaded=self._born - 3000, server=busy)
+
+    async def reload(self) -> Reloaded:
+        raise NotImplementedError
+
+    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+        raise NotImplementedError
+
+    def history(self) -> tuple[Change, ...]:
+        return self.changes
+
+    def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
+        return self.probed
+
+    def metrics(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def silent(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+
+@contextmanager
+def carried(operations: MadeUp, port: int = 0) -> Iterator[str]:
+    """The URL of its page."""
+    sock = socket.create_server(("127.0.0.1", port))
+    sock.setblocking(False)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(server.serve([Door(sock, Guard())], operations))
+
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}/"
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()

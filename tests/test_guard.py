@@ -1,0 +1,102 @@
+"""Who may ask what over TCP."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnslb.admin.api import Request
+from dnslb.admin.guard import Guard, refusal
+
+TOKEN = "s3cret.~token+/=="
+READING, TRUSTING = Guard(None, ("ns1.example.com",)), Guard(TOKEN.encode(), ("ns1.example.com",))
+
+
+def status(guard: Guard, method: str = "GET", **headers: str) -> int:
+    """Of the refusal; 200 when there is none."""
+    reply = refusal(guard, Request(method, "/status", b"", headers))
+    return 200 if reply is None else reply.status
+
+
+@pytest.mark.parametrize(("host", "expected"), [
+    *((host, 200) for host in (
+        "127.0.0.1", "127.0.0.1:5380", "192.0.2.1:80", "[::1]", "[::1]:5380", "[2001:DB8::1]:1", "localhost",
+        "LocalHost:5380", "localhost.", "ns1.example.com", "NS1.Example.COM.:5380",
+    )),
+    *((host, 421) for host in (
+        "", ":5380", "example.com", "ns2.example.com", "ns1.example.com.evil.test", "x.ns1.example.com",
+        "evil.test:5380", "localhost.evil.test", "127.0.0.1.evil.test", "evil.test@127.0.0.1", "127.0.0.1/evil",
+        "127.0.0.1 evil.test", "2130706433", "127.1", "0x7f000001", "[::1", "::1", "[127.0.0.1%25x]", "[::1]evil.test",
+        "ns1.example.com\x00", "127.0.0.1:x", "１２７.0.0.1",
+    )),
+])  # fmt: skip
+def test_the_host_asked_for_must_be_this_one(host: str, expected: int) -> None:
+    assert status(READING, host=host) == expected
+    assert status(TRUSTING, "POST", host=host, authorization=f"Bearer {TOKEN}") == expected
+
+
+def test_a_program_may_leave_the_host_out() -> None:
+    assert status(READING) == 200
+
+
+@pytest.mark.parametrize(("host", "origin", "expected"), [
+    ("127.0.0.1:5380", "http://127.0.0.1:5380", 200),
+    ("ns1.example.com", "https://ns1.example.com", 200),   # behind a proxy that speaks TLS
+    ("NS1.example.com", "http://ns1.example.com", 200),
+    ("[::1]:5380", "http://[::1]:5380", 200),
+    ("127.0.0.1:5380", "http://127.0.0.1", 403),           # another server on this host
+    ("127.0.0.1:5380", "http://127.0.0.1:8000", 403),
+    ("127.0.0.1:5380", "http://localhost:5380", 403),
+    ("127.0.0.1:5380", "http://evil.test", 403),
+    ("127.0.0.1:5380", "null", 403),
+    ("127.0.0.1:5380", "", 403),
+    ("127.0.0.1:5380", "http://127.0.0.1:5380/", 403),
+    ("evil.test", "http://evil.test", 421),                # DNS rebinding
+])  # fmt: skip
+def test_only_our_own_page_may_ask(host: str, origin: str, expected: int) -> None:
+    for method in ("GET", "POST"):
+        assert status(TRUSTING, method, host=host, origin=origin, authorization=f"Bearer {TOKEN}") == expected
+    assert status(READING, host=host, origin=origin) == expected
+
+
+@pytest.mark.parametrize(("method", "authorization", "reading", "trusting"), [
+    ("GET", None, 200, 200),
+    ("HEAD", None, 200, 200),
+    ("GET", "Bearer wrong", 200, 200),       # reading is open
+    ("POST", None, 403, 401),
+    ("POST", f"Bearer {TOKEN}", 403, 200),
+    ("POST", f"bearer   {TOKEN} ", 403, 200),
+    ("POST", f"Bearer {TOKEN}x", 403, 401),
+    ("POST", f"Bearer {TOKEN[:-1]}", 403, 401),
+    ("POST", "Bearer", 403, 401),
+    ("POST", "Bearer é\x80", 403, 401),
+    ("POST", f"Basic {TOKEN}", 403, 401),
+    ("POST", TOKEN, 403, 401),
+    ("DELETE", None, 403, 401),
+    ("get", None, 403, 401),                 # methods know no other case
+])  # fmt: skip
+def test_more_than_reading_needs_the_token(method: str, authorization: str | None, reading: int, trusting: int) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    assert status(READING, method, **headers) == reading
+    assert status(TRUSTING, method, **headers) == trusting
+
+
+@pytest.mark.parametrize(("authorization", "challenge"), [
+    ({}, 'Bearer realm="dnslb"'),
+    ({"authorization": "Bearer wrong"}, 'Bearer realm="dnslb", error="invalid_token"'),
+])  # fmt: skip
+def test_who_is_refused_is_told_how_to_ask(authorization: dict[str, str], challenge: str) -> None:
+    reply = refusal(TRUSTING, Request("POST", "/orders", b"", authorization))
+    assert reply is not None
+    assert reply.headers == (("WWW-Authenticate", challenge),)
+    assert TOKEN.encode() not in reply.body
+
+
+TEXTS = st.text(st.characters(max_codepoint=255), max_size=300)
+
+
+@given(headers=st.dictionaries(st.sampled_from(["host", "origin", "authorization"]), TEXTS), method=TEXTS)
+def test_any_headers_are_judged(headers: dict[str, str], method: str) -> None:
+    if refusal(TRUSTING, Request(method, "/orders", b"", headers)) is None:
+        assert method in ("GET", "HEAD") or TOKEN in headers["authorization"]
