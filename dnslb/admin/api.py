@@ -108,8 +108,8 @@ async def _reload(operations: Operations, request: Request) -> Reply:
 
 async def _order(operations: Operations, request: Request) -> Reply:
     wanted = _wanted(request.body, time.time())
-    clocks = await operations.order(wanted)
-    return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": clocks})
+    done = await operations.order(wanted)
+    return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings})
 
 
 def _pattern(request: Request) -> str | None:

@@ -128,6 +128,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
         raise click.UsageError(f"{targets[0]} is no address; write 192.0.2.11, or '*' for all of a name")
     given = {"mode": mode, "addresses": addresses, "names": names, "for": lasts, "at": at, "reason": reason}
     done = ask(control, "POST", "/orders", given)
+    for warning in done["warnings"]:
+        click.echo(warning, err=True)
     now = time.time()
     for one in done["clocks"]:
         click.echo(f"{one['owner']} {one['type']} {one['address']}: {_outcome(mode, at, one, now)}")

@@ -23,9 +23,9 @@ from dnslb.catalog import Catalog
 from dnslb.dns import name
 from dnslb.operations import (
     Change,
-    Clock,
     Delayed,
     NotReloaded,
+    Obeyed,
     Operations,
     ProbeStatus,
     Refusal,
@@ -172,11 +172,12 @@ class _Parent:
         async with self._reloading:
             return await self._reload()
 
-    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+    async def order(self, wanted: Wanted) -> Obeyed:
         generation, given = self._current(), time.time()
         about = operations.concerned(generation.balancer.pools, wanted)
         self._orders.give(wanted, about, given)
-        self._keeper.save()  # what we have said we do must outlive a crash in the next moment
+        # What we have said we do must outlive a crash in the next moment.
+        warning = self._keeper.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 for each in list(self._listening):
@@ -184,7 +185,8 @@ class _Parent:
         except TimeoutError:
             raise Delayed from None
         now = time.time()
-        return tuple(operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
+        clocks = (operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
+        return Obeyed(tuple(clocks), () if warning is None else (warning,))
 
     def history(self) -> tuple[Change, ...]:
         return self._history.changes
@@ -205,8 +207,8 @@ class _Parent:
             generation.balancer.hear(key, outcome, before, after)
         if before is not None and before.up == after.up:
             return
-        if before is not None and self._generation is not None:
-            for change in history.verdicts(self._generation.balancer, key, after):
+        if before is not None and self._listening:
+            for change in history.verdicts(self._listening[0].balancer, key, after):
                 self._remember(change)
         self._keeper.note()
 
@@ -223,7 +225,15 @@ class _Parent:
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
         healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
-        return State(self._orders.standing, {state.key(*key): health for key, health in healths})
+        verdicts = {state.key(*key): health for key, health in healths}
+        return State(self._orders.standing, verdicts, self._history.changes)
+
+    def _recall(self, keys: set[Key]) -> dict[Key, Health]:
+        """Take up what an earlier life of the server has left; its verdicts on these keys."""
+        known = self._keeper.load()
+        self._orders.standing = dict(known.orders)
+        self._history = History(known.history)
+        return {key: health for key in keys if (health := known.healths.get(state.key(*key))) is not None}
 
     def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
         """From now on probe for these generations."""
@@ -241,9 +251,7 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
-        healths = self._schedule.healths
-        if old is None:
-            healths, self._orders.standing = self._keeper.load(new.balancer.keys)
+        healths = self._recall(new.balancer.keys) if old is None else self._schedule.healths
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]
         self._listening.append(new)

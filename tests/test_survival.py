@@ -1,0 +1,151 @@
+"""What a server knows and was told, it still knows after it was killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnslb_server import DNSLB, Server, eventually, launched, started
+from peers import free_port
+
+from dnslb.admin import client
+
+ZONE = """\
+$TTL 300
+@    SOA  ns1 hostmaster 1 3600 900 1209600 60
+     NS   ns1
+ns1  A    192.0.2.53
+www  A    192.0.2.1
+     A    192.0.2.2
+     A    192.0.2.3
+     A    192.0.2.4
+"""
+POLICY = """\
+pools:
+  www:
+    probe: {{exec: [/usr/bin/test, -e, "{up}/{{address}}"], interval: 200ms, fall: 2, rise: 2}}
+    slowstart: 1h
+"""
+
+
+class World:
+    """A directory with a zone, backends that are up while their file is there, and the state."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.up = directory / "up"
+        self.up.mkdir()
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
+            (self.up / address).touch()
+        zones = directory / "zones"
+        zones.mkdir()
+        (zones / "example.test.zone").write_text(ZONE)
+        (zones / "example.test.yaml").write_text(POLICY.format(up=self.up))
+
+    @contextmanager
+    def server(self) -> Iterator[Server]:
+        with started(self.directory, "--listen", f"127.0.0.1:{free_port()}", "--workers", "1") as server:
+            yield server
+
+    def ask(self, method: str, target: str, value: object = None) -> Any:
+        status, answer = client.ask(self.directory / "control", method, target, value)
+        assert status == 200, answer
+        return answer
+
+    def backends(self) -> dict[str, dict[str, Any]]:
+        rrset = self.ask("GET", "/status")["pools"][0]["rrsets"][0]
+        return {backend["address"]: backend for backend in rrset["backends"]}
+
+    def history(self) -> list[tuple[str, str]]:
+        return [(change["address"], change["what"]) for change in self.ask("GET", "/history")["changes"]]
+
+    def saved(self) -> str:
+        path = self.directory / "state" / "state.json"
+        return path.read_text() if path.exists() else ""
+
+
+def kill(server: Server) -> None:
+    os.kill(server.parent, signal.SIGKILL)
+    server.ends_within(10)
+
+
+def test_all_of_it_survives_a_kill(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        (world.up / "192.0.2.2").unlink()
+        eventually(lambda: world.backends()["192.0.2.2"]["up"] is False, "it is not noticed")
+        (world.up / "192.0.2.3").unlink()
+        eventually(lambda: world.backends()["192.0.2.3"]["up"] is False, "it is not noticed")
+        (world.up / "192.0.2.3").touch()
+        eventually(lambda: world.backends()["192.0.2.3"]["up"] is True, "its return is not noticed")
+        world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"], "reason": "new kernel"})
+        before, past = world.backends(), world.ask("GET", "/history")
+        eventually(lambda: '"what": "up"' in world.saved(), "the history is not saved")
+        kill(server)
+    time.sleep(0.5)
+    with world.server():
+        after = world.backends()
+        for address, backend in before.items():
+            for key in ("up", "since", "mode", "order"):
+                assert after[address][key] == backend[key], (address, key)
+        assert world.ask("GET", "/history") == past
+        # A slow start goes on from where it was: not all of the weight, and not from the beginning.
+        assert 0 < after["192.0.2.3"]["share"] < 0.4
+        (world.up / "192.0.2.2").touch()
+        eventually(lambda: world.history()[-1] == ("192.0.2.2", "up"), "its return is not in the history")
+
+
+def test_what_died_while_nobody_looked_is_down_since_it_was_found(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        eventually(lambda: "192.0.2.2" in world.saved(), "nothing is saved")
+        kill(server)
+    (world.up / "192.0.2.2").unlink()
+    back = time.time()
+    with world.server():
+        backend = world.backends()["192.0.2.2"]
+        assert backend["up"] is False
+        assert back < backend["since"] < time.time()
+        assert world.history() == [("192.0.2.2", "down")]
+
+
+def test_a_server_that_is_killed_while_it_starts_keeps_the_old_state(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
+        kill(server)
+    saved = world.saved()
+    # The first round takes longer than changes wait to be saved.
+    slow = 'pools: {www: {probe: {exec: [/bin/sleep, "4"], timeout: 30s, interval: 30s}}}\n'
+    (tmp_path / "zones" / "example.test.yaml").write_text(slow)
+    kept = ("--state", str(tmp_path / "state"), "--control", str(tmp_path / "control"))
+    command = [*DNSLB, "serve", str(tmp_path / "zones"), *kept, "--listen", f"127.0.0.1:{free_port()}"]
+    with launched(command, tmp_path) as server:
+        time.sleep(3)
+        kill(server)
+    assert world.saved() == saved
+
+
+def test_an_order_that_cannot_be_saved_says_so_and_is_saved_when_it_can(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        world.ask("POST", "/orders", {"mode": "ready", "addresses": ["192.0.2.1"]})
+        state = tmp_path / "state"
+        # To root nothing is forbidden, but a directory is no file for anybody.
+        (state / "state.json.new" / "in-the-way").mkdir(parents=True)
+        for _ in range(2):
+            found = world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
+            assert found["warnings"] == [
+                f"{state}/state.json cannot be written: is a directory; orders, verdicts and history would be lost now"
+            ]
+        assert world.backends()["192.0.2.1"]["mode"] == "drain"
+        assert server.log.count("cannot be written") == 1
+        (state / "state.json.new" / "in-the-way").rmdir()
+        (state / "state.json.new").rmdir()
+        eventually(lambda: '"mode": "drain"' in world.saved(), "it is not tried again", 15)
+        eventually(lambda: "state.json is written again" in server.log, "nothing is said of it")
