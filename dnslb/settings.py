@@ -14,14 +14,17 @@ from typing import Any
 
 import yaml
 
-from dnslb import document
+from dnslb import document, hook
 from dnslb.balance.order import Order
 from dnslb.document import Document
+from dnslb.hook import Hook
 from dnslb.problem import Problem
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
 LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
 
 
@@ -53,6 +56,9 @@ class Settings:
     watch: bool = True                   # whether an edited file is read at once
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.socket.default_path
+    on_change: tuple[Hook, ...] = ()     # who is told of every change
+    log_format: str = "text"             # or json
+    log_level: str = "info"              # the least that is logged, until it is changed while running
 
 
 def parse_endpoint(text: str) -> Endpoint | None:
@@ -148,4 +154,7 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "state": _path,
     "control": _path,
     "watch": _yes_or_no,
+    "on_change": hook.read,
+    "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
+    "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
 }

@@ -14,10 +14,10 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 FLOORS = [
     ["cli"],
     ["serve", "admin"],
-    ["probe"],
+    ["probe", "logs"],
     ["catalog", "state"],
     ["settings", "responder", "operations"],
-    ["snapshot"],
+    ["snapshot", "hook"],
     ["dns", "balance"],
     ["document"],
     ["problem", "duration", "moment"],
@@ -27,11 +27,11 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "yaml": {"document", "settings", "balance.policy"},
+    "yaml": {"document", "settings", "hook", "balance.policy"},
     "click": {"cli"},
     "asyncio": {"serve", "admin", "probe"},
-    "logging": {"serve", "admin", "probe", "cli"},
-    "time": {"serve", "admin", "probe", "cli.operate"},
+    "logging": {"serve", "admin", "probe", "cli", "logs"},
+    "time": {"serve", "admin", "probe", "cli.operate", "logs"},
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},

@@ -14,9 +14,10 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb import duration, moment
+from dnslb import duration, logs, moment
 from dnslb.balance.admin import Mode
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
+from dnslb.settings import LOG_LEVELS
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
 _LONGEST_TEXT = 300   # characters
@@ -53,7 +54,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /reload or /orders"
+        known = "/status, /probes, /history, /log-level, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get(request.method)
     if route is None:
@@ -83,6 +84,8 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "history"]:
             return {"GET": _history}
+        case ["", "log-level"]:
+            return {"GET": _log_level, "PUT": _set_log_level}
         case ["", "reload"]:
             return {"POST": _reload}
         case ["", "orders"]:
@@ -100,6 +103,22 @@ async def _probes(operations: Operations, request: Request) -> Reply:
 
 async def _history(operations: Operations, request: Request) -> Reply:
     return _reply(200, {"changes": operations.history()})
+
+
+async def _log_level(operations: Operations, request: Request) -> Reply:
+    return _reply(200, {"level": logs.level()})
+
+
+async def _set_log_level(operations: Operations, request: Request) -> Reply:
+    try:
+        root = json.loads(request.body)
+    except (ValueError, RecursionError):
+        root = None
+    level = root.get("level") if isinstance(root, dict) else None
+    if level not in LOG_LEVELS:
+        raise _Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
+    logs.set_level(level)
+    return await _log_level(operations, request)
 
 
 async def _reload(operations: Operations, request: Request) -> Reply:

@@ -10,7 +10,7 @@ from dnslb.dns import name
 from dnslb.operations import ZoneChange
 from dnslb.settings import Settings
 
-_FIXED = ("listen", "workers", "user", "watch", "state", "control")
+_FIXED = ("listen", "workers", "user", "watch", "state", "control", "log_format", "log_level")
 
 
 def zones(was: Catalog, now: Catalog) -> tuple[ZoneChange, ...]:
