@@ -85,10 +85,11 @@ def _read_url(document: Document, node: yaml.Node) -> str | None:
         return None
     try:
         split = urlsplit(word)
-        is_url = split.scheme in ("http", "https") and split.port != 0
+        is_url = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
     except ValueError:  # brackets or a port that are none
         is_url = False
-    if not is_url or split.username is not None:
+    # Passwords in it would end up in the log.
+    if not is_url or split.username is not None or split.fragment:
         document.report(node, f"{word} is no URL", "write http://192.0.2.1:9000/path or https://example.com/path")
         return None
 
@@ -96,7 +97,7 @@ def _read_url(document: Document, node: yaml.Node) -> str | None:
         return yaml.ScalarNode(node.tag, text, node.start_mark)
 
     host = words.read_host(document, part(split.hostname or ""))
-    path = words.read_path(document, part(_path(split.path, split.query) + ("#" if split.fragment else "")))
+    path = words.read_path(document, part(_path(split.path, split.query)))
     return word if host is not None and path is not None else None
 
 
