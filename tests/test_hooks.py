@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +23,7 @@ from world import World
 from dnslb import settings
 from dnslb.balance.pool import HttpCheck
 from dnslb.hook import CommandHook, UrlHook
-from dnslb.serve import hooks
+from dnslb.serve import delivery, hooks
 from dnslb.serve.hooks import Hooks
 
 JSON = (("Content-Type", "application/json"),)
@@ -94,11 +94,12 @@ def receiver(tls: bool = False) -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            status = got.status
             content = self.rfile.read(int(self.headers["Content-Length"]))
             got.headers.append(dict(self.headers.items()))
             got.events.append(json.loads(content))
             time.sleep(got.delay)
-            self.send_response(got.status)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *arguments: object) -> None:
@@ -272,7 +273,7 @@ def test_what_was_found_by_the_first_round_is_told(tmp_path: Path) -> None:
             assert got.events[0]["answers"][0]["serving"] == 3
 
 
-async def tell_many(tmp_path: Path, count: int) -> list[str]:
+async def tell_many(tmp_path: Path, count: int, are_told: Callable[[], bool]) -> list[str]:
     file = tmp_path / "events"
     hook = CommandHook(("/bin/sh", "-c", f"cat >> {file}"))
     told = Hooks()
@@ -282,8 +283,7 @@ async def tell_many(tmp_path: Path, count: int) -> list[str]:
     for number in range(count):
         told.tell(b"%d\n" % number)
     deadline = time.monotonic() + 20
-    last = str(count - 1)
-    while time.monotonic() < deadline and not (file.exists() and last in file.read_text().split()):
+    while time.monotonic() < deadline and not are_told():
         await asyncio.sleep(0.01)
     await told.stop()
     return file.read_text().split()
@@ -293,8 +293,40 @@ def test_when_too_many_events_wait_the_oldest_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(hooks, "MOST_WAITING", 5)
-    assert asyncio.run(tell_many(tmp_path, 20)) == ["15", "16", "17", "18", "19"]
+    told = asyncio.run(tell_many(tmp_path, 20, lambda: len(caplog.records) == 2))
+    assert told == ["15", "16", "17", "18", "19"]
     assert [record.getMessage() for record in caplog.records] == [
         "hook /bin/sh: 5 events wait; the oldest are dropped",
         "hook /bin/sh: 15 events were dropped",
     ]
+
+
+async def hang(tmp_path: Path) -> list[int]:
+    pids, program = tmp_path / "pids", tmp_path / "program"
+    program.write_text(FORKING.format(pids=pids))
+    program.chmod(0o755)
+    outcome = await delivery.deliver(CommandHook((str(program),)), b"{}\n")
+    assert (outcome.ok, outcome.reason) == (False, "no exit within 0.5 s")
+    return [int(pid) for pid in pids.read_text().split()]
+
+
+def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_TIMEOUT", 0.5)
+    pids = asyncio.run(hang(tmp_path))
+    assert len(pids) == 2
+    for pid in pids:
+        eventually(lambda pid=pid: is_gone(pid), f"{pid} is left")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("hook", "reason"), [
+    ("{command: /nowhere/at-all}", "cannot run /nowhere/at-all: no such file or directory"),
+    ("{url: 'http://no-such-host.invalid/'}", "the name no-such-host.invalid has no address"),
+    ("{url: 'http://127.0.0.1:1/'}", "connection refused"),
+    ("{url: 'http://127.0.0.1:1/', token_file: /nowhere/at-all}",
+     "the token file /nowhere/at-all is no file, or is empty"),
+    ("{url: 'http://127.0.0.1:1/', token_file: /dev/zero}", "the token file /dev/zero is no file, or is empty"),
+])  # fmt: skip
+def test_why_an_event_could_not_be_told(hook: str, reason: str) -> None:
+    found, _ = settings.read(f"on_change: {hook}".encode(), "dnslb.yaml")
+    outcome = asyncio.run(delivery.deliver(found.on_change[0], b"{}\n"))
+    assert (outcome.ok, outcome.reason) == (False, reason)

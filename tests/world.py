@@ -29,6 +29,7 @@ pools:
   www:
     probe: {{exec: [/usr/bin/test, -e, "{up}/{{address}}"], interval: 200ms, fall: 2, rise: 2}}
     slowstart: 1h
+    answers: 1
 """
 
 
