@@ -23,6 +23,7 @@ from world import World
 from dnslb import settings
 from dnslb.balance.pool import HttpCheck
 from dnslb.hook import CommandHook, UrlHook
+from dnslb.operations import Change
 from dnslb.serve import delivery, hooks
 from dnslb.serve.hooks import Hooks
 
@@ -276,12 +277,10 @@ def test_what_was_found_by_the_first_round_is_told(tmp_path: Path) -> None:
 async def tell_many(tmp_path: Path, count: int, are_told: Callable[[], bool]) -> list[str]:
     file = tmp_path / "events"
     hook = CommandHook(("/bin/sh", "-c", f"cat >> {file}"))
-    told = Hooks()
-    assert not told
+    told = Hooks(lambda change: f"{change.at:.0f}\n".encode())
     told.replace([hook])
-    assert told
     for number in range(count):
-        told.tell(b"%d\n" % number)
+        told.tell(Change(number, None, "192.0.2.1", "drain", ""))
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not are_told():
         await asyncio.sleep(0.01)

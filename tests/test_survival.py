@@ -85,3 +85,28 @@ def test_an_order_that_cannot_be_saved_says_so_and_is_saved_when_it_can(tmp_path
         (state / "state.json.new").rmdir()
         eventually(lambda: '"mode": "drain"' in world.saved(), "it is not tried again", 15)
         eventually(lambda: "state.json is written again" in server.log, "nothing is said of it")
+
+
+def test_what_was_kept_is_taken_up_with_the_first_pool(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server():
+        world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
+    policy = tmp_path / "zones" / "example.test.yaml"
+    pools = policy.read_text()
+    policy.unlink()
+    with world.server("--no-watch"):
+        assert world.ask("GET", "/status")["pools"] == []
+        policy.write_text(pools)
+        world.ask("POST", "/reload")
+        assert world.backends()["192.0.2.1"]["mode"] == "drain"
+        assert world.history() == [("192.0.2.1", "drain")]
+
+
+def test_a_damaged_state_is_set_aside_and_the_server_starts(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text('{"version": 1, "orders": [')
+    with world.server() as server:
+        assert world.history() == []
+        assert "the state is damaged: it is no JSON" in server.log
+        assert (tmp_path / "state" / "state.json.damaged-1").exists()

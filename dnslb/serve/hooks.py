@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from dnslb.hook import CommandHook, Hook
+from dnslb.operations import Change
 from dnslb.serve.delivery import deliver
 
 MOST_WAITING = 1000           # events for one hook; then the oldest are dropped
@@ -21,13 +22,12 @@ _log = logging.getLogger("dnslb")
 
 
 class Hooks:
-    def __init__(self) -> None:
+    """``encode`` makes the event of a change, by what is served then."""
+
+    def __init__(self, encode: Callable[[Change], bytes]) -> None:
+        self._encode = encode
         self._queues: dict[Hook, _Queue] = {}
         self._left: list[_Queue] = []  # of hooks that are told no more, with events that came before
-
-    def __bool__(self) -> bool:
-        """Whether anybody wants to know."""
-        return bool(self._queues)
 
     def replace(self, hooks: Iterable[Hook]) -> None:
         """From now on tell these.  What waits already is still told."""
@@ -36,9 +36,10 @@ class Hooks:
         left = (queue for hook, queue in old.items() if hook not in self._queues)
         self._left = [queue for queue in (*self._left, *left) if queue.task is not None]
 
-    def tell(self, event: bytes) -> None:
-        for queue in self._queues.values():
-            queue.add(event)
+    def tell(self, change: Change) -> None:
+        """In the loop's next turn: by then the balancer has worked out what the change does to the answers."""
+        if self._queues:
+            asyncio.get_running_loop().call_soon(self._tell, change)
 
     async def stop(self) -> None:
         """End what is being told, and forget the rest."""
@@ -46,6 +47,11 @@ class Hooks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self, change: Change) -> None:
+        event = self._encode(change)
+        for queue in self._queues.values():
+            queue.add(event)
 
 
 class _Queue:

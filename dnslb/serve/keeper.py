@@ -31,6 +31,7 @@ class Keeper:
     def __init__(self, directory: Path) -> None:
         self._path = directory / state.NAME
         self._is_taken = False
+        self._is_loaded = False
         self._lock: int | None = None
         self._current: Callable[[], State] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -43,10 +44,11 @@ class Keeper:
             self._lock = _lock(self._path.parent)
             self._is_taken = True
 
-    def load(self) -> State:
-        """What an earlier life of the server has left."""
-        if not self._is_taken:
-            return State()
+    def load(self) -> State | None:
+        """What an earlier life of the server has left; None when nothing is kept, or all of it was loaded before."""
+        if not self._is_taken or self._is_loaded:
+            return None
+        self._is_loaded = True
         known, warning = state.load(self._path, time.time())
         if warning is not None:
             _log.warning("%s", warning)

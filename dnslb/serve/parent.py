@@ -11,10 +11,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from dnslb import __version__, state
@@ -47,6 +46,7 @@ from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.orders import Orders
 from dnslb.serve.service import Service
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.tasks import again_and_again, unless
 from dnslb.serve.watch import Watch
 from dnslb.settings import Settings
 from dnslb.state import State
@@ -126,7 +126,7 @@ class _Parent:
         self._watch = watch
         self._keeper = keeper
         self._service = service
-        self._hooks = Hooks()
+        self._hooks = Hooks(self._event)
         self._edited = asyncio.Event()
 
     async def run(
@@ -141,21 +141,21 @@ class _Parent:
         loop.add_signal_handler(signal.SIGHUP, self._edited.set)
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
-            if not await self._unless_leaving(self._begin(catalog)):
+            if not await unless(self._leaving, self._begin(catalog)):
                 return
             self._hooks.replace(self._settings.on_change)
             for change in self._history.changes:
                 if change.at >= self._started:  # found by the first round
-                    self._tell(change)
+                    self._hooks.tell(change)
             tasks.append(asyncio.ensure_future(control(self)))
             announce()
             self._service.ready(self._summary())
-            tasks.append(asyncio.create_task(_again_and_again(self._reload_when_edited)))
-            tasks.append(asyncio.create_task(_again_and_again(self._mind_the_lag)))
+            tasks.append(asyncio.create_task(again_and_again(self._reload_when_edited)))
+            tasks.append(asyncio.create_task(again_and_again(self._mind_the_lag)))
             if self._service.pulse is not None:
-                tasks.append(asyncio.create_task(_again_and_again(partial(self._live, self._service.pulse))))
+                tasks.append(asyncio.create_task(again_and_again(self._keep_alive)))
             if self._settings.watch:
-                tasks.append(asyncio.create_task(_again_and_again(self._notice_edits)))
+                tasks.append(asyncio.create_task(again_and_again(self._notice_edits)))
             await self._leaving.wait()
         finally:
             self._service.stopping()
@@ -258,16 +258,11 @@ class _Parent:
 
     def _remember(self, change: Change) -> None:
         self._history.add(change)
-        self._tell(change)
+        self._hooks.tell(change)
 
-    def _tell(self, change: Change) -> None:
-        """Let the hooks know, once what the change does to the answers is worked out: that is before the next turn."""
-        if self._hooks:
-            asyncio.get_running_loop().call_soon(self._tell_now, change)
-
-    def _tell_now(self, change: Change) -> None:
+    def _event(self, change: Change) -> bytes:
         server = self._settings.server_id or os.uname().nodename
-        self._hooks.tell(event.encode(change, server, self._current().balancer))
+        return event.encode(change, server, self._current().balancer)
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
@@ -278,6 +273,8 @@ class _Parent:
     def _recall(self, keys: set[Key]) -> dict[Key, Health]:
         """Take up what an earlier life of the server has left; its verdicts on these keys."""
         known = self._keeper.load()
+        if known is None:
+            return {}
         self._orders.standing = dict(known.orders)
         self._history = History(known.history)
         return {key: health for key in keys if (health := known.healths.get(state.key(*key))) is not None}
@@ -298,7 +295,7 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
-        healths = self._recall(new.balancer.keys) if old is None else self._schedule.healths
+        healths = self._schedule.healths | self._recall(new.balancer.keys)
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]
         self._listening.append(new)
@@ -327,16 +324,8 @@ class _Parent:
         await self._watch.edit(lambda: self._current().catalog.sources)
         self._edited.set()
 
-    async def _live(self, pulse: float) -> None:
-        """Tell the service manager that we are alive: this loop turns, and every worker answers."""
-        await asyncio.sleep(pulse)
-        try:
-            async with asyncio.timeout(pulse):
-                await self._current().answer()
-        except TimeoutError:
-            _log.error("a worker does not answer: the service manager is not told that we are alive")
-        else:
-            self._service.live()
+    async def _keep_alive(self) -> None:
+        await self._service.keep_alive(lambda: self._current().answer())
 
     async def _mind_the_lag(self) -> None:
         """Say so when probes start late: then the promised failover times do not hold."""
@@ -386,41 +375,18 @@ class _Parent:
         text = difference.text(was, catalog)
         _log.info("reloaded %s: %s", self._directory, text, extra={"what": "reloaded"})
         self._hooks.replace(self._settings.on_change)
-        self._tell(Change(self._loaded, None, "", "reloaded", text))
+        self._hooks.tell(Change(self._loaded, None, "", "reloaded", text))
         return Reloaded(difference.zones(was, catalog), len(catalog.pools), was.pools != catalog.pools, told)
 
     def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...]) -> NotReloaded:
         self._refused = Refusal(time.time(), fact, problems)
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))
-        self._tell(Change(self._refused.at, None, "", "not reloaded", reason))
+        self._hooks.tell(Change(self._refused.at, None, "", "not reloaded", reason))
         return NotReloaded(fact, remedy, problems)
-
-    async def _unless_leaving(self, work: Coroutine[object, object, None]) -> bool:
-        """Whether the work was done; not when we are told to leave first.  Raises what it raises."""
-        doing, told = asyncio.create_task(work), asyncio.create_task(self._leaving.wait())
-        await asyncio.wait((doing, told), return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
-        if not doing.done():
-            doing.cancel()
-            with suppress(asyncio.CancelledError):
-                await doing
-            return False
-        doing.result()
-        return True
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:
     what = "passed" if outcome.ok else "failed"
     fields = {"what": what, "address": str(key[1])}
     _log.debug("%s %s in %.1f ms: %s", state.key(*key), what, 1000 * outcome.took, outcome.reason, extra=fields)
-
-
-async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Do it until cancelled.  A bug in it is logged, and it goes on."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            _log.exception("a bug in dnslb: please report it")
-            await asyncio.sleep(1.0)

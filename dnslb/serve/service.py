@@ -5,17 +5,21 @@ Without a manager that wants to know, nothing happens.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 
 _MICROSECONDS = 1_000_000
 
+_log = logging.getLogger("dnslb")
+
 
 class Service:
-    """``pulse`` is how often ``live`` is to be called, in seconds; None: never."""
+    """``pulse`` is how often the manager wants to hear that we are alive, in seconds; None: never."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Takes what is ours out of the environment: no program that we start may speak for us."""
@@ -34,8 +38,17 @@ class Service:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._say("RELOADING=1", f"MONOTONIC_USEC={now}")
 
-    def live(self) -> None:
-        self._say("WATCHDOG=1")
+    async def keep_alive(self, answer: Callable[[], Awaitable[None]]) -> None:
+        """Say that we are alive, at every pulse, as long as this loop turns and ``answer`` returns in time."""
+        while self.pulse is not None:
+            await asyncio.sleep(self.pulse)
+            try:
+                async with asyncio.timeout(self.pulse):
+                    await answer()
+            except TimeoutError:
+                _log.error("a worker does not answer: the service manager is not told that we are alive")
+            else:
+                self._say("WATCHDOG=1")
 
     def stopping(self) -> None:
         self._say("STOPPING=1")
