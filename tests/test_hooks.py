@@ -322,10 +322,19 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path, monkey
     ("{url: 'http://no-such-host.invalid/'}", "the name no-such-host.invalid has no address"),
     ("{url: 'http://127.0.0.1:1/'}", "connection refused"),
     ("{url: 'http://127.0.0.1:1/', token_file: /nowhere/at-all}",
-     "the token file /nowhere/at-all is no file, or is empty"),
-    ("{url: 'http://127.0.0.1:1/', token_file: /dev/zero}", "the token file /dev/zero is no file, or is empty"),
+     "the token file /nowhere/at-all holds no token in one line of ASCII"),
+    ("{url: 'http://127.0.0.1:1/', token_file: /dev/zero}",
+     "the token file /dev/zero holds no token in one line of ASCII"),
 ])  # fmt: skip
 def test_why_an_event_could_not_be_told(hook: str, reason: str) -> None:
     found, _ = settings.read(f"on_change: {hook}".encode(), "dnslb.yaml")
     outcome = asyncio.run(delivery.deliver(found.on_change[0], b"{}\n"))
     assert (outcome.ok, outcome.reason) == (False, reason)
+
+
+def test_a_token_that_cannot_be_sent_is_not_logged_either(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("sec\nret")
+    hook = f"{{url: 'http://127.0.0.1:1/', token_file: {tmp_path}/token}}"
+    found, _ = settings.read(f"on_change: {hook}".encode(), "dnslb.yaml")
+    outcome = asyncio.run(delivery.deliver(found.on_change[0], b"{}\n"))
+    assert outcome.reason == f"the token file {tmp_path}/token holds no token in one line of ASCII"

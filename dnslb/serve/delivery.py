@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -15,6 +16,7 @@ from dnslb.probe import http, program
 from dnslb.probe.verdict import Failed, Progress, explain, judge
 
 _TIMEOUT = 10.0  # seconds for all of it
+_TOKEN = re.compile(r"[!-~]+")
 
 
 async def deliver(hook: Hook, event: bytes) -> Outcome:
@@ -42,8 +44,9 @@ def _with_token(request: HttpCheck, file: str) -> HttpCheck:
     except (OSError, UnicodeDecodeError) as error:
         reason = explain(error) if isinstance(error, OSError) else "it is no text"
         raise Failed(f"cannot read the token file {file}: {reason}") from None
-    if not token:
-        raise Failed(f"the token file {file} is no file, or is empty")
+    # What h11 would refuse, it would quote: nobody may find it in the log.
+    if not _TOKEN.fullmatch(token):
+        raise Failed(f"the token file {file} holds no token in one line of ASCII")
     return replace(request, headers=(*request.headers, ("Authorization", f"Bearer {token}")))
 
 
