@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +16,7 @@ from pathlib import Path
 import dnslb_server
 import pytest
 from dnslb_server import Server, eventually
+from programs import program
 from world import World
 
 from dnslb.serve.service import Service
@@ -145,15 +146,20 @@ def test_a_manager_that_does_not_listen_is_no_reason_to_stop(tmp_path: Path) -> 
         Service({"NOTIFY_SOCKET": str(place)}).ready("all is well")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing: install systemd")
-def test_the_unit_file_is_sound(tmp_path: Path) -> None:
+def test_the_unit_file_is_sound_and_strict(tmp_path: Path) -> None:
     # Only the program is elsewhere here.
     unit = tmp_path / "dnslb.service"
     unit.write_text(UNIT.read_text().replace("/opt/dnslb/bin/dnslb", "/bin/true"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert [line for line in done.stderr.splitlines() if "dnslb" in line] == []
+
+    def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [program("systemd-analyze", "systemd"), *arguments, str(unit)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert [line for line in analyze("verify").stderr.splitlines() if "dnslb" in line] == []
+    # From 0 to 10, and the less the better: of 2.0 systemd says OK.
+    exposure = re.search(r"exposure level for dnslb.service: (\d+\.\d)", analyze("security", "--offline=yes").stdout)
+    assert exposure is not None
+    assert float(exposure[1]) < 2.0
 
 
 # It holds for the program that is executed next, from its first instruction on.

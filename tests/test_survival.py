@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def test_an_order_that_cannot_be_saved_says_so_and_is_saved_when_it_can(tmp_path
             assert found["warnings"] == [
                 f"{state}/state.json cannot be written: is a directory; orders, verdicts and history would be lost now"
             ]
+        drain = [*DNSLB, "drain", "--control", str(tmp_path / "control"), "192.0.2.1"]
+        done = subprocess.run(drain, capture_output=True, text=True, timeout=20, check=True)
+        assert done.stderr == f"{found['warnings'][0]}\n"
+        assert done.stdout.startswith("www.example.test. A 192.0.2.1: drain; the last cached copy expires at ")
         assert world.backends()["192.0.2.1"]["mode"] == "drain"
         assert server.log.count("cannot be written") == 1
         (state / "state.json.new" / "in-the-way").rmdir()
