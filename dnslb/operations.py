@@ -177,6 +177,14 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class Obeyed:
+    """What an order has done."""
+
+    clocks: tuple[Clock, ...]
+    warnings: tuple[str, ...]  # what the operator should know of the server
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One line of history."""
 
@@ -196,11 +204,11 @@ class Operations(Protocol):
     async def reload(self) -> Reloaded:
         """Read everything again, and return when every worker serves it.  Raises NotReloaded."""
 
-    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+    async def order(self, wanted: Wanted) -> Obeyed:
         """Give the order, and return when every worker acts by it.  Raises Rejected, Unknown, Delayed."""
 
     def history(self) -> tuple[Change, ...]:
-        """The last changes, oldest first."""
+        """The last changes, oldest first; also those of earlier lives of the server."""
 
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""

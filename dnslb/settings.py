@@ -14,15 +14,18 @@ from typing import Any
 
 import yaml
 
-from dnslb import document
+from dnslb import document, hook
 from dnslb.balance.order import Order
 from dnslb.document import Document
+from dnslb.hook import Hook
 from dnslb.problem import Problem
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
 ADMIN_PORT = 5380
 LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
 
 
@@ -57,6 +60,9 @@ class Settings:
     admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
+    on_change: tuple[Hook, ...] = ()     # who is told of every change
+    log_format: str = "text"             # or json
+    log_level: str = "info"              # the least that is logged, until it is changed while running
 
 
 def parse_endpoint(text: str, default: int = 53) -> Endpoint | None:
@@ -180,4 +186,7 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "admin_hosts": _hosts,
     "admin_token_file": _path,
     "watch": _yes_or_no,
+    "on_change": hook.read,
+    "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
+    "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
 }

@@ -1,4 +1,4 @@
-"""What survives a restart: the admin's orders and the verdicts, in one JSON file.
+"""What survives a restart: the admin's orders, the verdicts and the history, in one JSON file.
 
 ``encode`` and ``decode`` are pure; ``load`` and ``save`` are the only ones that touch files.  Nothing here reads the
 clock, and nothing that the file holds can keep the server from starting.
@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from math import inf, isfinite
 from pathlib import Path
@@ -21,20 +22,26 @@ from typing import Any, assert_never
 from dnslb.balance.admin import Admin, Mode, Scope, is_over
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.operations import Change
 
 NAME = "state.json"  # in the state directory
 VERSION = 1          # of the format: another is not read
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
+_KEYS = 1 << 17          # that are remembered: making them takes longer than all the rest of a save
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Orders and verdicts.  Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew."""
+    """Orders, verdicts, and how it came to them.
+
+    Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew.
+    """
 
     orders: Mapping[Scope, Admin] = field(default_factory=dict)
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
+    history: tuple[Change, ...] = ()                             # oldest first
 
 
 class Damaged(ValueError):
@@ -56,6 +63,7 @@ def default_directory(option: Path | None, environment: Mapping[str, str], uid: 
     return Path("/var/lib/dnslb") if uid == 0 or not home else Path(home, ".local/state/dnslb")
 
 
+@lru_cache(_KEYS)
 def key(probe: Probe, target: Address) -> str:
     """The question that the probe asks of the target, as readable text; how often it is asked is no part of it.
 
@@ -84,7 +92,12 @@ def encode(state: State) -> str:
         name: {"up": health.up, "since": health.since, "reason": health.reason, "recovered": health.recovered}
         for name, health in state.healths.items()
     }
-    return json.dumps({"version": VERSION, "orders": orders, "healths": healths}, indent=1, allow_nan=False) + "\n"
+    changes = [
+        {"at": one.at, "owner": one.owner, "address": one.address, "what": one.what, "reason": one.reason}
+        for one in state.history
+    ]
+    root = {"version": VERSION, "orders": orders, "healths": healths, "history": changes}
+    return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
 
 def decode(text: str, now: float) -> State:
@@ -101,7 +114,9 @@ def decode(text: str, now: float) -> State:
         raise Damaged(f"its version is {version}, and only {VERSION} is known")
     orders = [(_scope(item), _order(item)) for item in _part(root, "orders", list)]
     healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
-    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths)
+    # The first files of this version had none.
+    history = tuple(_change(item) for item in (_part(root, "history", list) if "history" in root else ()))
+    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:
@@ -114,14 +129,14 @@ def load(path: Path, now: float) -> tuple[State, str | None]:
     except FileNotFoundError:
         return State(), None
     except OSError as error:
-        return State(), f"{path}: the state cannot be read: {_reason(error)}; starting without orders and verdicts"
+        return State(), f"{path}: the state cannot be read: {_reason(error)}; starting without it"
     try:
         return decode(octets.decode(), now), None
     except UnicodeDecodeError:
         fact = "it is no UTF-8 text"
     except Damaged as damaged:
         fact = str(damaged)
-    return State(), f"{path}: the state is damaged: {fact}; {_set_aside(path)}; starting without orders and verdicts"
+    return State(), f"{path}: the state is damaged: {fact}; {_set_aside(path)}; starting without it"
 
 
 def save(path: Path, state: State) -> None:
@@ -200,6 +215,16 @@ def _health(item: Any, now: float) -> Health:
         since=min(_time(item, "since"), now),
         reason=_part(item, "reason", str),
         recovered=_part(item, "recovered", bool),
+    )
+
+
+def _change(item: Any) -> Change:
+    return Change(
+        _time(item, "at"),
+        _part(item, "owner", str, NoneType),
+        _part(item, "address", str),
+        _part(item, "what", str),
+        _part(item, "reason", str),
     )
 
 

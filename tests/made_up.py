@@ -16,7 +16,7 @@ from dnslb.admin.server import Door
 from dnslb.operations import (
     BackendStatus,
     Change,
-    Clock,
+    Obeyed,
     OrderStatus,
     ProbeStatus,
     Refusal,
@@ -98,7 +98,7 @@ class MadeUp:
     async def reload(self) -> Reloaded:
         raise NotImplementedError
 
-    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+    async def order(self, wanted: Wanted) -> Obeyed:
         raise NotImplementedError
 
     def history(self) -> tuple[Change, ...]:

@@ -115,6 +115,17 @@ PROBES = st.builds(
 )
 
 
+@pytest.mark.parametrize(("up", "outcome", "expected"), [
+    (True, PASS, Health(up=True, since=100.0, reason="connected", recovered=True)),
+    (True, FAIL, Health(up=False, since=500.0, reason="connection refused")),
+    (False, PASS, Health(up=True, since=500.0, reason="connected")),
+    (False, FAIL, Health(up=False, since=500.0, reason="connection refused")),
+])  # fmt: skip
+def test_only_what_was_up_and_is_up_has_been_up_since(*, up: bool, outcome: Outcome, expected: Health) -> None:
+    before = Health(up=up, since=100.0, reason="long ago", recovered=True)
+    assert first(outcome, 500.0, before) == expected
+
+
 @given(probe=PROBES, outcomes=st.lists(st.sampled_from([PASS, FAIL]), min_size=1, max_size=40))
 def test_outcomes_all_against_the_verdict_flip_it_exactly_when_promised(probe: Probe, outcomes: list[Outcome]) -> None:
     health = first(outcomes[0], 0.0)

@@ -23,6 +23,7 @@ from dnslb import state
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.operations import Change
 from dnslb.state import Damaged, State, decode, default_directory, encode, key, load, save
 
 NOW = 1_800_000_000.0
@@ -36,6 +37,7 @@ SAMPLE = State(
         key(Probe(TcpCheck(80)), A11): Health(up=False, since=NOW - 5, reason="connection refused"),
         key(Probe(TcpCheck(80)), V6): Health(up=True, since=NOW - 9, reason="connected", recovered=True),
     },
+    history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel"),),
 )
 TEXT = """\
 {
@@ -73,7 +75,16 @@ TEXT = """\
    "reason": "connected",
    "recovered": true
   }
- }
+ },
+ "history": [
+  {
+   "at": 1799999940.0,
+   "owner": null,
+   "address": "192.0.2.11",
+   "what": "drain",
+   "reason": "new kernel"
+  }
+ ]
 }
 """
 
@@ -94,6 +105,7 @@ STATES = st.builds(
         st.builds(Admin, st.sampled_from(Mode), TIMES, st.none() | TIMES, st.none() | st.just(NOW + 1), st.text()),
     ),
     st.dictionaries(st.text(), st.builds(Health, st.booleans(), st.just(0), TIMES, st.text(), st.booleans())),
+    st.lists(st.builds(Change, TIMES, st.none() | st.text(), st.text(), st.text(), st.text()), max_size=3).map(tuple),
 )
 
 
@@ -105,6 +117,12 @@ def test_what_is_written_is_read(kept: State) -> None:
 def test_outcomes_against_a_verdict_begin_anew() -> None:
     doubted = State(healths={"tcp": Health(streak=2, since=NOW)})
     assert decode(encode(doubted), NOW).healths == {"tcp": Health(since=NOW)}
+
+
+def test_a_file_from_before_there_was_a_history_is_read() -> None:
+    root = json.loads(TEXT)
+    del root["history"]
+    assert decode(json.dumps(root), NOW) == replace(SAMPLE, history=())
 
 
 def test_orders_that_are_over_are_dropped() -> None:
@@ -162,6 +180,11 @@ def edited(*path: str | int, value: Any) -> str:
     (edited("healths", "x", value=None), "'up' is missing"),
     (edited("healths", "x", value={"up": 1}), "'up' has a wrong value"),
     (edited("healths", "x", value={"up": True}), "'since' is missing"),
+    (edited("history", value={}), "'history' has a wrong value"),
+    (edited("history", 0, value=None), "'at' is missing"),
+    (edited("history", 0, "at", value=None), "'at' has a wrong value"),
+    (edited("history", 0, "owner", value=7), "'owner' has a wrong value"),
+    (edited("history", 0, "what", value=None), "'what' has a wrong value"),
 ])  # fmt: skip
 def test_what_is_no_state_is_damaged_and_says_why(text: str, fact: str) -> None:
     with pytest.raises(Damaged) as caught:
@@ -179,6 +202,9 @@ PLACES: list[tuple[str | int, ...]] = [
     ("healths",),
     ("orders", 0),
     *(("orders", 0, name) for name in ("owner", "address", "mode", "since", "at", "until", "reason")),
+    ("history",),
+    ("history", 0),
+    *(("history", 0, name) for name in ("at", "owner", "address", "what", "reason")),
     *(("healths", "tcp :80 -> 192.0.2.11", name) for name in ("up", "since", "reason", "recovered")),
 ]
 
@@ -301,7 +327,7 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, octets: bytes, fact: str) -
         path.write_bytes(octets)
         warning = (
             f"{path}: the state is damaged: {fact}; it is set aside as state.json.damaged-{number}; "
-            "starting without orders and verdicts"
+            "starting without it"
         )
         assert load(path, NOW) == (State(), warning)
         assert (tmp_path / f"state.json.damaged-{number}").read_bytes() == octets
@@ -311,11 +337,11 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, octets: bytes, fact: str) -
 def test_what_is_no_file_is_a_warning_and_stays(tmp_path: Path) -> None:
     for path, make in ((tmp_path / "fifo", os.mkfifo), (tmp_path / "directory", os.mkdir)):
         make(path)
-        fact = f"{path}: the state cannot be read: this is no regular file; starting without orders and verdicts"
+        fact = f"{path}: the state cannot be read: this is no regular file; starting without it"
         assert load(path, NOW) == (State(), fact)
         assert path.exists()
     below = tmp_path / "fifo" / state.NAME
-    fact = f"{below}: the state cannot be read: not a directory; starting without orders and verdicts"
+    fact = f"{below}: the state cannot be read: not a directory; starting without it"
     assert load(below, NOW) == (State(), fact)
 
 
@@ -340,10 +366,10 @@ except OSError as error:
 
 
 @pytest.mark.parametrize(("file_mode", "directory_mode", "warning"), [
-    (0o000, 0o755, "{path}: the state cannot be read: permission denied; starting without orders and verdicts"),
-    (0o644, 0o000, "{path}: the state cannot be read: permission denied; starting without orders and verdicts"),
+    (0o000, 0o755, "{path}: the state cannot be read: permission denied; starting without it"),
+    (0o644, 0o000, "{path}: the state cannot be read: permission denied; starting without it"),
     (0o644, 0o555, "{path}: the state is damaged: its version is 2, and only 1 is known; it cannot be set aside: "
-                   "permission denied; starting without orders and verdicts"),
+                   "permission denied; starting without it"),
 ])  # fmt: skip
 def test_missing_permission_is_a_warning(file_mode: int, directory_mode: int, warning: str) -> None:
     # pytest's own directories are closed to others.

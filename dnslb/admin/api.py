@@ -14,10 +14,11 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb import duration, moment
+from dnslb import duration, logs, moment
 from dnslb.admin import page
 from dnslb.balance.admin import Mode
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
+from dnslb.settings import LOG_LEVELS
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
 _LONGEST_TEXT = 300   # characters
@@ -56,7 +57,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /reload or /orders"
+        known = "/status, /probes, /history, /log-level, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
@@ -88,6 +89,8 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "history"]:
             return {"GET": _history}
+        case ["", "log-level"]:
+            return {"GET": _log_level, "PUT": _set_log_level}
         case ["", "reload"]:
             return {"POST": _reload}
         case ["", "orders"]:
@@ -112,14 +115,30 @@ async def _history(operations: Operations, request: Request) -> Reply:
     return _reply(200, {"changes": operations.history()})
 
 
+async def _log_level(operations: Operations, request: Request) -> Reply:
+    return _reply(200, {"level": logs.level()})
+
+
+async def _set_log_level(operations: Operations, request: Request) -> Reply:
+    try:
+        root = json.loads(request.body)
+    except (ValueError, RecursionError):
+        root = None
+    level = root.get("level") if isinstance(root, dict) else None
+    if level not in LOG_LEVELS:
+        raise _Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
+    logs.set_level(level)
+    return await _log_level(operations, request)
+
+
 async def _reload(operations: Operations, request: Request) -> Reply:
     return _reply(200, await operations.reload())
 
 
 async def _order(operations: Operations, request: Request) -> Reply:
     wanted = _wanted(request.body, time.time())
-    clocks = await operations.order(wanted)
-    return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": clocks})
+    done = await operations.order(wanted)
+    return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings})
 
 
 def _pattern(request: Request) -> str | None:

@@ -30,8 +30,13 @@ class Health:
     recovered: bool = False    # whether it came up from down, rather than being up from the start
 
 
-def first(outcome: Outcome, now: float) -> Health:
-    """The verdict of the first probe of all: it counts at once, whatever ``rise`` and ``fall`` say."""
+def first(outcome: Outcome, now: float, before: Health | None = None) -> Health:
+    """The verdict of the first probe of all: it counts at once, whatever ``rise`` and ``fall`` say.
+
+    ``before`` was known when somebody looked last.  A target that was up then and is up now, has been up since.
+    """
+    if before is not None and before.up and outcome.ok:
+        return replace(before, streak=0, reason=outcome.reason)
     return Health(up=outcome.ok, since=now, reason=outcome.reason)
 
 

@@ -7,7 +7,7 @@ import click
 from dnslb import __version__
 from dnslb.cli.check import check
 from dnslb.cli.lookup import lookup
-from dnslb.cli.operate import drain, maint, ready, reload
+from dnslb.cli.operate import drain, log_level, maint, ready, reload
 from dnslb.cli.serve import serve
 from dnslb.cli.status import history, status
 from dnslb.cli.top import top
@@ -25,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history):
+for command in (serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history, log_level):
     main.add_command(command)

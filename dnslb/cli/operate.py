@@ -1,4 +1,4 @@
-"""``dnslb reload``, ``drain``, ``maint`` and ``ready``: change what a running server does."""
+"""``dnslb reload``, ``drain``, ``maint``, ``ready`` and ``log-level``: change what a running server does."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from dnslb import duration, moment
 from dnslb.cli import report
 from dnslb.cli.control import age, ask, clock, control_option
+from dnslb.settings import LOG_LEVELS
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -36,6 +37,21 @@ def reload(control: Path | None) -> None:
     for change in done["zones"]:
         click.echo(f"{change['zone']:<{width}}  {_change(change)}")
     click.echo(f"{report.count(done['pools'], 'pool')}{'' if done['pools_changed'] else ', unchanged'}")
+
+
+@click.command("log-level")
+@control_option
+@click.argument("level", type=click.Choice(LOG_LEVELS), required=False)
+def log_level(level: str | None, control: Path | None) -> None:
+    """Show the least level that the running server logs, or change it until it ends.
+
+    debug adds the outcome of every probe.  Queries are never logged.
+
+    \b
+    Example: dnslb log-level debug
+    """
+    given = None if level is None else {"level": level}
+    click.echo(ask(control, "GET" if level is None else "PUT", "/log-level", given)["level"])
 
 
 def _duration(text: str) -> str:
@@ -128,6 +144,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
         raise click.UsageError(f"{targets[0]} is no address; write 192.0.2.11, or '*' for all of a name")
     given = {"mode": mode, "addresses": addresses, "names": names, "for": lasts, "at": at, "reason": reason}
     done = ask(control, "POST", "/orders", given)
+    for warning in done["warnings"]:
+        click.echo(warning, err=True)
     now = time.time()
     for one in done["clocks"]:
         click.echo(f"{one['owner']} {one['type']} {one['address']}: {_outcome(mode, at, one, now)}")

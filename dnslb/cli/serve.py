@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 
-from dnslb import __version__
+from dnslb import __version__, logs
 from dnslb.admin import address, server
 from dnslb.admin.guard import Guard
 from dnslb.admin.place import CannotControl, Place
@@ -30,6 +29,8 @@ from dnslb.serve.sockets import CannotListen
 from dnslb.settings import (
     ADMIN_PORT,
     LEAST_IDLE,
+    LOG_FORMATS,
+    LOG_LEVELS,
     MOST_CONNECTIONS,
     MOST_IDLE,
     MOST_WORKERS,
@@ -107,6 +108,8 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
     type=click.Path(path_type=Path),
     help="The token in this file lets more than read over --admin.",
 )
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Of the log, on stderr; default: text.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="The least that is logged; default: info.")
 def serve(directory: Path, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
@@ -116,10 +119,10 @@ def serve(directory: Path, **options: Any) -> None:
     \b
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     catalog = report.load_or_exit(directory)
     override = partial(_overridden, options)
     settings = override(catalog.settings)
+    logs.begin(settings.log_format, settings.log_level, os.environ.get("JOURNAL_STREAM"))
     # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
     announce = partial(click.echo, _announcement(directory, catalog, settings))
     try:

@@ -35,7 +35,7 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
 @control_option
 def history(as_json: bool, control: Path | None) -> None:
-    """Show the last 1,000 changes of verdicts and orders since the server started, oldest first.
+    """Show the last 1,000 changes of verdicts and orders, oldest first.  They survive a restart of the server.
 
     \b
     Example: dnslb history

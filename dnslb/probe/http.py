@@ -57,12 +57,17 @@ class _PlainStream:
 
 async def probe(check: HttpCheck, address: Address, source: Address | None, timeout: float) -> Outcome:
     """Request once.  The timeout covers everything: connection, TLS, request, and what is read of the response."""
-    return await judge(partial(_attempt, check, address, source), timeout)
+    return await judge(partial(attempt, check, address, source, b""), timeout)
 
 
-async def _attempt(check: HttpCheck, address: Address, source: Address | None, progress: Progress) -> str:
+async def attempt(
+    check: HttpCheck, address: Address, source: Address | None, content: bytes, progress: Progress
+) -> str:
+    """Request once, with this content.  Raises Failed and OSError."""
+    # Before connecting: what cannot be sent is no fault of the target.
+    exchange = _Exchange(check, address, content, progress)
     try:
-        return await _request(check, address, source, progress)
+        return await _request(exchange, check, address, source, progress)
     except BadCertificate as refused:
         if not refused.can_be_explained:
             raise
@@ -70,9 +75,10 @@ async def _attempt(check: HttpCheck, address: Address, source: Address | None, p
         raise Failed(await _explain(check, address, source, refused)) from None
 
 
-async def _request(check: HttpCheck, address: Address, source: Address | None, progress: Progress) -> str:
-    # Before connecting: what cannot be sent, or a CA file that cannot be read, is no fault of the target.
-    exchange = _Exchange(check, address, progress)
+async def _request(
+    exchange: _Exchange, check: HttpCheck, address: Address, source: Address | None, progress: Progress
+) -> str:
+    # A CA file that cannot be read is no fault of the target either.
     context = tls.context(check.verify, check.ca_file) if check.tls else None
     with await connect_tcp(address, check.port, source) as sock:
         stream: _Stream = _PlainStream(sock)
@@ -101,7 +107,7 @@ def _server_name(check: HttpCheck, address: Address) -> str:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, check: HttpCheck, address: Address, progress: Progress) -> None:
+    def __init__(self, check: HttpCheck, address: Address, content: bytes, progress: Progress) -> None:
         self._check = check
         self._progress = progress
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEADERS)
@@ -110,7 +116,8 @@ class _Exchange:
         self._closed = False
         self._answered = False  # whether the headers are complete
         try:
-            self._request = self._connection.send(_request_of(check, address)) or b""
+            self._request = self._connection.send(_request_of(check, address, len(content))) or b""
+            self._request += self._connection.send(h11.Data(data=content)) or b""
             self._request += self._connection.send(h11.EndOfMessage()) or b""
         except (h11.LocalProtocolError, UnicodeError) as error:
             raise Failed(f"the request cannot be written: {error}") from None
@@ -199,7 +206,7 @@ class _Exchange:
         return f"broken HTTP: {printable(str(error))}"
 
 
-def _request_of(check: HttpCheck, address: Address) -> h11.Request:
+def _request_of(check: HttpCheck, address: Address, length: int) -> h11.Request:
     own = {
         "Host": _host(check, address),
         "User-Agent": f"dnslb/{__version__}",
@@ -208,7 +215,7 @@ def _request_of(check: HttpCheck, address: Address) -> h11.Request:
         "Connection": "close",
     }
     if check.method in _WITH_CONTENT:
-        own["Content-Length"] = "0"
+        own["Content-Length"] = str(length)
     configured = {key.lower() for key, _ in check.headers}
     headers = [pair for pair in own.items() if pair[0].lower() not in configured] + list(check.headers)
     return h11.Request(

@@ -1,4 +1,4 @@
-"""The exec probe: a program exits with status 0.
+"""A program exits with status 0: the exec probe, and whatever else is a program to run.
 
 No shell.  The program runs in a session of its own and is killed with its children as soon as the outcome is known;
 a child that opens another session escapes.  Its output is read to the end but kept only as far as a reason needs it.
@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -25,34 +26,48 @@ _CHUNK = 65536
 
 async def probe(check: ExecCheck, address: Address, source: Address | None, timeout: float) -> Outcome:
     """Run the program once.  ``source`` has no meaning for it."""
-    return await judge(partial(_attempt, check, address), timeout)
-
-
-async def _attempt(check: ExecCheck, address: Address, progress: Progress) -> str:
-    progress.lacks = "exit"
-    run = _Run(_start(check, address))
-    try:
-        status = await run.ended
-    finally:
-        run.stop()
-    said = _first_line(run.output)
-    if status:
-        raise Failed(_ending(status) + said)
-    return _ending(status) + said
-
-
-def _start(check: ExecCheck, address: Address) -> subprocess.Popen[bytes]:
     command = [argument.replace("{address}", str(address)) for argument in check.command]
+    return await judge(partial(attempt, command, {"DNSLB_ADDRESS": str(address)}, b""), timeout)
+
+
+async def attempt(command: Sequence[str], environment: Mapping[str, str], said: bytes, progress: Progress) -> str:
+    """Run the program once; what it says of success.  Raises Failed and OSError."""
+    progress.lacks = "exit"
+    status, output = await run(command, environment, said)
+    ending = _ending(status) + _first_line(output)
+    if status:
+        raise Failed(ending)
+    return ending
+
+
+async def run(command: Sequence[str], environment: Mapping[str, str], said: bytes) -> tuple[int, bytes]:
+    """The exit status and what it wrote first, of a program that gets ``said`` on its standard input.
+
+    Of our environment it gets PATH, and nothing else.  Cancelled, it kills the program.  Raises Failed and OSError.
+    """
+    running = _Run(_start(command, environment, said))
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "DNSLB_ADDRESS": str(address)},
-            start_new_session=True,
-        )
+        status = await running.ended
+    finally:
+        running.stop()
+    return status, bytes(running.output)
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str], said: bytes) -> subprocess.Popen[bytes]:
+    try:
+        # A file in memory rather than a pipe: nobody has to wait until the program reads it.
+        with open(os.memfd_create("stdin"), "w+b") as stdin:
+            stdin.write(said)
+            stdin.seek(0)
+            return subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath), **environment},
+                start_new_session=True,
+            )
     except OSError as error:
         why = "not executable" if isinstance(error, PermissionError) else explain(error)
         raise Failed(f"cannot run {command[0]}: {why}") from None
@@ -127,7 +142,7 @@ def _ending(status: int) -> str:
     return f"killed by {signal.Signals(-status).name if known and -status < 32 else f'signal {-status}'}"
 
 
-def _first_line(output: bytearray) -> str:
+def _first_line(output: bytes | bytearray) -> str:
     """What the program said, to follow the reason."""
     lines = output.decode(errors="replace").strip().splitlines()
     return f": {printable(lines[0])}" if lines else ""

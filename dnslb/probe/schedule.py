@@ -298,7 +298,11 @@ class Schedule:
         """Fold the outcome into the health, let the next probe be due, and report."""
         wanted, _ = entry.key
         before, now = entry.health, self._clock()
-        after = health.first(outcome, now) if before is None else health.observe(before, outcome, wanted, now)
+        if before is None or (before.up and not entry.probed):
+            # That a target was up when nobody has looked since, is worth nothing until it passes again.
+            after = health.first(outcome, now, before)
+        else:
+            after = health.observe(before, outcome, wanted, now)
         entry.health = after
         part = self._rng.uniform(_SHORTEST, _LONGEST) if entry.probed else self._rng.random()
         self._wait(entry, started + part * health.pause(after, wanted))

@@ -67,6 +67,10 @@ class Balancer:
         for desk in self._desks.values():
             for key in dict.fromkeys(_asked(desk.pool)):
                 self._asking.setdefault(key, []).append(desk)
+        self._holding: dict[Address, list[_Desk]] = {}
+        for desk in self._desks.values():
+            for backend in desk.pool.backends:
+                self._holding.setdefault(backend.address, []).append(desk)
         self._concerned: dict[Name, _Desk] = {}  # to be worked out in this moment
 
     @property
@@ -82,6 +86,10 @@ class Balancer:
         """The backends that go by this key."""
         found = [(desk.pool, backend) for desk in self._asking.get(key, ()) for backend in desk.pool.backends]
         return [(pool, backend) for pool, backend in found if backend.target == key[1]]
+
+    def holding(self, address: Address) -> list[tuple[Name, Pool]]:
+        """The pools that have the address, with their owners."""
+        return [(desk.owner, desk.pool) for desk in self._holding.get(address, ())]
 
     def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
@@ -126,11 +134,10 @@ class Balancer:
         changed = {scope for scope in before.keys() | orders.keys() if before.get(scope) != orders.get(scope)}
         if self._publish is None:
             return
-        addresses = {scope.address for scope in changed}
+        concerned = {desk.owner: desk for scope in changed for desk in self._holding.get(scope.address, ())}
         changes: dict[Key, Serving] = {}
-        for desk in self._desks.values():
-            if any(backend.address in addresses for backend in desk.pool.backends):
-                changes |= self._work_out(desk)
+        for desk in concerned.values():
+            changes |= self._work_out(desk)
         if changes:
             self._publish(changes)
 
@@ -285,7 +292,8 @@ def _tell(desk: _Desk, key: Asked, health: Health) -> None:
         level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
     for backend in desk.pool.backends:
         if backend.target == target:
-            _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}")
+            fields = {"what": verdict.partition(" ")[0], "owner": desk.pool.owner, "address": str(backend.address)}
+            _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}", fields)
 
 
 def _tell_who_is_down(desk: _Desk, healths: Mapping[Address, Health]) -> None:
@@ -300,14 +308,15 @@ def _tell_who_is_down(desk: _Desk, healths: Mapping[Address, Health]) -> None:
         ]
         if down:
             more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
-            _log_served(logging.WARNING, desk, version, f"down from the start: {', '.join(down[:_NAMED])}{more}")
+            fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
+            _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
 
 
-def _log_served(level: int, desk: _Desk, version: int, fact: str) -> None:
+def _log_served(level: int, desk: _Desk, version: int, fact: str, fields: Mapping[str, str]) -> None:
     rrset = desk.rrsets[version]
     _log.log(
         level, "%s: %s; serving %d of %d%s, ttl %d",
         desk.pool.owner.removesuffix(".") or ".", fact, len(rrset.selection.shares),
         sum(backend.address.version == version for backend in desk.pool.backends),
-        " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds,
+        " though none is up" if rrset.selection.fails_open else "", rrset.ttl.seconds, extra=fields,
     )  # fmt: skip

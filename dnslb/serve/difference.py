@@ -11,7 +11,8 @@ from dnslb.operations import ZoneChange
 from dnslb.settings import Settings
 
 _FIXED = (
-    "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file",
+    "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file", "log_format",
+    "log_level",
 )  # fmt: skip
 
 

@@ -40,6 +40,11 @@ class Generation:
         """Wait until every worker answers by all that was published up to now."""
         await self._crew.settled()
 
+    async def answer(self) -> None:
+        """Wait until every worker has said once more that it listens."""
+        self._crew.publish({})
+        await self._crew.settled()
+
     async def stop(self) -> None:
         """Answer what is held, and leave."""
         self.balancer.stop()

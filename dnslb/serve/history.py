@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from dnslb.balance.health import Health
 from dnslb.operations import Change
@@ -13,8 +14,8 @@ MOST = 1000  # changes; the oldest are forgotten
 
 
 class History:
-    def __init__(self) -> None:
-        self._changes: deque[Change] = deque(maxlen=MOST)
+    def __init__(self, changes: Iterable[Change] = ()) -> None:
+        self._changes = deque(changes, MOST)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -1,4 +1,4 @@
-"""Keeps the state file: verdicts and orders, from one life of the server to the next."""
+"""Keeps the state file: orders, verdicts and history, from one life of the server to the next."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from dnslb import state
-from dnslb.balance.admin import Admin, Scope
-from dnslb.balance.health import Health
-from dnslb.probe.schedule import Key
 from dnslb.state import State
 
-_DELAY = 1.0  # seconds from a change to its being saved: verdicts come in bursts
+_DELAY = 1.0   # seconds from a change to its being saved: verdicts come in bursts
+_REST = 20.0   # times as long as a save took, only orders are saved: probes must go on, however slow the disk
+_RETRY = 10.0  # seconds from a save that failed to the next
 
 _log = logging.getLogger("dnslb")
 
@@ -32,9 +31,12 @@ class Keeper:
     def __init__(self, directory: Path) -> None:
         self._path = directory / state.NAME
         self._is_taken = False
+        self._is_loaded = False
         self._lock: int | None = None
-        self._current: Callable[[], State] = State
+        self._current: Callable[[], State] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._took = 0.0  # seconds, for the last save
+        self._is_failing = False
 
     def take(self) -> None:
         """From now on no other server may use the directory.  Raises StateTaken."""
@@ -42,44 +44,68 @@ class Keeper:
             self._lock = _lock(self._path.parent)
             self._is_taken = True
 
-    def load(self, keys: set[Key]) -> tuple[dict[Key, Health], dict[Scope, Admin]]:
-        """The verdicts on these keys, and the orders.
-
-        Only verdicts of being down come back: that a backend was up when nobody looked since is worth nothing.
-        """
-        if not self._is_taken:
-            return {}, {}
+    def load(self) -> State | None:
+        """What an earlier life of the server has left; None when nothing is kept, or all of it was loaded before."""
+        if not self._is_taken or self._is_loaded:
+            return None
+        self._is_loaded = True
         known, warning = state.load(self._path, time.time())
         if warning is not None:
             _log.warning("%s", warning)
-        healths = {key: health for key in keys if (health := known.healths.get(state.key(*key))) and not health.up}
-        return healths, dict(known.orders)
+        return known
 
     def start(self, current: Callable[[], State]) -> None:
-        """From now on ``current`` gives what ``save`` writes."""
+        """From now on ``current`` gives what is to be saved.  Until then the old state must not be overwritten."""
         self._current = current
 
     def note(self) -> None:
         """Something has changed: save it soon."""
-        if self._is_taken and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_DELAY, self.save)
+        if self._is_taken and self._current is not None and self._timer is None:
+            delay = max(_DELAY, _REST * self._took)
+            self._timer = asyncio.get_running_loop().call_later(delay, self.save)
 
-    def save(self) -> None:
-        self._timer = None
-        if not self._is_taken:
-            return
-        try:
-            state.save(self._path, self._current())
-        except OSError as error:
-            _log.error("%s cannot be written: %s; verdicts and orders would be lost now", self._path, error.strerror)
+    def save(self) -> str | None:
+        """Save now.  What fails is tried again until it does not; the warning is for who gave an order.
+
+        Waits for the disk: with 10,000 backends a save takes 0.1 s.
+        """
+        self._cancel()
+        if not self._is_taken or self._current is None:
+            return None
+        warning = self._write(self._current())
+        if warning is not None:
+            self._timer = asyncio.get_running_loop().call_later(_RETRY, self.save)
+        return warning
 
     def stop(self) -> None:
         """Save what is unsaved, and let go of the directory."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self.save()
+        if self._timer is not None and self._current is not None:
+            self._cancel()
+            self._write(self._current())
         if self._lock is not None:
             os.close(self._lock)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _write(self, current: State) -> str | None:
+        """What is wrong, which is logged when it begins and when it ends."""
+        began = time.monotonic()
+        warning = None
+        try:
+            state.save(self._path, current)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            warning = f"{self._path} cannot be written: {reason}; orders, verdicts and history would be lost now"
+        self._took = time.monotonic() - began
+        if warning is not None and not self._is_failing:
+            _log.error("%s", warning)
+        if warning is None and self._is_failing:
+            _log.info("%s is written again", self._path)
+        self._is_failing = warning is not None
+        return warning
 
 
 def _lock(directory: Path) -> int | None:

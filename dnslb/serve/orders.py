@@ -67,5 +67,6 @@ class Orders:
 
     def _change(self, change: Change) -> None:
         reason = f" ({change.reason})" if change.reason else ""
-        _log.info("%s: %s %s%s", change.owner or "all names", change.address, change.what, reason)
+        fields = {"what": change.what, "owner": change.owner, "address": change.address}
+        _log.info("%s: %s %s%s", change.owner or "all names", change.address, change.what, reason, extra=fields)
         self._tell(change)

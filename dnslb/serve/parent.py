@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +23,9 @@ from dnslb.catalog import Catalog
 from dnslb.dns import name
 from dnslb.operations import (
     Change,
-    Clock,
     Delayed,
     NotReloaded,
+    Obeyed,
     Operations,
     ProbeStatus,
     Refusal,
@@ -37,21 +37,26 @@ from dnslb.operations import (
 )
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import has_errors
-from dnslb.serve import difference, history, operations, privileges, sockets
+from dnslb.serve import difference, event, history, operations, privileges, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.generation import Generation
 from dnslb.serve.history import History
+from dnslb.serve.hooks import Hooks
 from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.orders import Orders
+from dnslb.serve.service import Service
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.tasks import again_and_again, unless
 from dnslb.serve.watch import Watch
 from dnslb.settings import Settings
 from dnslb.state import State
 
 _MOST_BY_DEFAULT = 4
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
+_SHOWN = 3  # mistakes, in the event of a refused reload
 _LAG = 1.0  # seconds by which probes may start late before we say so
 _LAG_LOOK = 30.0  # seconds from one look to the next
+_NOT_RELOADED = {"what": "not reloaded"}
 
 _log = logging.getLogger("dnslb")
 
@@ -73,6 +78,7 @@ def run(
     ``control`` lets operators in, from the announcement until it is cancelled.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
+    service = Service(os.environ)
     # What is edited from now on must be noticed, however long the start takes.
     watch = Watch(directory, catalog.sources)
     settings = override(catalog.settings)
@@ -88,7 +94,7 @@ def run(
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
-    parent = _Parent(directory, override, shares, watch, keeper)
+    parent = _Parent(directory, override, shares, watch, keeper, service)
     try:
         asyncio.run(parent.run(catalog, announce, control))
     finally:
@@ -96,13 +102,14 @@ def run(
 
 
 class _Parent:
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that was opened before privileges were dropped
         self,
         directory: Path,
         override: Callable[[Settings], Settings],
         shares: list[list[Sockets]],
         watch: Watch,
         keeper: Keeper,
+        service: Service,
     ) -> None:
         self._directory = directory
         self._override = override
@@ -118,6 +125,8 @@ class _Parent:
         self._leaving = asyncio.Event()
         self._watch = watch
         self._keeper = keeper
+        self._service = service
+        self._hooks = Hooks(self._event)
         self._edited = asyncio.Event()
 
     async def run(
@@ -132,20 +141,29 @@ class _Parent:
         loop.add_signal_handler(signal.SIGHUP, self._edited.set)
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
-            if not await self._unless_leaving(self._begin(catalog)):
+            if not await unless(self._leaving, self._begin(catalog)):
                 return
+            self._hooks.replace(self._settings.on_change)
+            for change in self._history.changes:
+                if change.at >= self._started:  # found by the first round
+                    self._hooks.tell(change)
             tasks.append(asyncio.ensure_future(control(self)))
             announce()
-            tasks.append(asyncio.create_task(_again_and_again(self._reload_when_edited)))
-            tasks.append(asyncio.create_task(_again_and_again(self._mind_the_lag)))
-            if self._override(catalog.settings).watch:
-                tasks.append(asyncio.create_task(_again_and_again(self._notice_edits)))
+            self._service.ready(self._summary())
+            tasks.append(asyncio.create_task(again_and_again(self._reload_when_edited)))
+            tasks.append(asyncio.create_task(again_and_again(self._mind_the_lag)))
+            if self._service.pulse is not None:
+                tasks.append(asyncio.create_task(again_and_again(self._keep_alive)))
+            if self._settings.watch:
+                tasks.append(asyncio.create_task(again_and_again(self._notice_edits)))
             await self._leaving.wait()
         finally:
+            self._service.stopping()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._orders.stop()
+            await self._hooks.stop()
             if self._generation is not None:
                 await self._generation.stop()
 
@@ -170,13 +188,18 @@ class _Parent:
     async def reload(self) -> Reloaded:
         """Read everything aside; with any mistake nothing changes."""
         async with self._reloading:
-            return await self._reload()
+            self._service.reloading()
+            try:
+                return await self._reload()
+            finally:
+                self._service.ready(self._summary())
 
-    async def order(self, wanted: Wanted) -> tuple[Clock, ...]:
+    async def order(self, wanted: Wanted) -> Obeyed:
         generation, given = self._current(), time.time()
         about = operations.concerned(generation.balancer.pools, wanted)
         self._orders.give(wanted, about, given)
-        self._keeper.save()  # what we have said we do must outlive a crash in the next moment
+        # What we have said we do must outlive a crash in the next moment.
+        warning = self._keeper.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 for each in list(self._listening):
@@ -184,7 +207,8 @@ class _Parent:
         except TimeoutError:
             raise Delayed from None
         now = time.time()
-        return tuple(operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
+        clocks = (operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
+        return Obeyed(tuple(clocks), () if warning is None else (warning,))
 
     def history(self) -> tuple[Change, ...]:
         return self._history.changes
@@ -197,16 +221,31 @@ class _Parent:
             raise RuntimeError("nobody can ask before the first generation answers")
         return self._generation
 
+    @property
+    def _settings(self) -> Settings:
+        return self._override(self._current().catalog.settings)
+
+    def _summary(self) -> str:
+        """Our state in a line, for the service manager."""
+        catalog, refused = self._current().catalog, self._refused
+        served = f"{len(catalog.zones)} zones, {len(catalog.pools)} pools"
+        if refused is None:
+            return served
+        at = time.strftime("%H:%M:%S", time.localtime(refused.at))
+        return f"{served}; reload refused at {at}: {refused.fact}"
+
     # What changes.
 
     def _hear(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _tell_outcome(key, outcome)
         for generation in self._listening:
             generation.balancer.hear(key, outcome, before, after)
         if before is not None and before.up == after.up:
             return
-        if before is not None and self._generation is not None:
-            for change in history.verdicts(self._generation.balancer, key, after):
+        if before is not None and self._listening:
+            for change in history.verdicts(self._listening[0].balancer, key, after):
                 self._remember(change)
         self._keeper.note()
 
@@ -219,11 +258,26 @@ class _Parent:
 
     def _remember(self, change: Change) -> None:
         self._history.add(change)
+        self._hooks.tell(change)
+
+    def _event(self, change: Change) -> bytes:
+        server = self._settings.server_id or os.uname().nodename
+        return event.encode(change, server, self._current().balancer)
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
         healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
-        return State(self._orders.standing, {state.key(*key): health for key, health in healths})
+        verdicts = {state.key(*key): health for key, health in healths}
+        return State(self._orders.standing, verdicts, self._history.changes)
+
+    def _recall(self, keys: set[Key]) -> dict[Key, Health]:
+        """Take up what an earlier life of the server has left; its verdicts on these keys."""
+        known = self._keeper.load()
+        if known is None:
+            return {}
+        self._orders.standing = dict(known.orders)
+        self._history = History(known.history)
+        return {key: health for key in keys if (health := known.healths.get(state.key(*key))) is not None}
 
     def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
         """From now on probe for these generations."""
@@ -241,9 +295,7 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
-        healths = self._schedule.healths
-        if old is None:
-            healths, self._orders.standing = self._keeper.load(new.balancer.keys)
+        healths = self._schedule.healths | self._recall(new.balancer.keys)
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]
         self._listening.append(new)
@@ -271,6 +323,9 @@ class _Parent:
     async def _notice_edits(self) -> None:
         await self._watch.edit(lambda: self._current().catalog.sources)
         self._edited.set()
+
+    async def _keep_alive(self) -> None:
+        await self._service.keep_alive(lambda: self._current().answer())
 
     async def _mind_the_lag(self) -> None:
         """Say so when probes start late: then the promised failover times do not hold."""
@@ -302,7 +357,7 @@ class _Parent:
             _log.warning("%s", problem)
         told = tuple(map(str, problems))
         if has_errors(problems):
-            _log.error("not reloaded: see the lines above; the old data go on being served")
+            _log.error("not reloaded: see the lines above; the old data go on being served", extra=_NOT_RELOADED)
             raise self._refuse("the files have mistakes", "mend them and reload", told)
         fixed = difference.not_taken(self._override(was.settings), self._override(catalog.settings))
         if fixed is not None:
@@ -313,36 +368,25 @@ class _Parent:
                 self._keeper.take()
             await self._begin(catalog)
         except (StateTaken, WorkersFailed) as error:
-            _log.error("not reloaded: %s; the old data go on being served", error)
+            _log.error("not reloaded: %s; the old data go on being served", error, extra=_NOT_RELOADED)
             raise self._refuse(str(error), "reload again when that is mended", told) from None
         self._loaded, self._refused = time.time(), None
         gc.freeze()
-        _log.info("reloaded %s: %s", self._directory, difference.text(was, catalog))
+        text = difference.text(was, catalog)
+        _log.info("reloaded %s: %s", self._directory, text, extra={"what": "reloaded"})
+        self._hooks.replace(self._settings.on_change)
+        self._hooks.tell(Change(self._loaded, None, "", "reloaded", text))
         return Reloaded(difference.zones(was, catalog), len(catalog.pools), was.pools != catalog.pools, told)
 
     def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...]) -> NotReloaded:
         self._refused = Refusal(time.time(), fact, problems)
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))
+        self._hooks.tell(Change(self._refused.at, None, "", "not reloaded", reason))
         return NotReloaded(fact, remedy, problems)
 
-    async def _unless_leaving(self, work: Coroutine[object, object, None]) -> bool:
-        """Whether the work was done; not when we are told to leave first.  Raises what it raises."""
-        doing, told = asyncio.create_task(work), asyncio.create_task(self._leaving.wait())
-        await asyncio.wait((doing, told), return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
-        if not doing.done():
-            doing.cancel()
-            with suppress(asyncio.CancelledError):
-                await doing
-            return False
-        doing.result()
-        return True
 
-
-async def _again_and_again(work: Callable[[], Coroutine[object, object, None]]) -> None:
-    """Do it until cancelled.  A bug in it is logged, and it goes on."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            _log.exception("a bug in dnslb: please report it")
-            await asyncio.sleep(1.0)
+def _tell_outcome(key: Key, outcome: Outcome) -> None:
+    what = "passed" if outcome.ok else "failed"
+    fields = {"what": what, "address": str(key[1])}
+    _log.debug("%s %s in %.1f ms: %s", state.key(*key), what, 1000 * outcome.took, outcome.reason, extra=fields)

@@ -1,0 +1,111 @@
+"""Tells hooks what has changed.  Each has a queue of its own and gets one event at a time.
+
+A hook that hangs or fails disturbs nobody else: it waits in its own task, for a bounded time, with a bounded queue.
+What is in the queues when the server ends is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from dnslb.hook import CommandHook, Hook
+from dnslb.operations import Change
+from dnslb.serve.delivery import deliver
+
+MOST_WAITING = 1000           # events for one hook; then the oldest are dropped
+_PAUSES = (1.0, 5.0, 15.0)    # seconds before a URL is tried again; then the event is given up
+
+_log = logging.getLogger("dnslb")
+
+
+class Hooks:
+    """``encode`` makes the event of a change, by what is served then."""
+
+    def __init__(self, encode: Callable[[Change], bytes]) -> None:
+        self._encode = encode
+        self._queues: dict[Hook, _Queue] = {}
+        self._left: list[_Queue] = []  # of hooks that are told no more, with events that came before
+
+    def replace(self, hooks: Iterable[Hook]) -> None:
+        """From now on tell these.  What waits already is still told."""
+        old = self._queues
+        self._queues = {hook: old[hook] if hook in old else _Queue(hook) for hook in hooks}
+        left = (queue for hook, queue in old.items() if hook not in self._queues)
+        self._left = [queue for queue in (*self._left, *left) if queue.task is not None]
+
+    def tell(self, change: Change) -> None:
+        """In the loop's next turn: by then the balancer has worked out what the change does to the answers."""
+        if self._queues:
+            asyncio.get_running_loop().call_soon(self._tell, change)
+
+    async def stop(self) -> None:
+        """End what is being told, and forget the rest."""
+        tasks = [queue.task for queue in (*self._left, *self._queues.values()) if queue.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self, change: Change) -> None:
+        event = self._encode(change)
+        for queue in self._queues.values():
+            queue.add(event)
+
+
+class _Queue:
+    """What one hook is still to be told.  ``task`` tells it; None while there is nothing."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._hook = hook
+        self._events: deque[bytes] = deque()
+        self._dropped = 0
+        self._failed = 0  # events, since the last that was taken
+
+    def add(self, event: bytes) -> None:
+        if len(self._events) == MOST_WAITING:
+            self._events.popleft()
+            self._dropped += 1
+            if self._dropped == 1:
+                _log.warning("hook %s: %d events wait; the oldest are dropped", self._hook, MOST_WAITING)
+        self._events.append(event)
+        if self.task is None:
+            self.task = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            while self._events:
+                await self._tell_one(self._events.popleft())
+            if self._dropped:
+                _log.warning("hook %s: %d events were dropped", self._hook, self._dropped)
+                self._dropped = 0
+        finally:
+            self.task = None
+
+    async def _tell_one(self, event: bytes) -> None:
+        """Tell it, and log when a streak of failures begins or ends."""
+        reason = await self._failure(event)
+        if reason is not None:
+            self._failed += 1
+            if self._failed == 1:
+                _log.warning("hook %s failed: %s; what fails next is not logged until it works", self._hook, reason)
+        elif self._failed:
+            _log.info("hook %s works again; it has missed %d events", self._hook, self._failed)
+            self._failed = 0
+
+    async def _failure(self, event: bytes) -> str | None:
+        """Why the event could not be told.  A program is run once: who knows how far it has come."""
+        pauses = () if isinstance(self._hook, CommandHook) else _PAUSES
+        for pause in (*pauses, None):
+            try:
+                outcome = await deliver(self._hook, event)
+            except Exception:
+                _log.exception("a bug in dnslb: please report it with this event: %r", event)
+                return "a bug in dnslb"
+            if outcome.ok:
+                return None
+            if pause is not None:
+                await asyncio.sleep(pause)
+        return outcome.reason

@@ -1,0 +1,95 @@
+"""The log: as people, the journal and programs read it; and its level, changed while the server runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from dnslb_server import DNSLB, eventually
+from world import World
+
+from dnslb.admin import client
+
+
+def test_json_has_one_object_per_line(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server("--log-format", "json") as server:
+        (world.up / "192.0.2.2").unlink()
+        eventually(lambda: "192.0.2.2" in server.log, "the verdict is not logged")
+        world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
+        world.ask("POST", "/reload")
+    lines = {line.get("what"): line for line in map(json.loads, reversed(server.log.splitlines()))}
+    verdict, order, reload = lines["down"], lines["drain"], lines["reloaded"]
+    for line in (verdict, order, reload):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("at"))
+    ttl = re.search(r"ttl (\d+)$", verdict["message"])
+    assert verdict == {
+        "level": "warning", "what": "down", "owner": "www.example.test.", "address": "192.0.2.2",
+        "message": "www.example.test: 192.0.2.2 down (2 of 2 probes failed: exit status 1); serving 3 of 4, "
+                   f"ttl {ttl[1] if ttl else ''}",
+    }  # fmt: skip
+    assert order == {
+        "level": "info", "what": "drain", "owner": None, "address": "192.0.2.1",
+        "message": "all names: 192.0.2.1 drain",
+    }  # fmt: skip
+    assert reload == {
+        "level": "info", "what": "reloaded", "message": f"reloaded {tmp_path / 'zones'}: nothing has changed",
+    }  # fmt: skip
+
+
+def test_the_level_can_be_changed_while_the_server_runs(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    command = [*DNSLB, "log-level", "--control", str(tmp_path / "control")]
+
+    def say(*arguments: str) -> str:
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=True, timeout=20).stdout
+
+    with world.server("--log-level", "warning") as server:
+        assert say() == "warning\n"
+        world.ask("POST", "/reload")
+        assert server.log == ""
+        assert say("debug") == "debug\n"
+        probe = f"exec /usr/bin/test -e '{world.up}/{{address}}' -> 192.0.2.2 passed in "
+        eventually(lambda: probe in server.log, "the outcomes of probes are not logged")
+        assert re.search(r"DEBUG exec .* passed in \d+\.\d ms: exit status 0\n", server.log)
+        assert say("error") == "error\n"
+        assert world.ask("GET", "/log-level") == {"level": "error"}
+
+
+def test_what_is_no_level_changes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server():
+        bodies: list[object] = [None, [], {}, {"level": "loud"}, {"level": 10}, {"level": "DEBUG"}, {"level": ["info"]}]
+        for body in bodies:
+            status, answer = client.ask(tmp_path / "control", "PUT", "/log-level", body)
+            assert (status, answer["error"]) == (400, "the body names no level")
+            assert answer["remedy"] == 'send {"level": "debug"}; known are: debug, info, warning, error'
+        assert world.ask("GET", "/log-level") == {"level": "info"}
+
+
+JOURNAL = """
+import logging, os, sys
+from dnslb import logs
+found = os.fstat(2)
+logs.begin("text", "debug", f"{found.st_dev}:{found.st_ino}" if sys.argv[1] == "journal" else sys.argv[1])
+log = logging.getLogger("dnslb")
+log.debug("a")
+log.info("b")
+log.warning("c")
+log.error("two\\nlines")
+"""
+
+
+@pytest.mark.parametrize(("journal", "expected"), [
+    ("journal", r"<7>a\n<6>b\n<4>c\n<3>two\n<3>lines\n"),
+    ("1:1", r".* DEBUG a\n.* INFO b\n.* WARNING c\n.* ERROR two\nlines\n"),  # standard error was redirected since
+])  # fmt: skip
+def test_the_journal_gets_priorities_and_no_time(tmp_path: Path, journal: str, expected: str) -> None:
+    file = tmp_path / "stderr"
+    with file.open("wb") as stderr:
+        subprocess.run([DNSLB[0], "-c", JOURNAL, journal], stderr=stderr, check=True, env=dict(os.environ))
+    assert re.fullmatch(expected, file.read_text())
