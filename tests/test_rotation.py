@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transcript import TCP, query, responder, zone
 
-from dnslb.balance.order import SLOTS, Order, Rotation, arrangements, period, slots, smooth, turns
+from dnslb.balance.order import SLOTS, Order, Rotation, Turns, arrangements, period, slots, smooth
 from dnslb.responder import Responder
 
 POOL = zone("example.com.", "\n".join([
@@ -164,7 +164,7 @@ def test_smooth_weights_do_not_come_in_bursts() -> None:
 
 @given(order=st.sampled_from(Order), n=st.integers(1, 40), anywhere=st.booleans())
 def test_turns_stay_within_the_period(order: Order, n: int, anywhere: bool) -> None:
-    taken = turns(Rotation(order), n, Random(1), anywhere=anywhere)
+    taken = iter(Turns(Rotation(order), n, Random(1), anywhere=anywhere))
     assert all(0 <= next(taken) < period(Rotation(order), n) for _ in range(100))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -315,7 +316,7 @@ def test_a_long_pipeline_leaves_others_their_turn() -> None:
 
     async def serve() -> list[int]:
         client = Sink()
-        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs())
+        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs(), Counter())
         connection.connection_made(client)
         connection.data_received(1000 * framed(b"query"))
         seen = [client.replies]

@@ -5,6 +5,7 @@ No sockets: ``server`` carries it.  Every failure is JSON with the fact and its 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb import duration, moment
+from dnslb import duration, exposition, moment
 from dnslb.balance.admin import Mode
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
 
@@ -35,6 +36,7 @@ class Reply:
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 Route: TypeAlias = Callable[[Operations, Request], Awaitable[Reply]]
@@ -53,7 +55,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /reload or /orders"
+        known = "/status, /probes, /history, /metrics, /healthz, /readyz, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get(request.method)
     if route is None:
@@ -83,6 +85,12 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "history"]:
             return {"GET": _history}
+        case ["", "metrics"]:
+            return {"GET": _metrics}
+        case ["", "healthz"]:
+            return {"GET": _healthz}
+        case ["", "readyz"]:
+            return {"GET": _readyz}
         case ["", "reload"]:
             return {"POST": _reload}
         case ["", "orders"]:
@@ -100,6 +108,28 @@ async def _probes(operations: Operations, request: Request) -> Reply:
 
 async def _history(operations: Operations, request: Request) -> Reply:
     return _reply(200, {"changes": operations.history()})
+
+
+async def _metrics(operations: Operations, request: Request) -> Reply:
+    pieces = []
+    for piece in operations.metrics():
+        pieces.append(piece.encode())
+        await asyncio.sleep(0)  # so that probes and others have their turn
+    return Reply(200, b"".join(pieces), content_type=exposition.CONTENT_TYPE)
+
+
+async def _healthz(operations: Operations, request: Request) -> Reply:
+    """The parent lives: it says so."""
+    return _reply(200, {"healthy": True})
+
+
+async def _readyz(operations: Operations, request: Request) -> Reply:
+    """A refused reload does not count: a mistake in the files must not take every node out at once."""
+    silent = operations.silent()
+    if silent:
+        numbers = ", ".join(map(str, silent))
+        return failure(503, f"not known to answer: worker {numbers}", "see the log of the server")
+    return _reply(200, {"ready": True})
 
 
 async def _reload(operations: Operations, request: Request) -> Reply:

@@ -134,7 +134,7 @@ class _Conversation:
     async def _send(self, reply: Reply) -> None:
         reason = HTTPStatus(reply.status).phrase
         headers = [
-            ("Content-Type", "application/json"),
+            ("Content-Type", reply.content_type),
             ("Content-Length", str(len(reply.body))),
             ("Cache-Control", "no-store"),
             *reply.headers,

@@ -21,7 +21,9 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.serve import worker
 from dnslb.serve.channel import Channel
+from dnslb.serve.ledger import Ledger
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.tally import Tally
 from dnslb.serve.worker import Task, Update
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Serving
@@ -29,6 +31,8 @@ from dnslb.snapshot import Key, Serving
 _SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only after a pause
 _PAUSE = 1.0         # seconds
 _FIRST_READY = 60.0  # seconds for the workers to come up at the start
+_ASK = 1.0           # seconds from asking the workers for their tallies to asking again
+_SILENCE = 5.0       # seconds without a tally after which a worker is not counted on
 _PARTING = 5.0       # seconds for the workers to leave at the end, before they are killed
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -51,16 +55,22 @@ class _Worker:
     born: float         # by the monotonic clock
     knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
+    heard: float = 0.0  # when it last said something, by the monotonic clock
+    is_asked: bool = False  # for its tally, and has not told
 
 
 class Crew:
     """As many workers as there are shares of sockets."""
 
-    def __init__(self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]]) -> None:
+    def __init__(
+        self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]], ledger: Ledger
+    ) -> None:
         self.servings: dict[Key, Serving] = {}  # what workers begin with
         self._zones = zones
         self._settings = settings
         self._shares = shares
+        self._ledger = ledger
+        self._serial = ledger.enlist()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
         self._changed = asyncio.Event()   # set when a worker has said something, or has ended
@@ -80,11 +90,32 @@ class Crew:
         if self._failed:
             raise WorkersFailed("the workers do not come up: see the lines above")
         self._is_up = True
+        self._ledger.note(self.servings, (self._serial, self._number))
+        self._ask()
+
+    @property
+    def size(self) -> int:
+        """How many workers there should be."""
+        return len(self._shares)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Of the living workers, by their numbers from 1."""
+        return {alive.number + 1: alive.pid for alive in self._workers.values()}
+
+    @property
+    def silent(self) -> list[int]:
+        """The numbers of workers that are not known to answer."""
+        latest = time.monotonic() - _SILENCE
+        known = {number for number, alive in self._workers.items() if alive.in_force >= 0 and alive.heard >= latest}
+        return [number + 1 for number in range(len(self._shares)) if number not in known]
 
     def publish(self, servings: Mapping[Key, Serving]) -> int:
         """From now on the pools serve this.  The number is for ``in_force``."""
         self.servings.update(servings)
         self._number += 1
+        if self._is_up:
+            self._ledger.note(servings, (self._serial, self._number))
         for alive in self._workers.values():
             alive.channel.say(Update(self._number, servings))
         return self._number
@@ -103,7 +134,7 @@ class Crew:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.close()
+            alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
             await asyncio.sleep(0.005)
@@ -130,7 +161,7 @@ class Crew:
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
         alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
-        loop.add_reader(pidfd, self._bury, alive)
+        loop.add_reader(pidfd, self._hear_out, alive)
 
     def _fork(self, number: int) -> tuple[int, int, socket.socket]:
         """In the parent: the new worker's process, a descriptor of it, and our end of its channel.  Raises OSError."""
@@ -174,17 +205,37 @@ class Crew:
         finally:
             os._exit(status)
 
-    def _hear(self, alive: _Worker, number: int) -> None:
-        """Called when a worker says which update it answers by."""
-        alive.in_force = max(number, alive.knew)
-        self._changed.set()
+    def _ask(self) -> None:
+        """Ask the workers for their tallies, from now on."""
+        if self._leaving:
+            return
+        for alive in self._workers.values():
+            if alive.in_force >= 0 and not alive.is_asked:
+                alive.is_asked = True
+                alive.channel.say(worker.TELL)
+        asyncio.get_running_loop().call_later(_ASK, self._ask)
+
+    def _hear(self, alive: _Worker, said: int | Tally) -> None:
+        """Called when a worker says which update it answers by, or what it has counted up to now."""
+        alive.heard = time.monotonic()
+        if isinstance(said, Tally):
+            alive.is_asked = False
+            self._ledger.hear(alive.pid, said, (self._serial, alive.in_force))
+        else:
+            alive.in_force = max(said, alive.knew)
+            self._changed.set()
+
+    def _hear_out(self, dead: _Worker) -> None:
+        """Called when a worker's process has ended: what it said last is still to be heard."""
+        asyncio.get_running_loop().remove_reader(dead.pidfd)
+        dead.channel.when_ended(lambda: self._bury(dead))
 
     def _bury(self, dead: _Worker) -> None:
-        """Called when a worker's process has ended: replace it, unless we are leaving."""
+        """Called when nothing is left of a worker: replace it, unless we are leaving."""
         loop = asyncio.get_running_loop()
-        loop.remove_reader(dead.pidfd)
         os.close(dead.pidfd)
         dead.channel.close()
+        self._ledger.bury(dead.pid)
         _, status = os.waitpid(dead.pid, 0)
         del self._workers[dead.number]
         self._changed.set()
@@ -194,6 +245,7 @@ class Crew:
             _log.error("worker %d (pid %d) %s before it answered", dead.number + 1, dead.pid, _ending(status))
             self._failed = True
             return
+        self._ledger.restarts += 1
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
         _log.error(
             "worker %d (pid %d) %s; a new one takes over its sockets%s",

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
 from sys import byteorder
 
+from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.serve.bugs import Bugs
 
 _IN_A_ROW = 64     # queries of one connection before the others, UDP and the parent have their turn
@@ -28,13 +29,18 @@ class Limits:
     idle: float       # seconds without a whole query after which a connection is closed
     open: set[Connection] = field(default_factory=set)
     clients: Counter[str] = field(default_factory=Counter)
+    accepted: int = 0
+    rejected: int = 0
 
     def admits(self, client: str) -> bool:
-        return len(self.open) < self.connections and self.clients[client] < self.per_client
+        is_admitted = len(self.open) < self.connections and self.clients[client] < self.per_client
+        self.rejected += not is_admitted
+        return is_admitted
 
     def enter(self, connection: Connection, client: str) -> None:
         self.open.add(connection)
         self.clients[client] += 1
+        self.accepted += 1
 
     def leave(self, connection: Connection, client: str) -> None:
         self.open.remove(connection)
@@ -44,12 +50,19 @@ class Limits:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection."""
+    """One client's connection.  ``heads`` counts the replies by their heads."""
 
-    def __init__(self, respond: Callable[[bytes, bytes], bytes | None], limits: Limits, bugs: Bugs) -> None:
+    def __init__(
+        self,
+        respond: Callable[[bytes, bytes], bytes | None],
+        limits: Limits,
+        bugs: Bugs,
+        heads: Counter[bytes],
+    ) -> None:
         self._respond = respond
         self._limits = limits
         self._bugs = bugs
+        self._heads = heads
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._reading = True   # whether the client reads what it gets
@@ -131,6 +144,7 @@ class Connection(asyncio.Protocol):
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
+            self._heads[NO_REPLY if reply is None else reply[HEAD]] += 1
             if reply is not None:
                 self._transport.write(len(reply).to_bytes(2) + reply)
         else:
