@@ -17,7 +17,6 @@ from dnslb.snapshot import Key, Serving
 Moment: TypeAlias = tuple[int, int]  # a crew, and an update to it: later ones are greater
 
 _START = (0, 0)
-_NOTHING: Counter[bytes] = Counter()
 
 
 class Ledger:
@@ -43,12 +42,12 @@ class Ledger:
     def queries(self) -> int:
         return self.udp.total() + self.tcp.total()
 
-    def led(self, key: Key, rdata: bytes) -> int:
-        """Answers that the address led."""
-        return self._led.get(key, _NOTHING)[rdata]
+    def led(self, key: Key) -> Mapping[bytes, int]:
+        """Answers that each address of the RRset led; those that led none are not there."""
+        return self._led.get(key, {})
 
     def achieved(self, key: Key, rdata: bytes) -> float | None:
-        """Its share of the leading answers since what is handed out changed last; None: there were none."""
+        """An address's share of those since what is handed out changed last; None: there were none."""
         recent = self._recent.get(key)
         return recent[rdata] / recent.total() if recent else None
 

@@ -202,7 +202,7 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         backup=backend.backup,
         handed_out=backend.address in shares,
         share=shares.get(backend.address, 0.0),
-        led=ledger.led(key, rdata),
+        led=ledger.led(key).get(rdata, 0),
         achieved=ledger.achieved(key, rdata),
     )
 

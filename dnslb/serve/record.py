@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dnslb.balance.health import Health, Outcome
 from dnslb.probe.schedule import Key
 
-BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)  # seconds, of the histogram of durations
+BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
 OTHER = "other"  # reasons above what is kept apart
 
 _LAST = 30         # outcomes kept one by one
@@ -21,7 +21,7 @@ _LONGEST = 100     # characters of a reason
 class Record:
     """Of one target.  Laid out to be small: there may be many."""
 
-    __slots__ = ("buckets", "down", "outcomes", "passed", "seconds", "took", "up")
+    __slots__ = ("buckets", "down", "is_up", "outcomes", "passed", "seconds", "took", "up")
 
     def __init__(self) -> None:
         self.took = array("d")      # seconds, of the last ones
@@ -30,6 +30,7 @@ class Record:
         self.seconds = 0.0
         self.outcomes: Counter[tuple[bool, str]] = Counter()  # by result and reason
         self.up = self.down = 0     # changes of the verdict
+        self.is_up = True           # the verdict
 
     def note(self, outcome: Outcome) -> None:
         if len(self.took) == _LAST:
@@ -53,6 +54,7 @@ class Records(dict[Key, Record]):
         if record is None:
             record = self[key] = Record()
         record.note(outcome)
+        record.is_up = after.up
         if before is not None and before.up != after.up:
             record.up += after.up
             record.down += not after.up
