@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from typing import TypeAlias
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,9 +51,8 @@ class Family:
         lines = []
         for text, observed, total in distributions:
             counts = list(accumulate(observed))
-            filled = [text] * (2 * len(counts) + 4)
-            filled[1::2] = (*counts, total, counts[-1])
-            lines.append(template % tuple(filled))
+            values = (*counts, total, counts[-1])
+            lines.append(template % tuple(chain.from_iterable(zip(repeat(text), values))))
         return "".join(lines)
 
 

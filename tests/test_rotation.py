@@ -185,3 +185,24 @@ def test_sticky_leaders_have_their_weights_share() -> None:
     leaders = slots((b"a", b"b", b"c"), (2, 1, 1))
     for record, share in enumerate((0.5, 0.25, 0.25)):
         assert abs(leaders.count(record) / SLOTS - share) < 0.06
+
+
+@given(
+    order=st.sampled_from(Order),
+    weights=WEIGHTS,
+    weighted=st.booleans(),
+    anywhere=st.booleans(),
+    asked=st.lists(st.integers(0, 70), max_size=5),
+)
+def test_leading_answers_are_counted_one_by_one(
+    order: Order, weights: tuple[int, ...], weighted: bool, anywhere: bool, asked: list[int]
+) -> None:
+    n = len(weights)
+    rotation = Rotation(order, weights if weighted else None)
+    taken = Turns(rotation, n, Random(1), anywhere=anywhere)
+    first, second = iter(taken), map(abs, taken)  # two replies, which share the turns
+    leader = [positions[0] for positions in arrangements(rotation, n)]
+    for count in asked:
+        leaders = [leader[next(second if number % 3 else first)] for number in range(count)]
+        assert taken.led() == ([leaders.count(record) for record in range(n)] if count else None)
+    assert taken.led() is None

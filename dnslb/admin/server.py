@@ -22,6 +22,7 @@ MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
 MOST_CLIENTS = 64
 PATIENCE = 5.0         # seconds for a client to send a request, or to take a reply
+_PIECE = 256 << 10     # octets of a reply that are written at once
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 
 _log = logging.getLogger("dnslb")
@@ -140,9 +141,12 @@ class _Conversation:
             *reply.headers,
         ]
         octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
-        octets += self._http.send(h11.Data(data=reply.body)) or b""
-        octets += self._http.send(h11.EndOfMessage()) or b""
+        octets += self._http.send(h11.Data(data=reply.body[:_PIECE])) or b""
         await self._write(octets)
+        # To copy a long body at once would keep probes waiting.
+        for start in range(_PIECE, len(reply.body), _PIECE):
+            await self._write(self._http.send(h11.Data(data=reply.body[start : start + _PIECE])))
+        await self._write(self._http.send(h11.EndOfMessage()))
 
     async def _write(self, octets: bytes | None) -> None:
         self._writer.write(octets or b"")
