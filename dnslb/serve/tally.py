@@ -1,18 +1,12 @@
-"""What a worker counts, and what it tells its parent of that: all since it last told.
-
-Nothing is named or sorted while queries are answered: a reply is counted by its head, from which ``dns.kind`` reads
-everything later.
-"""
+"""What a worker counts, and what it tells its parent of that: all since it last told."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from sys import byteorder
 
-from dnslb.dns.kind import NO_REPLY
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 from dnslb.serve.tcp import Limits
 from dnslb.snapshot import Key, Snapshot
 
@@ -38,14 +32,14 @@ class Counts:
     snapshot: Snapshot
     limits: Limits
     bugs: Bugs
-    udp: Counter[int] = field(default_factory=Counter)  # by the head as one number, as the machine reads it
-    tcp: Counter[bytes] = field(default_factory=Counter)
+    udp: Heads = field(default_factory=Heads)
+    tcp: Heads = field(default_factory=Heads)
 
     def take(self) -> Tally:
         """All of it, and begin anew."""
         tally = Tally(
-            udp={head.to_bytes(len(NO_REPLY), byteorder): count for head, count in self.udp.items()},
-            tcp=dict(self.tcp),
+            udp=self.udp.take(),
+            tcp=self.tcp.take(),
             led=self.snapshot.led(),
             packed=self.snapshot.packed,
             accepted=self.limits.accepted,
@@ -53,7 +47,5 @@ class Counts:
             open=len(self.limits.open),
             bugs=self.bugs.count,
         )
-        self.udp.clear()
-        self.tcp.clear()
         self.snapshot.packed = self.limits.accepted = self.limits.rejected = self.bugs.count = 0
         return tally

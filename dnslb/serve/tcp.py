@@ -15,6 +15,7 @@ from sys import byteorder
 
 from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 
 _IN_A_ROW = 64     # queries of one connection before the others, UDP and the parent have their turn
 _UNREAD = 1 << 16  # octets of replies that a client may leave unread before we stop reading its queries
@@ -50,14 +51,14 @@ class Limits:
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection.  ``heads`` counts the replies by their heads."""
+    """One client's connection."""
 
     def __init__(
         self,
         respond: Callable[[bytes, bytes], bytes | None],
         limits: Limits,
         bugs: Bugs,
-        heads: Counter[bytes],
+        heads: Heads,
     ) -> None:
         self._respond = respond
         self._limits = limits
@@ -144,7 +145,7 @@ class Connection(asyncio.Protocol):
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
-            self._heads[NO_REPLY if reply is None else reply[HEAD]] += 1
+            self._heads.note([int.from_bytes(NO_REPLY if reply is None else reply[HEAD], byteorder)])
             if reply is not None:
                 self._transport.write(len(reply).to_bytes(2) + reply)
         else:

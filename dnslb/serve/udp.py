@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from typing import Any, Literal
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 
 _BATCH = 64       # packets a system call
 _BATCHES = 4      # system calls in a row before TCP connections and the parent have their turn
@@ -51,21 +51,18 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 class Drain:
-    """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable.
-
-    ``heads`` counts the replies by their heads, each read as one number: that costs least.
-    """
+    """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
 
     def __init__(
         self,
         sock: socket.socket,
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
-        heads: Counter[int],
+        heads: Heads,
     ) -> None:
         self._respond = respond
         self._bugs = bugs
-        self._count = heads.update
+        self._note = heads.note
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
         self._rests = bytearray(_BATCH * _REST)
@@ -129,7 +126,7 @@ class Drain:
             to += PAYLOAD
             by += _NAME
         self._send(unsent, count)
-        self._count(self._heads[:count])
+        self._note(self._heads[:count].tolist())
         return count
 
     def _send(self, first: int, end: int) -> None:
