@@ -34,9 +34,7 @@ class Limits:
     rejected: int = 0
 
     def admits(self, client: str) -> bool:
-        is_admitted = len(self.open) < self.connections and self.clients[client] < self.per_client
-        self.rejected += not is_admitted
-        return is_admitted
+        return len(self.open) < self.connections and self.clients[client] < self.per_client
 
     def enter(self, connection: Connection, client: str) -> None:
         self.open.add(connection)
@@ -81,6 +79,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         client = _network(peer)
         if client is None or not self._limits.admits(client):
+            self._limits.rejected += client is not None
             transport.abort()
             return
         self._client, self._address = client, _socket_address(*peer[:2])
