@@ -65,9 +65,9 @@ class Ledger:
         self.bugs += tally.bugs
         self.open[pid] = tally.open
         for key, led in tally.led.items():
-            self._led.setdefault(key, Counter()).update(led)
+            _add(self._led, key, led)
             if moment >= self._since.get(key, _START):
-                self._recent.setdefault(key, Counter()).update(led)
+                _add(self._recent, key, led)
 
     def bury(self, pid: int) -> None:
         """A worker has ended."""
@@ -91,3 +91,12 @@ class Ledger:
                     del kept[key]
         self._handed_out = {key: found for key, found in self._handed_out.items() if key in pools}
         self._since = {key: moment for key, moment in self._since.items() if key in pools}
+
+
+def _add(sums: dict[Key, Counter[bytes]], key: Key, led: Mapping[bytes, int]) -> None:
+    total = sums.get(key)
+    if total is None:
+        total = sums[key] = Counter()
+    # Counter.update takes longer for so few, and there may be ten thousand pools.
+    for rdata, answers in led.items():
+        total[rdata] += answers
