@@ -5,6 +5,7 @@ Only values.  ``serve`` answers, ``admin`` carries it over a socket; neither kno
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -212,3 +213,9 @@ class Operations(Protocol):
 
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""
+
+    def metrics(self) -> Iterator[str]:
+        """All that is measured, in Prometheus' text format: in pieces, between which the server may go on."""
+
+    def silent(self) -> tuple[int, ...]:
+        """The numbers of the workers that are not known to answer."""

@@ -188,7 +188,9 @@ def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) 
         # The client's network, in a struct sockaddr_in or sockaddr_in6: the first 24 bits of an IPv4 address, 56 of an
         # IPv6 address.  The checksum is the same in every process, unlike a hash of Python's.
         network = client[4:7] if client[:2] == _IPV4 else client[8:15]
-        body = ready.at(ready.slots[crc32(network) % SLOTS])
+        leader = ready.slots[crc32(network) % SLOTS]
+        ready.drawn[leader] += 1
+        body = ready.at(leader)
     opt = edns.extend(plan.opt, ready.note) if ready.note and plan.opt else plan.opt
     return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
 

@@ -7,14 +7,14 @@ nothing is said here that it did not say.  The tables are bounded: they may forg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from random import Random
 from typing import TypeAlias
 
-from dnslb.balance.order import SLOTS, Order, Rotation, arrangement, arrangements, period, slots, turns
+from dnslb.balance.order import SLOTS, Order, Rotation, Turns, arrangement, arrangements, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import extended_error
@@ -35,6 +35,8 @@ _OTHER = 0            # the code of an extended error that has no code of its ow
 Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 
+KINDS = {4: rrtype.A, 6: rrtype.AAAA}  # types of addresses, by IP version
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -48,7 +50,7 @@ class Serving:
 class Ready:
     """A reply to one question, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("at", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
+    __slots__ = ("at", "drawn", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
 
     def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
         """``window``: of the records that take turns, so many are in a reply."""
@@ -63,6 +65,7 @@ class Ready:
         self.note = b""                          # an option for the OPT record
         self.at: Callable[[int], bytes] = bytes  # the octets after the question at a turn of the period
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
+        self.drawn: list[int] = []               # for sticky orders: how often each has led
 
 
 @lru_cache(maxsize=1024)
@@ -116,8 +119,10 @@ class Snapshot:
         self.covering = Table()     # see _covering_key; + type + class
         self._rotation = Rotation(order)
         self._rng = rng
-        self._turns: dict[Key, Iterator[int]] = {}
+        self.packed = 0             # replies that were not found ready
+        self._turns: dict[Key, Turns] = {}
         self._servings: dict[Key, Serving] = {}
+        self._led: dict[Key, dict[bytes, int]] = {}  # not yet told, of what was handed out before
         self.update(servings or {})
 
     def update(self, servings: Mapping[Key, Serving]) -> None:
@@ -125,12 +130,14 @@ class Snapshot:
         for key, serving in servings.items():
             owner, kind = key
             zone = self._zone(owner, b"")
+            self._bank(key)
             before = self._servings.get(key)
-            if before is None:
+            n = len(serving.rrset.rdatas)
+            if before is None or not n:
                 self._turns.pop(key, None)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = turns(serving.rotation, len(serving.rrset.rdatas), self._rng, anywhere=True)
+                self._turns[key] = Turns(serving.rotation, n, self._rng, anywhere=True)
             self._servings[key] = serving
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
@@ -138,6 +145,23 @@ class Snapshot:
         owners = frozenset(owner for owner, _ in servings)
         self.by_question.forget(owners)
         self.covering.forget(owners)
+
+    def led(self) -> dict[Key, dict[bytes, int]]:
+        """How often each address of a pool led an answer, by RRset and rdata, since this was last asked."""
+        for key in self._turns.keys() & self._servings.keys():
+            self._bank(key)
+        led, self._led = self._led, {}
+        return led
+
+    def _bank(self, key: Key) -> None:
+        """Credit the leading answers to the addresses that are handed out now."""
+        if key not in self._turns or key not in self._servings:
+            return
+        counts = self._turns[key].led()
+        if counts is not None:
+            led = self._led.setdefault(key, {})
+            for rdata, count in zip(self._servings[key].rrset.rdatas, counts, strict=True):
+                led[rdata] = led.get(rdata, 0) + count
 
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
@@ -192,6 +216,7 @@ class Snapshot:
 
         A pool that is larger than fits shows a window of it, in turn, rather than sending the client to TCP.
         """
+        self.packed += 1
         serving = self._servings.get(reply.turning) if reply.turning else None
         rotation = serving.rotation if serving else self._rotation
         body = message.pack(name, reply, room)
@@ -205,13 +230,15 @@ class Snapshot:
                 n = len(body.turning)
         ready = Ready(body, window, reply.consulted)
         ready.existing = zone.nodes
-        if reply.turning is None or n < 2:
+        if reply.turning is None or n < (1 if serving else 2):
             only = body.arranged(tuple(range(n)))
             ready.next = lambda: only
         else:
+            # The one address of a pool takes turns too: they are counted.
             self._arrange(ready, body, replace(rotation, answers=window), reply.turning)
-            if rotation.order is Order.STICKY:
+            if rotation.order is Order.STICKY and n > 1:
                 ready.slots = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+                ready.drawn = self._turns[reply.turning].drawn
                 ready.octets += _POINTER * SLOTS
         if serving and serving.fails_open:
             note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
@@ -227,7 +254,7 @@ class Snapshot:
         n = len(body.turning)
         count = period(rotation, n)
         if key not in self._turns:
-            self._turns[key] = turns(rotation, n, self._rng)
+            self._turns[key] = Turns(rotation, n, self._rng)
         positions = count * (rotation.answers or n)
         if count * ready.size <= _TABULATED:
             ready.at = [body.arranged(order) for order in arrangements(rotation, n)].__getitem__

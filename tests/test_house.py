@@ -20,7 +20,7 @@ FLOORS = [
     ["snapshot", "hook"],
     ["dns", "balance"],
     ["document"],
-    ["problem", "duration", "moment"],
+    ["problem", "duration", "moment", "exposition"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 

@@ -251,3 +251,27 @@ def test_a_large_pool_does_not_take_memory_by_the_square_of_its_size(order: Orde
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 16 << 20
+
+
+SOME = st.lists(st.sampled_from([f"192.0.2.{host}" for host in (11, 12, 13, 14)]), unique=True)
+MOMENTS = st.tuples(SOME, st.sampled_from(Order), st.integers(0, 12), st.booleans())
+
+
+@given(story=st.lists(MOMENTS, min_size=1, max_size=6))
+def test_every_leading_answer_is_credited_to_its_address_whatever_changes(
+    story: list[tuple[list[str], Order, int, bool]],
+) -> None:
+    snapshot, server = world({})
+    seen, counted = Counter[bytes](), Counter[bytes]()
+    for hosts, order, questions, is_told in story:
+        rotation = Rotation(order, answers=1 if order is Order.SPREAD else None)
+        snapshot.update({WWW_A: serving(*hosts, rotation=rotation)})
+        for number in range(questions):
+            client = AF_INET.to_bytes(2, byteorder) + bytes((0, 53, 198, 51, number, 1))
+            name, size = ("alias", 512) if number % 2 else ("www", 1232)
+            seen.update(inet_aton(host) for host in addresses(server, name, client=client, size=size)[:1])
+        if is_told:
+            counted.update(snapshot.led().get(WWW_A, {}))
+    counted.update(snapshot.led().get(WWW_A, {}))
+    assert counted == seen
+    assert snapshot.led() == {}

@@ -21,6 +21,7 @@ from dnslb_server import DNSLB, eventually, launched, question, resident, starte
 from peers import STARTING, Address, free_port, is_served
 
 from dnslb.serve.crew import Crew, WorkersFailed
+from dnslb.serve.ledger import Ledger
 from dnslb.settings import Settings
 
 ENDING = 2.0            # seconds from a signal to the last process
@@ -393,7 +394,7 @@ def ask_some(port: int) -> None:
 
 def test_a_worker_answers_by_the_updates_that_came_before_its_birth() -> None:
     async def live() -> None:
-        crew = Crew({}, Settings(), [[]])
+        crew = Crew({}, Settings(), [[]], Ledger())
         number = crew.publish({})
         try:
             await crew.come_up()
@@ -411,4 +412,4 @@ def test_a_crew_that_cannot_be_forked_does_not_come_up(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(WorkersFailed):
-        asyncio.run(Crew({}, Settings(), [[]]).come_up())
+        asyncio.run(Crew({}, Settings(), [[]], Ledger()).come_up())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transcript import TCP, query, responder, zone
 
-from dnslb.balance.order import SLOTS, Order, Rotation, arrangements, period, slots, smooth, turns
+from dnslb.balance.order import SLOTS, Order, Rotation, Turns, arrangements, period, slots, smooth
 from dnslb.responder import Responder
 
 POOL = zone("example.com.", "\n".join([
@@ -164,7 +164,7 @@ def test_smooth_weights_do_not_come_in_bursts() -> None:
 
 @given(order=st.sampled_from(Order), n=st.integers(1, 40), anywhere=st.booleans())
 def test_turns_stay_within_the_period(order: Order, n: int, anywhere: bool) -> None:
-    taken = turns(Rotation(order), n, Random(1), anywhere=anywhere)
+    taken = iter(Turns(Rotation(order), n, Random(1), anywhere=anywhere))
     assert all(0 <= next(taken) < period(Rotation(order), n) for _ in range(100))
 
 
@@ -185,3 +185,24 @@ def test_sticky_leaders_have_their_weights_share() -> None:
     leaders = slots((b"a", b"b", b"c"), (2, 1, 1))
     for record, share in enumerate((0.5, 0.25, 0.25)):
         assert abs(leaders.count(record) / SLOTS - share) < 0.06
+
+
+@given(
+    order=st.sampled_from(Order),
+    weights=WEIGHTS,
+    weighted=st.booleans(),
+    anywhere=st.booleans(),
+    asked=st.lists(st.integers(0, 70), max_size=5),
+)
+def test_leading_answers_are_counted_one_by_one(
+    order: Order, weights: tuple[int, ...], weighted: bool, anywhere: bool, asked: list[int]
+) -> None:
+    n = len(weights)
+    rotation = Rotation(order, weights if weighted else None)
+    taken = Turns(rotation, n, Random(1), anywhere=anywhere)
+    first, second = iter(taken), map(abs, taken)  # two replies, which share the turns
+    leader = [positions[0] for positions in arrangements(rotation, n)]
+    for count in asked:
+        leaders = [leader[next(second if number % 3 else first)] for number in range(count)]
+        assert taken.led() == ([leaders.count(record) for record in range(n)] if count else None)
+    assert taken.led() is None

@@ -20,6 +20,7 @@ from dnslb_server import Server, eventually, question, resident, started
 from peers import Address, free_port
 
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 from dnslb.serve.tcp import Connection, Limits
 
 IDLE = 0.5              # seconds, the --tcp-idle of the server
@@ -315,7 +316,7 @@ def test_a_long_pipeline_leaves_others_their_turn() -> None:
 
     async def serve() -> list[int]:
         client = Sink()
-        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs())
+        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs(), Heads())
         connection.connection_made(client)
         connection.data_received(1000 * framed(b"query"))
         seen = [client.replies]

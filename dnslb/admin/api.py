@@ -5,6 +5,7 @@ No sockets: ``server`` carries it.  Every failure is JSON with the fact and its 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +15,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb import duration, logs, moment
+from dnslb import duration, exposition, logs, moment
 from dnslb.admin import page
 from dnslb.balance.admin import Mode
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
@@ -57,7 +58,7 @@ async def respond(operations: Operations, request: Request) -> Reply:
     path = request.target.partition("?")[0]
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /log-level, /reload or /orders"
+        known = "/status, /probes, /history, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
@@ -91,6 +92,12 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _history}
         case ["", "log-level"]:
             return {"GET": _log_level, "PUT": _set_log_level}
+        case ["", "metrics"]:
+            return {"GET": _metrics}
+        case ["", "healthz"]:
+            return {"GET": _healthz}
+        case ["", "readyz"]:
+            return {"GET": _readyz}
         case ["", "reload"]:
             return {"POST": _reload}
         case ["", "orders"]:
@@ -129,6 +136,28 @@ async def _set_log_level(operations: Operations, request: Request) -> Reply:
         raise _Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
     logs.set_level(level)
     return await _log_level(operations, request)
+
+
+async def _metrics(operations: Operations, request: Request) -> Reply:
+    pieces = []
+    for piece in operations.metrics():
+        pieces.append(piece.encode())
+        await asyncio.sleep(0)  # so that probes and others have their turn
+    return Reply(200, b"".join(pieces), content_type=exposition.CONTENT_TYPE)
+
+
+async def _healthz(operations: Operations, request: Request) -> Reply:
+    """The parent lives: it says so."""
+    return _reply(200, {"healthy": True})
+
+
+async def _readyz(operations: Operations, request: Request) -> Reply:
+    """A refused reload does not count: a mistake in the files must not take every node out at once."""
+    silent = operations.silent()
+    if silent:
+        numbers = ", ".join(map(str, silent))
+        return failure(503, f"not known to answer: worker {numbers}", "see the log of the server")
+    return _reply(200, {"ready": True})
 
 
 async def _reload(operations: Operations, request: Request) -> Reply:

@@ -24,6 +24,7 @@ MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
 MOST_CLIENTS = 64      # at one door
 PATIENCE = 5.0         # seconds for a client to send a request, or to take a reply
+_PIECE = 256 << 10     # octets of a reply that are written at once
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 
 _log = logging.getLogger("dnslb")
@@ -161,10 +162,13 @@ class _Conversation:
             *reply.headers,
         ]
         octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
-        if self._method != "HEAD":
-            octets += self._http.send(h11.Data(data=reply.body)) or b""
-        octets += self._http.send(h11.EndOfMessage()) or b""
+        body = b"" if self._method == "HEAD" else reply.body
+        octets += self._http.send(h11.Data(data=body[:_PIECE])) or b""
         await self._write(octets)
+        # To copy a long body at once would keep probes waiting.
+        for start in range(_PIECE, len(body), _PIECE):
+            await self._write(self._http.send(h11.Data(data=body[start : start + _PIECE])))
+        await self._write(self._http.send(h11.EndOfMessage()))
 
     async def _write(self, octets: bytes | None) -> None:
         self._writer.write(octets or b"")

@@ -9,10 +9,12 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import cycle, repeat
 from math import log
+from operator import add, length_hint
 from random import Random
+from sys import maxsize
 from typing import TypeAlias
 
 Arrangement: TypeAlias = tuple[int, ...]  # positions of records, the leader first
@@ -72,15 +74,56 @@ def laps(rotation: Rotation, n: int) -> int:
     return 1
 
 
-def turns(rotation: Rotation, n: int, rng: Random, *, anywhere: bool = False) -> Iterator[int]:
-    """The turns that an RRset of ``n`` records takes, without end; they begin with the first, or anywhere."""
-    count = period(rotation, n) if n else 1
-    if count == 1:
-        return repeat(0)
-    if rotation.order is Order.RANDOM:
-        return iter(partial(rng.randrange, count), -1)
-    start = rng.randrange(count) if anywhere else 0
-    return cycle((*range(start, count), *range(start)))
+class Turns:
+    """The turns that an RRset of ``n`` records takes, without end, and how often each record led in them.
+
+    They begin with the first, or anywhere.  Iterators over them share them.
+    """
+
+    __slots__ = ("_leaders", "_left", "_place", "_ticks", "_turns", "drawn")
+
+    def __init__(self, rotation: Rotation, n: int, rng: Random, *, anywhere: bool = False) -> None:
+        count = period(rotation, n)
+        start = rng.randrange(count) if anywhere else 0
+        self.drawn = [0] * n  # by record, where the turns do not tell: of random orders, and of sticky ones
+        self._leaders = _leaders(rotation, n)
+        self._place = start % len(self._leaders)  # of the first turn that is not yet counted
+        # Turns in a cycle are counted by what is left of this: a tick for each, and no Python.
+        self._ticks = repeat(0, maxsize)
+        self._left = maxsize
+        self._turns: Iterator[int]
+        if count == 1:
+            self._turns = self._ticks
+        elif rotation.order is Order.RANDOM:
+            self._turns = self._draw(count, rng)
+        else:
+            self._turns = map(add, cycle((*range(start, count), *range(start))), self._ticks)
+
+    def __iter__(self) -> Iterator[int]:
+        return self._turns
+
+    def led(self) -> list[int] | None:
+        """How often each record has led since this was last asked; None: there was no turn."""
+        left = length_hint(self._ticks)
+        taken, self._left = self._left - left, left
+        if not taken and not any(self.drawn):
+            return None
+        led, self.drawn[:] = self.drawn.copy(), [0] * len(self.drawn)
+        laps, rest = divmod(taken, len(self._leaders))
+        if laps:
+            for leader in self._leaders:
+                led[leader] += laps
+        for place in range(self._place, self._place + rest):
+            led[self._leaders[place % len(self._leaders)]] += 1
+        self._place = (self._place + rest) % len(self._leaders)
+        return led
+
+    def _draw(self, count: int, rng: Random) -> Iterator[int]:
+        drawn, leaders = self.drawn, self._leaders
+        while True:
+            turn = int(count * rng.random())
+            drawn[leaders[turn % len(leaders)]] += 1
+            yield turn
 
 
 def _leaders(rotation: Rotation, n: int) -> tuple[int, ...]:

@@ -75,13 +75,15 @@ def _heading(owner: str, rrset: dict[str, Any]) -> str:
 
 
 def _rows(rrset: dict[str, Any], now: float) -> list[str]:
-    rows: list[tuple[str, ...]] = [("backend", "verdict", "for", "order", "weight", "share", "last probe")]
+    rows: list[tuple[str, ...]] = [("backend", "verdict", "for", "order", "weight", "share", "led", "last probe")]
     for backend in rrset["backends"]:
         verdict = {None: "not probed", True: "up", False: "down"}[backend["up"]]
         since = "" if backend["since"] is None else age(now - backend["since"])
         weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}"
         share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
-        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, backend["reason"]))
+        # What it had of the leading answers, beside what it should have had.
+        led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
+        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, led, backend["reason"]))
     return columns(rows)
 
 

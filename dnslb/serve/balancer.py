@@ -18,13 +18,11 @@ from dnslb.balance.order import Rotation
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Member, Ttl
-from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.probe.schedule import Key as Asked
-from dnslb.snapshot import Key, Serving
+from dnslb.snapshot import KINDS, Key, Serving
 
-_RRTYPES = {4: rrtype.A, 6: rrtype.AAAA}
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
 
@@ -81,6 +79,18 @@ class Balancer:
     @property
     def pools(self) -> dict[Name, Pool]:
         return {owner: desk.pool for owner, desk in self._desks.items()}
+
+    def pool(self, owner: Name) -> Pool:
+        return self._desks[owner].pool
+
+    @property
+    def rdatas(self) -> dict[Key, set[bytes]]:
+        """Every address of every pool, handed out or not."""
+        found: dict[Key, set[bytes]] = {}
+        for owner, desk in self._desks.items():
+            for backend in desk.pool.backends:
+                found.setdefault((owner, KINDS[backend.address.version]), set()).add(backend.address.packed)
+        return found
 
     def asking(self, key: Asked) -> list[tuple[Pool, Backend]]:
         """The backends that go by this key."""
@@ -148,7 +158,7 @@ class Balancer:
 
     def expires(self, owner: Name, address: Address, now: float) -> float:
         """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
-        known = self.copies.get((owner, _RRTYPES[address.version]), {}).get(address, now)
+        known = self.copies.get((owner, KINDS[address.version]), {}).get(address, now)
         return max(now, known + ttl.OVERTIME)
 
     def stop(self) -> None:
@@ -190,7 +200,7 @@ class Balancer:
             rrset = _work_out(desk.pool, version, healths, self.orders, desk.rrsets.get(version), now)
             self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
-            key = (desk.owner, _RRTYPES[version])
+            key = (desk.owner, KINDS[version])
             if self.servings.get(key) != rrset.serving:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
@@ -202,12 +212,12 @@ class Balancer:
         """What is handed out up to now, caches may hold for its TTL from now on."""
         if version in desk.rrsets:
             rrset = desk.rrsets[version]
-            copies = self.copies.setdefault((desk.owner, _RRTYPES[version]), {})
+            copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
             for address in _addresses(rrset.selection):
                 copies[address] = max(copies.get(address, 0.0), now + rrset.serving.rrset.ttl)
 
     def _assume_copies(self, desk: _Desk, version: int, until: float) -> None:
-        copies = self.copies.setdefault((desk.owner, _RRTYPES[version]), {})
+        copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
         for backend in desk.pool.backends:
             if backend.address.version == version:
                 copies.setdefault(backend.address, until)
@@ -226,7 +236,7 @@ class Balancer:
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
     """What the pools serve while every backend is up and nothing has changed for long."""
     return {
-        (owner, _RRTYPES[version]): _work_out(pool, version, {}, {}, None, 0.0).serving
+        (owner, KINDS[version]): _work_out(pool, version, {}, {}, None, 0.0).serving
         for owner, pool in pools.items()
         for version in pool.zone_ttls
     }
@@ -268,7 +278,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     weights = tuple(share.weight for share in chosen.shares)
     rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
     rdatas = tuple(share.address.packed for share in chosen.shares)
-    serving = Serving(RRset(_RRTYPES[version], lasting.seconds, rdatas), rotation, chosen.fails_open)
+    serving = Serving(RRset(KINDS[version], lasting.seconds, rdatas), rotation, chosen.fails_open)
     return _RRset(chosen, changed_at, lasting, serving)
 
 

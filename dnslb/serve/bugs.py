@@ -12,8 +12,10 @@ class Bugs:
 
     def __init__(self) -> None:
         self.count = 0
+        self._is_known = False
 
     def report(self, packet: bytes) -> None:
         self.count += 1
-        if self.count == 1:
+        if not self._is_known:
+            self._is_known = True
             _log.exception("a bug in dnslb: please report it with this packet: %s", packet.hex())

@@ -21,7 +21,9 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.serve import worker
 from dnslb.serve.channel import Channel
+from dnslb.serve.ledger import Ledger
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.tally import Tally
 from dnslb.serve.worker import Recalled, Task, Update
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving
@@ -30,6 +32,8 @@ _RECALL = 1.0        # seconds for the workers to tell what they are asked
 _SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only after a pause
 _PAUSE = 1.0         # seconds
 _FIRST_READY = 60.0  # seconds for the workers to come up at the start
+_ASK = 1.0           # seconds from asking the workers for their tallies to asking again
+_SILENCE = 5.0       # seconds without a tally after which a worker is not counted on
 _PARTING = 5.0       # seconds for the workers to leave at the end, before they are killed
 _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -52,18 +56,24 @@ class _Worker:
     born: float         # by the monotonic clock
     knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
-    asked: Sequence[Question] | None = None  # what it is asked; None until it has told
+    questions: Sequence[Question] | None = None  # what its clients ask; None until it has told
+    heard: float = 0.0  # when it last said something, by the monotonic clock
+    is_asked: bool = False  # for its tally, and has not told
 
 
 class Crew:
     """As many workers as there are shares of sockets."""
 
-    def __init__(self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]]) -> None:
-        self.servings: dict[Key, Serving] = {}    # what workers begin with
+    def __init__(
+        self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]], ledger: Ledger
+    ) -> None:
+        self.servings: dict[Key, Serving] = {}   # what workers begin with
         self.questions: Sequence[Question] = ()  # what workers are prepared for from the start
         self._zones = zones
         self._settings = settings
         self._shares = shares
+        self._ledger = ledger
+        self._serial = ledger.enlist()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
         self._changed = asyncio.Event()   # set when a worker has said something, or has ended
@@ -83,11 +93,32 @@ class Crew:
         if self._failed:
             raise WorkersFailed("the workers do not come up: see the lines above")
         self._is_up = True
+        self._ledger.note(self.servings, (self._serial, self._number))
+        self._ask()
+
+    @property
+    def size(self) -> int:
+        """How many workers there should be."""
+        return len(self._shares)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """Of the living workers, by their numbers from 1."""
+        return {alive.number + 1: alive.pid for alive in self._workers.values()}
+
+    @property
+    def silent(self) -> list[int]:
+        """The numbers of workers that are not known to answer."""
+        latest = time.monotonic() - _SILENCE
+        known = {number for number, alive in self._workers.items() if alive.in_force >= 0 and alive.heard >= latest}
+        return [number + 1 for number in range(len(self._shares)) if number not in known]
 
     def publish(self, servings: Mapping[Key, Serving]) -> int:
         """From now on the pools serve this.  The number is for ``in_force``."""
         self.servings.update(servings)
         self._number += 1
+        if self._is_up:
+            self._ledger.note(servings, (self._serial, self._number))
         for alive in self._workers.values():
             alive.channel.say(Update(self._number, servings))
         return self._number
@@ -95,14 +126,14 @@ class Crew:
     async def recall(self) -> list[Question]:
         """What the workers are asked, as far as they tell in time."""
         for alive in self._workers.values():
-            alive.asked = None
-            alive.channel.say(worker.Recall())
+            alive.questions = None
+            alive.channel.say(worker.RECALL)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
-                while any(alive.asked is None for alive in self._workers.values()):
+                while any(alive.questions is None for alive in self._workers.values()):
                     self._changed.clear()
                     await self._changed.wait()
-        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.asked or ()))
+        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.questions or ()))
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -118,7 +149,7 @@ class Crew:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.close()
+            alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
             await asyncio.sleep(0.005)
@@ -145,7 +176,7 @@ class Crew:
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
         alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
-        loop.add_reader(pidfd, self._bury, alive)
+        loop.add_reader(pidfd, self._hear_out, alive)
 
     def _fork(self, number: int) -> tuple[int, int, socket.socket]:
         """In the parent: the new worker's process, a descriptor of it, and our end of its channel.  Raises OSError."""
@@ -190,20 +221,41 @@ class Crew:
         finally:
             os._exit(status)
 
-    def _hear(self, alive: _Worker, said: int | Recalled) -> None:
-        """Called when a worker says which update it answers by, or what it is asked."""
-        if isinstance(said, Recalled):
-            alive.asked = said.questions
-        else:
-            alive.in_force = max(said, alive.knew)
-        self._changed.set()
+    def _ask(self) -> None:
+        """Ask the workers for their tallies, from now on."""
+        if self._leaving:
+            return
+        for alive in self._workers.values():
+            if alive.in_force >= 0 and not alive.is_asked:
+                alive.is_asked = True
+                alive.channel.say(worker.TELL)
+        asyncio.get_running_loop().call_later(_ASK, self._ask)
+
+    def _hear(self, alive: _Worker, said: int | Tally | Recalled) -> None:
+        """Called when a worker says which update it answers by, or tells what it was asked to tell."""
+        alive.heard = time.monotonic()
+        match said:
+            case Tally():
+                alive.is_asked = False
+                self._ledger.hear(alive.pid, said, (self._serial, alive.in_force))
+            case Recalled(questions):
+                alive.questions = questions
+                self._changed.set()
+            case number:
+                alive.in_force = max(number, alive.knew)
+                self._changed.set()
+
+    def _hear_out(self, dead: _Worker) -> None:
+        """Called when a worker's process has ended: what it said last is still to be heard."""
+        asyncio.get_running_loop().remove_reader(dead.pidfd)
+        dead.channel.when_ended(lambda: self._bury(dead))
 
     def _bury(self, dead: _Worker) -> None:
-        """Called when a worker's process has ended: replace it, unless we are leaving."""
+        """Called when nothing is left of a worker: replace it, unless we are leaving."""
         loop = asyncio.get_running_loop()
-        loop.remove_reader(dead.pidfd)
         os.close(dead.pidfd)
         dead.channel.close()
+        self._ledger.bury(dead.pid)
         _, status = os.waitpid(dead.pid, 0)
         del self._workers[dead.number]
         self._changed.set()
@@ -213,6 +265,7 @@ class Crew:
             _log.error("worker %d (pid %d) %s before it answered", dead.number + 1, dead.pid, _ending(status))
             self._failed = True
             return
+        self._ledger.restarts += 1
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
         _log.error(
             "worker %d (pid %d) %s; a new one takes over its sockets%s",

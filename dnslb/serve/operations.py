@@ -14,14 +14,14 @@ from ipaddress import ip_address
 from dnslb.balance import admin
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.pool import Address, Backend, Pool
-from dnslb.balance.selection import Selection
-from dnslb.balance.ttl import OVERTIME, Ttl, bounds
+from dnslb.balance.ttl import OVERTIME, bounds
 from dnslb.dns.name import Name
 from dnslb.operations import (
     BackendStatus,
     Clock,
     OrderStatus,
     PoolStatus,
+    ProbeStatus,
     Rejected,
     RRsetStatus,
     Unknown,
@@ -29,9 +29,13 @@ from dnslb.operations import (
 )
 from dnslb.probe.schedule import Key
 from dnslb.serve.balancer import Balancer
+from dnslb.serve.ledger import Ledger
+from dnslb.serve.record import Records
+from dnslb.snapshot import KINDS
+from dnslb.snapshot import Key as ServedKey
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
-_RRTYPES = {4: "A", 6: "AAAA"}
+RRTYPES = {4: "A", 6: "AAAA"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def clock(balancer: Balancer, wanted: Wanted, one: Concerned, lag: float, now: f
     else:
         expires = balancer.expires(one.owner, one.address, now) + lag
         note = "" if handed_out else "the pool has no address left: NODATA"
-    kind = _RRTYPES[one.address.version]
+    kind = RRTYPES[one.address.version]
     return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note)
 
 
@@ -161,27 +165,27 @@ def order_status(scope: Scope, order: Admin) -> OrderStatus:
     )
 
 
-def pool_status(balancer: Balancer, owner: Name, pool: Pool, now: float) -> PoolStatus:
-    versions = sorted(pool.zone_ttls)
-    return PoolStatus(
-        pool.owner,
-        tuple(_rrset_status(balancer, pool, version, *balancer.rrset(owner, version), now) for version in versions),
-    )
+def pool_status(balancer: Balancer, ledger: Ledger, owner: Name, now: float) -> PoolStatus:
+    pool = balancer.pool(owner)
+    rrsets = (_rrset_status(balancer, ledger, owner, version, now) for version in sorted(pool.zone_ttls))
+    return PoolStatus(pool.owner, tuple(rrsets))
 
 
-def _rrset_status(  # noqa: PLR0913, PLR0917 - the RRset as worked out is two values
-    balancer: Balancer, pool: Pool, version: int, selection: Selection, ttl: Ttl, now: float
-) -> RRsetStatus:
+def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int, now: float) -> RRsetStatus:
+    pool, (selection, ttl) = balancer.pool(owner), balancer.rrset(owner, version)
     total = sum(share.weight for share in selection.shares)
     shares = {share.address: share.weight / total for share in selection.shares}
     backends = [backend for backend in pool.backends if backend.address.version == version]
-    statuses = tuple(_backend_status(balancer, pool, backend, shares, now) for backend in backends)
-    return RRsetStatus(_RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, statuses)
+    statuses = tuple(
+        _backend_status(balancer, ledger, (owner, KINDS[version]), backend, shares, now) for backend in backends
+    )
+    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, statuses)
 
 
-def _backend_status(
-    balancer: Balancer, pool: Pool, backend: Backend, shares: Mapping[Address, float], now: float
+def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
+    balancer: Balancer, ledger: Ledger, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
 ) -> BackendStatus:
+    pool, rdata = balancer.pool(key[0]), backend.address.packed
     health = balancer.healths.get((pool.probe, backend.target)) if pool.probe is not None else None
     order = admin.order_for(balancer.orders, pool.owner, backend.address, now)
     own = Scope(pool.owner, backend.address)
@@ -198,9 +202,21 @@ def _backend_status(
         backup=backend.backup,
         handed_out=backend.address in shares,
         share=shares.get(backend.address, 0.0),
-        led=0,
-        achieved=None,
+        led=ledger.led(key).get(rdata, 0),
+        achieved=ledger.achieved(key, rdata),
     )
+
+
+def probe_statuses(pool: Pool, records: Records) -> list[ProbeStatus]:
+    """Of its backends, as far as they were probed."""
+    if pool.probe is None:
+        return []
+    found = [(str(backend.address), records.get((pool.probe, backend.target))) for backend in pool.backends]
+    return [
+        ProbeStatus(pool.owner, address, tuple(record.took), tuple(map(bool, record.passed)))
+        for address, record in found
+        if record is not None
+    ]
 
 
 def _why_not_ready(one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted) -> str:

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +21,7 @@ from dnslb import catalog as catalogs
 from dnslb.balance.health import Health, Outcome
 from dnslb.catalog import Catalog
 from dnslb.dns import name
+from dnslb.dns.name import Name
 from dnslb.operations import (
     Change,
     Delayed,
@@ -37,13 +38,15 @@ from dnslb.operations import (
 )
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import has_errors
-from dnslb.serve import difference, event, history, operations, privileges, sockets
+from dnslb.serve import difference, event, history, metrics, operations, privileges, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.generation import Generation
 from dnslb.serve.history import History
 from dnslb.serve.hooks import Hooks
 from dnslb.serve.keeper import Keeper, StateTaken
+from dnslb.serve.ledger import Ledger
 from dnslb.serve.orders import Orders
+from dnslb.serve.record import Records
 from dnslb.serve.service import Service
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tasks import again_and_again, unless
@@ -120,6 +123,10 @@ class _Parent:
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
+        self._reloads = self._refusals = 0
+        self._changed: dict[str, float] = {}  # when a zone's present records were read, if not at the start
+        self._ledger = Ledger()
+        self._records = Records()
         self._reloading = asyncio.Lock()
         self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
@@ -172,17 +179,22 @@ class _Parent:
     def status(self, pattern: str | None) -> Status:
         generation, now = self._current(), time.time()
         balancer, catalog = generation.balancer, generation.catalog
-        pools = balancer.pools
-        owners = pools if pattern is None else operations.matching(pools, pattern)
         return Status(
             now=now,
             directory=str(self._directory),
             loaded=self._loaded,
             refused=self._refused,
             zones=tuple(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
-            pools=tuple(operations.pool_status(balancer, owner, pools[owner], now) for owner in owners),
+            pools=tuple(operations.pool_status(balancer, self._ledger, owner, now) for owner in self._owners(pattern)),
             orders=tuple(operations.order_status(scope, order) for scope, order in self._orders.standing.items()),
-            server=ServerStatus(__version__, self._started, 1, len(self._shares), 0, 0),
+            server=ServerStatus(
+                version=__version__,
+                started=self._started,
+                generation=self._ledger.generations,
+                workers=len(self._shares),
+                restarts=self._ledger.restarts,
+                queries=self._ledger.queries,
+            ),
         )
 
     async def reload(self) -> Reloaded:
@@ -214,7 +226,35 @@ class _Parent:
         return self._history.changes
 
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
-        return ()
+        pools = self._current().balancer.pools
+        return tuple(
+            status
+            for owner in self._owners(pattern)
+            for status in operations.probe_statuses(pools[owner], self._records)
+        )
+
+    def metrics(self) -> Iterator[str]:
+        reloads = metrics.Reloads(
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+        )
+        return metrics.pieces(metrics.View(
+            pid=os.getpid(),
+            started=self._started,
+            now=time.time(),
+            generation=self._current(),
+            ledger=self._ledger,
+            records=self._records,
+            schedule=self._schedule,
+            reloads=reloads,
+        ))  # fmt: skip
+
+    def silent(self) -> tuple[int, ...]:
+        return tuple(self._current().crew.silent)
+
+    def _owners(self, pattern: str | None) -> list[Name]:
+        """Of the pools whose names match.  Raises Unknown."""
+        pools = self._current().balancer.pools
+        return list(pools) if pattern is None else operations.matching(pools, pattern)
 
     def _current(self) -> Generation:
         if self._generation is None:
@@ -240,6 +280,7 @@ class _Parent:
         """One more probe has ended."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
+        self._records.hear(key, outcome, before, after)
         for generation in self._listening:
             generation.balancer.hear(key, outcome, before, after)
         if before is not None and before.up == after.up:
@@ -281,7 +322,9 @@ class _Parent:
 
     def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
         """From now on probe for these generations."""
-        self._schedule.replace_keys({key for each in generations for key in each.balancer.keys}, healths)
+        keys = {key for each in generations for key in each.balancer.keys}
+        self._schedule.replace_keys(keys, healths)
+        self._records.keep(keys)
         self._pause()
 
     def _pause(self) -> None:
@@ -294,7 +337,7 @@ class _Parent:
 
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
-        old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares)
+        old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares, self._ledger)
         healths = self._schedule.healths | self._recall(new.balancer.keys)
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]
@@ -371,14 +414,18 @@ class _Parent:
             _log.error("not reloaded: %s; the old data go on being served", error, extra=_NOT_RELOADED)
             raise self._refuse(str(error), "reload again when that is mended", told) from None
         self._loaded, self._refused = time.time(), None
+        self._reloads += 1
         gc.freeze()
         text = difference.text(was, catalog)
         _log.info("reloaded %s: %s", self._directory, text, extra={"what": "reloaded"})
         self._hooks.replace(self._settings.on_change)
         self._hooks.tell(Change(self._loaded, None, "", "reloaded", text))
-        return Reloaded(difference.zones(was, catalog), len(catalog.pools), was.pools != catalog.pools, told)
+        zones = difference.zones(was, catalog)
+        self._changed |= {zone.zone: self._loaded for zone in zones if zone.changed}
+        return Reloaded(zones, len(catalog.pools), was.pools != catalog.pools, told)
 
     def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...]) -> NotReloaded:
+        self._refusals += 1
         self._refused = Refusal(time.time(), fact, problems)
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))

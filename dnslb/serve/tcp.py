@@ -13,7 +13,9 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6
 from sys import byteorder
 
+from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 
 _IN_A_ROW = 64     # queries of one connection before the others, UDP and the parent have their turn
 _UNREAD = 1 << 16  # octets of replies that a client may leave unread before we stop reading its queries
@@ -28,6 +30,8 @@ class Limits:
     idle: float       # seconds without a whole query after which a connection is closed
     open: set[Connection] = field(default_factory=set)
     clients: Counter[str] = field(default_factory=Counter)
+    accepted: int = 0
+    rejected: int = 0
 
     def admits(self, client: str) -> bool:
         return len(self.open) < self.connections and self.clients[client] < self.per_client
@@ -35,6 +39,7 @@ class Limits:
     def enter(self, connection: Connection, client: str) -> None:
         self.open.add(connection)
         self.clients[client] += 1
+        self.accepted += 1
 
     def leave(self, connection: Connection, client: str) -> None:
         self.open.remove(connection)
@@ -46,10 +51,17 @@ class Limits:
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
-    def __init__(self, respond: Callable[[bytes, bytes], bytes | None], limits: Limits, bugs: Bugs) -> None:
+    def __init__(
+        self,
+        respond: Callable[[bytes, bytes], bytes | None],
+        limits: Limits,
+        bugs: Bugs,
+        heads: Heads,
+    ) -> None:
         self._respond = respond
         self._limits = limits
         self._bugs = bugs
+        self._heads = heads
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._reading = True   # whether the client reads what it gets
@@ -67,6 +79,7 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         client = _network(peer)
         if client is None or not self._limits.admits(client):
+            self._limits.rejected += client is not None
             transport.abort()
             return
         self._client, self._address = client, _socket_address(*peer[:2])
@@ -131,6 +144,7 @@ class Connection(asyncio.Protocol):
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
+            self._heads.note([int.from_bytes(NO_REPLY if reply is None else reply[HEAD], byteorder)])
             if reply is not None:
                 self._transport.write(len(reply).to_bytes(2) + reply)
         else:

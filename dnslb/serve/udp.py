@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dnslb.dns.edns import PAYLOAD
+from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
 
 _BATCH = 64       # packets a system call
 _BATCHES = 4      # system calls in a row before TCP connections and the parent have their turn
@@ -51,9 +53,16 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 class Drain:
     """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
 
-    def __init__(self, sock: socket.socket, respond: Callable[[bytes, bytes], bytes | None], bugs: Bugs) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        respond: Callable[[bytes, bytes], bytes | None],
+        bugs: Bugs,
+        heads: Heads,
+    ) -> None:
         self._respond = respond
         self._bugs = bugs
+        self._note = heads.note
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
         self._rests = bytearray(_BATCH * _REST)
@@ -73,6 +82,9 @@ class Drain:
         self._out, self._out_vectors = _messages((_Slots(self._replies, PAYLOAD, used=0),), names, controls)
         self._out_sizes = _column(self._out_vectors, "length", "Q")
         self._lengths = _column(self._in, "received", "I")
+        # A slot is a whole number of heads long, so that all heads are had by one stride.
+        aligned = memoryview(self._replies)[HEAD.start : HEAD.start - len(NO_REPLY)]
+        self._heads = aligned.cast("Q")[:: PAYLOAD // len(NO_REPLY)]
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
     def drain(self) -> None:
@@ -105,6 +117,7 @@ class Drain:
             if reply is None:
                 self._send(unsent, index)
                 unsent = index + 1
+                replies[to + HEAD.start : to + HEAD.stop] = NO_REPLY
             else:
                 size = len(reply)
                 replies[to : to + size] = reply
@@ -113,6 +126,7 @@ class Drain:
             to += PAYLOAD
             by += _NAME
         self._send(unsent, count)
+        self._note(self._heads[:count].tolist())
         return count
 
     def _send(self, first: int, end: int) -> None:

@@ -10,6 +10,7 @@ import gc
 import logging
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -20,14 +21,17 @@ from dnslb.responder import UDP, Identity, Responder, Transport
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.channel import Channel
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.tally import Counts
 from dnslb.serve.tcp import Connection, Limits
 from dnslb.serve.udp import Drain
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving, Snapshot
 
 READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
+TELL = "tell"         # what the parent says to hear a worker's tally
+RECALL = "recall"     # what the parent says to hear what a worker is asked
 _MOST_RECALLED = 10_000  # questions
-_PARTING = 1.0        # seconds that open TCP connections get to take their last replies
+_PARTING = 1.0        # seconds that open TCP connections get to take their last replies, and the parent the last tally
 
 _log = logging.getLogger("dnslb")
 
@@ -41,13 +45,8 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """What the parent says to a worker: tell what you are asked."""
-
-
-@dataclass(frozen=True, slots=True)
 class Recalled:
-    """What a worker says to that."""
+    """What a worker is asked."""
 
     questions: Sequence[Question]
 
@@ -86,21 +85,24 @@ async def _serve(task: Task) -> None:
         per_client=-(-settings.tcp_per_client // task.share),
         idle=settings.tcp_idle,
     )
-    drains = [Drain(pair.udp, over_udp.respond, bugs) for pair in task.sockets]
+    counts = Counts(snapshot, limits, bugs)
+    drains = [Drain(pair.udp, over_udp.respond, bugs, counts.udp) for pair in task.sockets]
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.add_reader(pair.udp, drain.drain)
-    connect = partial(Connection, over_tcp.respond, limits, bugs)
+    connect = partial(Connection, over_tcp.respond, limits, bugs, counts.tcp)
     servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
 
-    def hear(said: Update | Recall) -> None:
-        match said:
-            case Update(number, servings):
-                snapshot.update(servings)
-                channel.say(number)
-            case Recall():
-                channel.say(Recalled(snapshot.questions(_MOST_RECALLED)))
+    def hear(said: Update | str) -> None:
+        # Before an update as well: the parent knows then by which one each answer was given.
+        channel.say(counts.take())
+        if isinstance(said, Update):
+            snapshot.update(said.servings)
+            channel.say(said.number)
+        elif said == RECALL:
+            channel.say(Recalled(snapshot.questions(_MOST_RECALLED)))
 
-    channel = Channel(hear, leaving.set)
+    channel = Channel(hear)
+    channel.when_ended(leaving.set)
     await loop.create_unix_connection(lambda: channel, sock=task.parent)
     channel.say(READY)
     await leaving.wait()
@@ -110,6 +112,11 @@ async def _serve(task: Task) -> None:
         loop.remove_reader(pair.udp)
         drain.drain()
     await _finished(limits)
+    channel.say(counts.take())
+    channel.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PARTING):
+            await channel.sent()
 
 
 async def _finished(limits: Limits) -> None:
