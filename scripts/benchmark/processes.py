@@ -116,11 +116,11 @@ def running(command: list[str], core: int | None, log: Path, cwd: Path, **variab
             ) -> Iterator[subprocess.Popen[bytes]]:
     """The command, pinned to one core if one is given, in a session of its own, until the block ends."""
     # What dnslb would keep in the user's directories goes where it is thrown away.
-    environment = os.environ | {name: str(log.parent) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME")} | variables
+    own = {name: str(log.parent) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME")}
     pinned = [] if core is None else ["taskset", "-c", str(core)]
     with log.open("wb") as output:
         process = subprocess.Popen([*pinned, *command], stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=output, cwd=cwd, env=environment, start_new_session=True)
+                                   stderr=output, cwd=cwd, env=os.environ | own | variables, start_new_session=True)
     try:
         yield process
     finally:

@@ -2,10 +2,10 @@
 
     python -m comparison.clone NAME ADDRESS PORT [REDIS_PORT]
 
-Every reply has a ``Backend`` header with its name.  /healthz is 200 as long as it is well.  PUT /control?delay=0.2,
-?status=500, ?delay=0&status=200 changes it while it runs: delay and status hold for all paths, /healthz too, except that
-/healthz is not delayed (?healthy=no breaks /healthz alone).  /session finds or begins the session of the ``Cookie``
-``user=NAME``, in its own memory or in Redis, and says which in a ``Session`` header: found or new.
+Every reply has a ``Backend`` header with its name.  PUT /control?delay=0.2&status=500 changes it while it runs: a
+status holds for all paths, a delay (seconds) for all but /healthz; ?healthy=no breaks /healthz alone.  /session finds
+or begins the session of the ``Cookie`` ``user=NAME``, in its own memory or in Redis, and says which in a ``Session``
+header: found or new.
 
 HTTP/1.1 as far as balancers, wrk and our generator speak it: keep-alive, no chunks, bodies are read and dropped.
 """

@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnslib import DNSRecord
-
 from comparison import probing
 from comparison.experiment import Lab
 from comparison.processes import NotStartedError, Process, await_ready, free_port
-from comparison.stub import Endpoint
+from comparison.stub import Endpoint, LookupFailedError, question, read
 from dnslb.admin import client
 
 ZONE = "lb.test."
@@ -114,7 +112,8 @@ def policy(name: str, pool: Pool) -> str:
     lines += [f"    probe: {probe}"] if pool.port else []
     lines += [f"    answers: {pool.answers}"] if pool.answers else []
     if pool.weights:
-        lines += ["    backends:", *(f"      {address}: {{weight: {weight}}}" for address, weight in pool.weights.items())]
+        lines.append("    backends:")
+        lines += [f"      {address}: {{weight: {weight}}}" for address, weight in pool.weights.items()]
     return "\n".join(lines)
 
 
@@ -123,6 +122,7 @@ def answers(address: str, port: int, name: str) -> bool:
     with socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
         udp.settimeout(0.5)
         udp.connect((address, port))
-        udp.send(DNSRecord.question(name).pack())
-        return bool(DNSRecord.parse(udp.recv(4096)).rr)
+        udp.send(question(name))
+        with suppress(LookupFailedError):
+            return bool(read(udp.recv(4096)).addresses)
     return False

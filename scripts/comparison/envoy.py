@@ -14,7 +14,8 @@ from comparison.l7 import HOME, PER_TRY, RETRIES, Balancer, Front, Server
 from comparison.processes import NotStartedError, Program, free_port
 
 ALGORITHMS = {"roundrobin": "ROUND_ROBIN", "leastconn": "LEAST_REQUEST"}
-HUNDRED_THOUSAND = 100_000      # as good as no circuit breaker
+LIMITS = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+HUNDRED_THOUSAND = 100_000      # of each: as good as no circuit breaker
 TYPE = "type.googleapis.com/envoy.extensions"
 
 
@@ -99,8 +100,7 @@ def cluster(name: str, front: Front, servers: Sequence[Server], tuned: bool) -> 
         }],
     }
     if tuned:
-        content["circuit_breakers"] = {"thresholds": [
-            dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), HUNDRED_THOUSAND)]}
+        content["circuit_breakers"] = {"thresholds": [dict.fromkeys(LIMITS, HUNDRED_THOUSAND)]}
         content["outlier_detection"] = {"consecutive_5xx": probing.FALL, "base_ejection_time": "5s", "interval": "1s"}
     return content
 

@@ -67,6 +67,7 @@ class Lab:
     progress: Callable[[str], None] = print
     notes: list[str] = field(default_factory=list)  # of conditions left out and of void runs; they join the result's
     stack: ExitStack = field(default_factory=ExitStack)
+    _processes: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
@@ -75,15 +76,27 @@ class Lab:
     def part(self) -> Iterator[None]:
         """What is started in this block is stopped at its end."""
         outer, self.stack = self.stack, ExitStack()
+        outer_processes, self._processes = self._processes, []
         try:
             with self.stack:
-                yield
+                try:
+                    yield
+                finally:
+                    self._tell_all_to_end()
         finally:
-            self.stack = outer
+            self.stack, self._processes = outer, outer_processes
 
     def spawn(self, name: str, *command: object) -> Process:
         """Start a program.  Raises NotStartedError when there is none."""
-        return spawn(name, command, self.directory, self.stack)
+        process = spawn(name, command, self.directory, self.stack)
+        self._processes.append(process)
+        return process
+
+    def _tell_all_to_end(self) -> None:
+        """The stack will wait for each in turn; they need not begin to end in turn."""
+        for process in self._processes:
+            process.popen.terminate()
+            process.resume()
 
     def has(self, program: Program) -> bool:
         """Whether the program is there; when not, the result will say what was left out."""

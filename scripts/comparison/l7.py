@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from comparison.backends import Backend
 from comparison.processes import Process, await_ready
@@ -65,7 +66,7 @@ def farms(fronts: Sequence[Front]) -> list[tuple[str, Front, tuple[Server, ...]]
 def wait(process: Process, fronts: Sequence[Front]) -> Balancer:
     """Return when every front passes a request on."""
     for front in fronts:
-        await_ready(process, lambda port=front.port: serves(port))
+        await_ready(process, partial(serves, front.port))
     return Balancer(process, tuple(fronts))
 
 

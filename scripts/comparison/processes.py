@@ -108,7 +108,8 @@ def await_ready(process: Process, is_ready: Callable[[], bool], seconds: float =
     deadline = time.monotonic() + seconds
     while not is_ready():
         if process.has_ended:
-            raise NotStartedError(f"{process.name} ended with status {process.popen.returncode}: {process.last_words()}")
+            status = process.popen.returncode
+            raise NotStartedError(f"{process.name} ended with status {status}: {process.last_words()}")
         if time.monotonic() > deadline:
             raise NotStartedError(f"{process.name} is not ready after {seconds:g} s: {process.last_words()}")
         time.sleep(0.02)

@@ -1,4 +1,7 @@
-"""Results as JSON, as Markdown with pictures beside it, and as one HTML file that needs nothing else.  It measures nothing."""
+"""Results as JSON, as Markdown with pictures beside it, and as one HTML file that needs nothing else.
+
+It measures nothing.
+"""
 
 from __future__ import annotations
 
@@ -171,7 +174,8 @@ def results(done: Sequence[Done]) -> dict[str, Result]:
 # HTML.
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+body { color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
 table.numeric td + td, table.numeric th + th { text-align: right; font-variant-numeric: tabular-nums }
@@ -204,8 +208,7 @@ def page(setting: dict[str, Any], done: Sequence[Done], pictures: dict[tuple[str
 def unique_ids(svg: str, prefix: str) -> str:
     """Ids are one space in an HTML page; each picture's own must not meet another's."""
     svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
-    return svg
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", svg)
 
 
 def html_table(table: Table) -> str:

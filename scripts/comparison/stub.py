@@ -56,7 +56,7 @@ class Resolver(asyncio.DatagramProtocol):
         """The A records of the name.  Raises LookupFailedError."""
         loop = asyncio.get_running_loop()
         if name not in self._questions:
-            self._questions[name] = DNSRecord.question(name, "A").pack()[2:]
+            self._questions[name] = question(name)[2:]
         for _ in range(tries):
             number = next(self._ids) & 0xFFFF
             waiter = self._waiting[number] = loop.create_future()
@@ -86,6 +86,12 @@ class Resolver(asyncio.DatagramProtocol):
 def give_up(waiter: asyncio.Future[bytes]) -> None:
     if not waiter.done():
         waiter.set_exception(TimeoutError())
+
+
+def question(name: str) -> bytes:
+    """A query packet for the A records of the name."""
+    packet: bytes = DNSRecord.question(name, "A").pack()
+    return packet
 
 
 def read(packet: bytes) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from comparison.dnslb import ZONE, answers
 from comparison.experiment import Lab
@@ -75,5 +76,6 @@ def start(lab: Lab, settings: Sequence[Setting], *authorities: Endpoint, ready: 
         file.write_text(configuration(setting, endpoint, authorities, str(lab.directory)))
         resolvers.append(Resolver(lab.spawn(f"unbound-{home}-{port}", UNBOUND, "-d", "-c", file), endpoint))
     for resolver in resolvers:
-        await_ready(resolver.process, lambda at=resolver.endpoint: answers(at.address, at.port, ready or f"ns.{ZONE}"))
+        at = resolver.endpoint
+        await_ready(resolver.process, partial(answers, at.address, at.port, ready or f"ns.{ZONE}"))
     return resolvers
