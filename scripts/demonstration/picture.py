@@ -58,9 +58,10 @@ class Moment:
 
 
 def draw(moment: Moment, width: int, height: int) -> list[Line]:
-    """At most ``height`` lines of at most ``width`` columns; what is too long is cut, old events go first."""
+    """``height`` lines of at most ``width`` columns; what is too long is cut, old events go first."""
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
-        return [cut([(f"at least {LEAST_WIDTH}x{LEAST_HEIGHT}, please; q quits", Tone.PLAIN)], width)]
+        wish = cut([(f"at least {LEAST_WIDTH}x{LEAST_HEIGHT}, please; q quits", Tone.PLAIN)], width)
+        return [wish, *([] for _ in range(height - 1))]
     above = [*_head(moment), [], *_bars(moment, width), [], *_sums(moment), []]
     room = max(0, height - len(above) - 2)
     events = [[(f"{clock}  ", Tone.FAINT), (text, Tone.PLAIN)] for clock, text in moment.events[-room:]] if room else []
@@ -83,7 +84,7 @@ def _head(moment: Moment) -> list[Line]:
 def _bars(moment: Moment, width: int) -> list[Line]:
     """Each server's share of the visits, and what dnslb thinks of it."""
     total = sum(backend.visits for backend in moment.backends) or 1
-    length = max(8, width - 52)
+    length = max(8, width - 50)
     return [_bar(backend, backend.visits / total, length) for backend in moment.backends]
 
 
@@ -100,7 +101,7 @@ def _bar(backend: Backend, share: float, length: int) -> Line:
         (f"{backend.address:<11}", Tone.PLAIN),
         (f"{state:<11}", tone),
         ("█" * (full - bad), Tone.GOOD),
-        ("█" * bad, Tone.BAD),
+        ("▒" * bad, Tone.BAD),
         (" " * (length - full), Tone.PLAIN),
         (f"{share:5.0%} ", Tone.PLAIN),
         (backend.reason, Tone.FAINT),

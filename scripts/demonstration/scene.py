@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import tempfile
@@ -86,9 +87,10 @@ def require_free_ports() -> None:
     """Raises NotStartedError when something else listens where the clones will."""
     for address in ADDRESSES:
         try:
+            # It may take over from connections that are still closing, as the clone will.
             socket.create_server((address, PORT)).close()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os.strerror(error.errno or 0).lower()
             raise NotStartedError(
                 f"{address}:{PORT}: {reason}; the sample zone has its web servers there: end what listens on port "
                 f"{PORT} (ss -ltnp 'sport = :{PORT}')") from None

@@ -32,7 +32,7 @@ async def acts(play: Play, pause: float) -> None:
     tell(f"dnslb and three web servers run; {play.moment().question}")
     await show(play, pause)
 
-    tell(f"\n{SECOND} is killed. Visitors whose answer it leads fail until dnslb has noticed (behind caches: a TTL longer):")
+    tell(f"\n{SECOND} is killed. Visitors whose answer it leads fail until dnslb notices; behind caches, a TTL longer:")
     await play.kill(SECOND)
     lost = await until(play, lambda: play.verdict(SECOND) == "down")
     await show(play, pause)
@@ -53,7 +53,7 @@ async def acts(play: Play, pause: float) -> None:
     await show(play, pause)
 
     visitors = play.visitors
-    tell(f"\n{visitors.visits} visits, {visitors.failed} failed; {lost} of these while {SECOND} was dead and not yet noticed.")
+    tell(f"\n{visitors.visits} visits, {visitors.failed} failed; {lost} of these before {SECOND}'s death was noticed.")
 
 
 async def until(play: Play, claim: Callable[[], bool]) -> int:

@@ -9,9 +9,9 @@ import tty
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-# Of xterm and all that follow it: another screen to draw on; the cursor; clearing.
+# Of xterm and all that follow it: another screen to draw on, the cursor hidden; the first column; clearing.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+_HOME, _CLEAR_LINE = "\x1b[H", "\x1b[K"
 
 
 @contextmanager
@@ -34,8 +34,8 @@ def size() -> tuple[int, int]:
 
 
 def show(lines: Sequence[str]) -> None:
-    """In place of what was there.  Line by line, without clearing first: that would flicker."""
-    _write(_HOME + "\r\n".join(line + _REST_OF_LINE for line in lines) + _REST_OF_SCREEN)
+    """As many as the window has, in place of what was there.  Clearing all of it first would flicker."""
+    _write(_HOME + "\n".join(_CLEAR_LINE + line for line in lines))
 
 
 def keys() -> str:
