@@ -38,6 +38,7 @@ def configuration(setting: Setting, endpoint: Endpoint, authorities: Sequence[En
     return f"""\
 server:
   interface: {endpoint.address}@{endpoint.port}
+  outgoing-interface: {endpoint.address}
   do-daemonize: no
   chroot: ""
   username: ""
@@ -65,9 +66,13 @@ remote-control:
 """
 
 
-def start(lab: Lab, settings: Sequence[Setting], *authorities: Endpoint, ready: str = "") -> list[Resolver]:
-    """One resolver for each setting.  ``ready``: a name that they must be able to resolve first, with the dot."""
-    homes = [f"127.0.3.{1 + number}" for number in range(len(settings))]
+def start(lab: Lab, settings: Sequence[Setting], *authorities: Endpoint, ready: str = "", spread: bool = False,
+          ) -> list[Resolver]:
+    """One resolver for each setting.  ``ready``: a name that they must be able to resolve first, with the dot.
+
+    The authority sees them under their own addresses; with ``spread``, in networks (/24) of their own.
+    """
+    homes = [f"127.0.{3 + number}.1" if spread else f"127.0.3.{1 + number}" for number in range(len(settings))]
     port = free_port(homes)
     resolvers = []
     for home, setting in zip(homes, settings, strict=True):
