@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.processes import running, usage
+from benchmark.processes import cpu_seconds, running, tree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = f"{ROOT / 'scripts'}:{ROOT}"    # where Python finds ours
@@ -80,14 +80,20 @@ class Process:
     def resume(self) -> None:
         self.popen.send_signal(signal.SIGCONT)
 
-    def cpu(self) -> float:
-        """CPU seconds so far, with all children."""
-        return sum(usage(self.pid).cpu.values())
-
     def last_words(self) -> str:
         """The last line of its log: most likely why it did not start."""
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1].strip()[-300:] if lines else "it said nothing"
+
+
+class Meter:
+    """CPU seconds of some processes and of the children that they have now; cheap to read."""
+
+    def __init__(self, *processes: Process) -> None:
+        self._members = [pid for process in processes for pid in tree(process.pid)]
+
+    def read(self) -> float:
+        return sum(cpu_seconds(pid) for pid in self._members)
 
 
 def spawn(name: str, command: Sequence[object], directory: Path, stack: contextlib.ExitStack) -> Process:
