@@ -277,7 +277,8 @@ def reading(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[C
 
     low, high = ttls[0], ttls[-1]
     first = (f"When a backend is killed and 1,000 requests are sent a second, dnslb's clients lose "
-             f"{failed(f'dnslb TTL {low}, full', 0):.0f} with TTL {low}, {failed(f'dnslb TTL {high}, full', 0):.0f} with TTL {high}, and "
+             f"{failed(f'dnslb TTL {low}, full', 0):.0f} with TTL {low}, "
+             f"{failed(f'dnslb TTL {high}, full', 0):.0f} with TTL {high}, and "
              f"{failed(f'dnslb TTL {high}, full, next address', 0):.0f} with TTL {high} when they try the next address")
     if not site.balancers:
         return first + "."

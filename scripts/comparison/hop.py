@@ -188,9 +188,10 @@ def report(lab: Lab, ways: Sequence[Way], samples: dict[str, list[Sample]], most
                                for label, found in samples.items()},
         "wrk_per_second": most,
     }
-    plots = [Plot("Latency from the scheduled moment, new connections", partial(draw_latency, names, rates, samples),
-                  (9.5, 4.2)),
-             Plot(f"CPU per request at {RATES[1]} requests/s, by process", partial(draw_cpu, names, samples), (8.5, 4.2))]
+    plots = [Plot("Latency from the scheduled moment, new connections",
+                  partial(draw_latency, names, rates, samples), (9.5, 4.2)),
+             Plot(f"CPU per request at {RATES[1]} requests/s, by process",
+                  partial(draw_cpu, names, samples), (8.5, 4.2))]
     return Result(measurements, tables, plots, reading(names, samples, most), notes)
 
 
@@ -227,8 +228,8 @@ def reading(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[s
     hops = [name for name in names if name not in ("direct", "dnslb")]
     added = ", ".join(f"{name} {middle[name] - middle['direct']:+.2f} ms and {cost[name]:.3f} CPU seconds"
                       for name in ["dnslb", *hops])
-    text = (f"At {RATES[1]} new connections a second the median is {middle['direct']:.2f} ms without any balancing; to it "
-            f"and per 1,000 requests add: {added} (of dnslb most of it is the look-up at the resolver).")
+    text = (f"At {RATES[1]} new connections a second the median is {middle['direct']:.2f} ms without any balancing; to "
+            f"it and per 1,000 requests add: {added} (of dnslb most is the look-up at the resolver).")
     if most:
         rates = ", ".join(f"{name} {median(most[name]):,.0f}" for name in names if name in most)
         text += f"  The most that went through, requests a second over kept connections: {rates}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comparison import backends, dnslb, load, relay, unbound
 from comparison.dnslb import Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table
-from comparison.load import Stream
+from comparison.load import Record, Stream
 from comparison.relay import Query
 from comparison.stub import Endpoint
 from comparison.unbound import UNBOUND, Setting
@@ -59,7 +60,13 @@ def whole_second_load(rates: Sequence[float], ttl: float) -> float:
     return sum(1 / (ttl + 1 + 1 / expm1(rate)) for rate in rates)
 
 
-def measure(ttl: int, queries: Sequence[Query], rates: Sequence[float], look_ups: float, seconds: float) -> Point:
+def look_up_rates(records: Sequence[Record], seconds: float) -> list[float]:
+    """Resolver by resolver, as they were drawn: close to Zipf's law."""
+    counts = Counter(record.client for record in records)
+    return [counts[client] / seconds for client in sorted(counts)]
+
+
+def measure(ttl: int, queries: Sequence[Query], rates: Sequence[float]) -> Point:
     """Queries per second of each resolver, from its first to its last: no matter in which part of a cycle it ended."""
     total, counted = 0.0, 0
     for resolver in {query.resolver for query in queries}:
@@ -67,12 +74,12 @@ def measure(ttl: int, queries: Sequence[Query], rates: Sequence[float], look_ups
         if len(moments) > 1:
             total += (len(moments) - 1) / (moments[-1] - moments[0])
             counted += len(moments) - 1
-    return Point(ttl, look_ups, total, forecast.authoritative_load(rates, ttl), whole_second_load(rates, ttl), counted)
+    formulas = forecast.authoritative_load(rates, ttl), whole_second_load(rates, ttl)
+    return Point(ttl, sum(rates), total, *formulas, counted)
 
 
 def run(lab: Lab) -> Result:
     ttls, seconds = lab.full_or_quick((TTLS, SECONDS), (QUICK_TTLS, QUICK_SECONDS))
-    rates = [RATE * share for share in forecast.zipf(RESOLVERS, SKEW)]
     [clone] = backends.start(lab, 1)
     server = dnslb.start(lab, {f"ttl-{ttl}": Pool((clone.address,), 0, ttl) for ttl in ttls})
     with relay.relaying(server.endpoint) as tap:
@@ -82,9 +89,9 @@ def run(lab: Lab) -> Result:
         began = time.monotonic()
         outcome = load.start(lab, [stream(ttl, seconds, clone.port, endpoints) for ttl in ttls]).wait()
     queries = [query for query in tap.queries if query.at > began]
-    points = [measure(ttl, [query for query in queries if query.name == owner(f"ttl-{ttl}")], rates,
-                      len(outcome.records[str(ttl)]) / seconds, seconds) for ttl in ttls]
-    return report(lab, points, rates)
+    points = [measure(ttl, [query for query in queries if query.name == owner(f"ttl-{ttl}")],
+                      look_up_rates(outcome.records[str(ttl)], seconds)) for ttl in ttls]
+    return report(lab, points)
 
 
 def stream(ttl: int, seconds: float, port: int, resolvers: tuple[Endpoint, ...]) -> Stream:
@@ -95,17 +102,19 @@ def stream(ttl: int, seconds: float, port: int, resolvers: tuple[Endpoint, ...])
 # What it says.
 
 
-def report(lab: Lab, points: Sequence[Point], rates: Sequence[float]) -> Result:
+def report(lab: Lab, points: Sequence[Point]) -> Result:
+    rates = [RATE * share for share in forecast.zipf(RESOLVERS, SKEW)]
     tolerance = lab.full_or_quick(TOLERANCE, QUICK_TOLERANCE)
     header = ["TTL, s", "look-ups/s", "at the authority/s", "Σ λ/(1+λT)", "in whole seconds", "off by", "from caches"]
     rows = [[str(point.ttl), f"{point.look_ups:.1f}", f"{point.queries:.2f}", f"{point.formula:.2f}",
              f"{point.whole_seconds:.2f}", f"{point.deviation:+.1%}", f"{1 - point.queries / point.look_ups:.1%}"]
             for point in points]
     off = [point for point in points if abs(point.deviation) > tolerance]
-    notes = [*lab.notes, f"unbound's clock has whole seconds: it holds a record for its TTL and up to a second more. That "
-             f"makes Σ 1/(T+1+1/(e^λ-1)); tolerance: {tolerance:.0%} of it",
-             "every query was counted by a relay between the resolvers and dnslb; a resolver's rate is taken from its "
-             "first to its last query"]
+    notes = [*lab.notes,
+             f"unbound's clock has whole seconds: it holds a record for its TTL and up to a second more. That makes "
+             f"Σ 1/(T+1+1/(e^λ-1)); tolerance: {tolerance:.0%} of it",
+             "a relay between the resolvers and dnslb counts every query; a resolver's rate is taken from its first to "
+             "its last query, its λ from the look-ups that its clients made"]
     notes += [f"TTL {point.ttl} is off by {point.deviation:+.1%}: its rate is made of {point.counted} queries only"
               for point in off]
     measurements: dict[str, Any] = {
