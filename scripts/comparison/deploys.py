@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLONES, RESOLVERS = 4, 4
+REPLACED, QUICK_REPLACED = CLONES, 2
 RATE = 40.0             # requests per second, of each condition
 SERVICE = 0.05          # seconds that a request takes: some are always under way
 RESTART, QUICK_RESTART = 3.0, 1.0       # seconds from a clone's end to its successor's start
@@ -67,7 +68,7 @@ class Rollout:
         try:
             sleep_until(at)
             self.began = time.monotonic()
-            for clone in self.clones:
+            for clone in self.clones[:lab.full_or_quick(REPLACED, QUICK_REPLACED)]:
                 self.replace(clone, lab)
         except (NotStartedError, OSError, subprocess.SubprocessError) as error:
             self.error = error
@@ -185,9 +186,9 @@ def new_clones(lab: Lab) -> list[Backend]:
     return clones
 
 
-def length(ttl: int, restart: float) -> float:
+def length(lab: Lab, ttl: int, restart: float) -> float:
     """Seconds of traffic that the longest roll-out needs."""
-    return 2 * LEAD + CLONES * (ttl + 1 + restart + BACK)
+    return 2 * LEAD + lab.full_or_quick(REPLACED, QUICK_REPLACED) * (ttl + 1 + restart + BACK)
 
 
 def dns_rollouts(lab: Lab, ttls: Sequence[int], restart: float) -> Iterator[Rollout]:
@@ -201,7 +202,7 @@ def dns_rollouts(lab: Lab, ttls: Sequence[int], restart: float) -> Iterator[Roll
     for pool, farm, (ttl, drained, next_address) in zip(pools, farms, conditions, strict=True):
         how = "drain --wait" if drained else "no drain, next address" if next_address else "no drain"
         name = f"dnslb TTL {ttl}, {how}"
-        stream = Stream(name, RATE, length(ttls[-1], restart), farm[0].port, name=owner(pool), resolvers=endpoints,
+        stream = Stream(name, RATE, length(lab, ttls[-1], restart), farm[0].port, name=owner(pool), resolvers=endpoints,
                         next_address=next_address)
         take_out = partial(drain_and_wait, server, pool) if drained else do_nothing
         put_back = partial(ready if drained else await_up, server, pool)
@@ -213,7 +214,7 @@ def haproxy_rollouts(lab: Lab, ttl: int, restart: float) -> Iterator[Rollout]:
         farm = new_clones(lab)
         balancer = haproxy.start(lab, [Front(free_port([l7.HOME]), l7.servers(farm))], tuned)
         name = f"HAProxy{' tuned' if tuned else ''}, {'drain' if drained else 'no drain'}"
-        stream = Stream(name, RATE, length(ttl, restart), balancer.port, (l7.HOME,))
+        stream = Stream(name, RATE, length(lab, ttl, restart), balancer.port, (l7.HOME,))
         take_out = partial(drain_server, balancer) if drained else do_nothing
         put_back = partial(ready_server if drained else await_server, balancer)
         yield Rollout(name, farm, stream, take_out, put_back, restart)
@@ -257,10 +258,10 @@ def run(lab: Lab) -> Result:
 
 
 def report(lab: Lab, cases: dict[str, list[Case]]) -> Result:
-    header = ["", "requests", "failed", "duration, s", "s per clone, of these waiting for clients to leave"]
+    header = ["", "requests", "failed", "duration, s", "per clone, s", "of it draining, s"]
     rows = [[name, spread([case.requests for case in found]).show(0), spread([case.failed for case in found]).show(0),
              spread([case.duration for case in found]).show(),
-             f"{per_clone(found):.1f}, {waiting(found):.1f}"] for name, found in cases.items()]
+             f"{per_clone(found):.1f}", f"{waiting(found):.1f}"] for name, found in cases.items()]
     restart = lab.full_or_quick(RESTART, QUICK_RESTART)
     notes = [*lab.notes,
              f"{RATE:.0f} requests a second, each takes {SERVICE * 1000:.0f} ms and has a connection of its own; a new "
@@ -268,7 +269,7 @@ def report(lab: Lab, cases: dict[str, list[Case]]) -> Result:
              f"next is taken only when this one is up; probes: {probing.describe()}",
              "connections that clients keep open would outlive a drain in DNS; what drains them is their maximum age, "
              "which has to be waited for as well"]
-    plots = [Plot("One roll-out of four clones; ticks are requests that failed", partial(draw, cases), (9.0, 5.0))]
+    plots = [Plot("One roll-out, clone after clone; ticks are requests that failed", partial(draw, cases), (9.0, 5.0))]
     measurements: dict[str, Any] = {"rate": RATE, "restart": restart, "conditions": {
         name: [asdict(case) for case in found] for name, found in cases.items()}}
     return Result(measurements, [Table("", header, rows)], plots, reading(cases), notes)
@@ -303,7 +304,7 @@ PHASES = (("taken_out", "stopped", "#edae49", "draining"), ("stopped", "started"
 def draw(cases: dict[str, list[Case]], figure: Figure) -> None:
     """A line for each way, the first roll-out."""
     axes = figure.subplots()
-    for line, (name, (case, *_)) in enumerate(cases.items()):
+    for line, (case, *_) in enumerate(cases.values()):
         for begin, end, colour, label in PHASES:
             spans = [(getattr(step, begin), getattr(step, end) - getattr(step, begin)) for step in case.steps]
             axes.broken_barh(spans, (line - 0.2, 0.4), color=colour, label=label if line == 0 else None)
