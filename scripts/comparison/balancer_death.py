@@ -205,9 +205,8 @@ def draw(times: Times, cases: dict[str, list[Case]], figure: Figure) -> None:
     panels = figure.subplots(len(cases), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for panel, (name, found) in zip(panels, cases.items(), strict=True):
         shares = [100 * spread([case.timeline[at] for case in found]).median for at in range(len(found[0].timeline))]
-        panel.bar(range(len(shares)), shares, width=1.0, align="edge", color="#2e8b57")
-        panel.bar(range(len(shares)), [100 - share for share in shares], width=1.0, align="edge", bottom=shares,
-                  color="#d1495b")
+        panel.stairs([100.0] * len(shares), fill=True, color="#d1495b")
+        panel.stairs(shares, fill=True, color="#2e8b57")
         for moment in (times.dies, times.returns):
             panel.axvline(moment, color="#222222", linewidth=1, linestyle="--")
         panel.set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center", fontsize=8)

@@ -307,10 +307,14 @@ def draw_failed(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], li
         draw_balancers(panel, places, [(condition.name, spread([case.failed for case in cases[condition.name, number]]
                                                                ).median) for condition in site.balancers])
         panel.set_title(fault, fontsize=10)
-        panel.set_xlabel("TTL, s")
+        panel.set_xlabel("TTL, s" + " (at the right: L7)" * bool(site.balancers))
         panel.set_xticks(ttls)
+        panel.minorticks_off()
     panels[0].set_yscale("symlog", linthresh=100)
-    panels[0].set_ylim(-20, None)
+    most = max(case.failed for found in cases.values() for case in found)
+    panels[0].set_ylim(-20, 1.5 * most)
+    ticks = [tick for tick in (0, 50, 100, 300, 1000, 3000, 10000) if tick < 1.5 * most]
+    panels[0].set_yticks(ticks, map(str, ticks))
     panels[0].set_ylabel("failed requests")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
@@ -334,9 +338,10 @@ def draw_timelines(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int],
             lines = [case.timeline for case in cases[name, number]]
             shares = [spread([line[at] for line in lines]).median * 100 for at in range(len(lines[0]))]
             panel = panels[row][number]
-            panel.bar(range(-2, len(shares) - 2), shares, width=1.0, align="edge", color="#d1495b")
+            panel.stairs(shares, range(-2, len(shares) - 1), fill=True, color="#d1495b")
             panel.axvline(0, color="#444444", linewidth=1)
-            panel.set_ylim(0, 40)
+            panel.set_ylim(0, 60)
+            panel.set_yticks([0, 25, 50])
             if row == 0:
                 panel.set_title(fault, fontsize=10)
             if row == len(chosen) - 1:

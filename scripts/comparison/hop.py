@@ -255,7 +255,8 @@ def draw_latency(names: Sequence[str], rates: Sequence[int], samples: dict[str, 
         panel.set_xlabel("percentile")
         panel.set_title(f"{rate} requests/s", fontsize=10)
     panels[0].set_ylabel("ms")
-    panels[0].yaxis.set_major_formatter("{x:g}")
+    panels[0].set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    panels[0].minorticks_off()
     panels[0].legend(fontsize=8)
 
 

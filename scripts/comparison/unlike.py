@@ -139,8 +139,8 @@ def report(lab: Lab, cases: dict[str, dict[str, list[Case]]]) -> Result:
         for kind, conditions in cases.items()}
     plots = [Plot("Share of each clone; the mean latency at the right", partial(draw, cases), (9.5, 4.4))]
     notes = [*lab.notes, "DNS knows no least connections: a nameserver does not see them",
-             f"dnslb: TTL {TTL}, {RESOLVERS} resolvers that shuffle whole sets of addresses, as unbound does unless told "
-             "otherwise; single: `answers: 1`"]
+             f"dnslb: TTL {TTL}, {RESOLVERS} resolvers that shuffle whole sets of addresses (unbound's default); "
+             "single: `answers: 1`"]
     return Result(measurements, tables, plots, reading(slow, speeds), notes)
 
 
