@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from dnslib import DNSRecord
-
 from comparison.stub import Endpoint
+from dnslb.dns import name, query
 
 TICK = 0.2          # seconds until the thread looks whether it shall end
 LARGEST = 4096      # octets: unbound offers 1232
@@ -64,12 +63,13 @@ def _pass_on(relay: Relay, front: socket.socket, back: socket.socket, ended: thr
                         number = (number + 1) % 0x10000
                         waiting[number] = packet[:2], asker
                         back.send(number.to_bytes(2) + packet[2:])
-                        relay.queries.append(Query(time.monotonic(), asker[0], _name(packet)))
+                        relay.queries.append(Query(time.monotonic(), asker[0], _asked(packet)))
                     else:
                         packet = back.recv(LARGEST)
                         its_id, asker = waiting.pop(int.from_bytes(packet[:2]))
                         front.sendto(its_id + packet[2:], asker)
 
 
-def _name(packet: bytes) -> str:
-    return str(DNSRecord.parse(packet).q.qname).lower()
+def _asked(packet: bytes) -> str:
+    question = query.parse(packet)
+    return name.text(name.fold(question.name)) if question else ""
