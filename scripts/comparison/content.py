@@ -145,7 +145,7 @@ def report(lab: Lab, cases: Sequence[Case]) -> Result:
              "with the whole img pool dead, dnslb hands out all of it (when_all_down: all): better a dead address than "
              "none"]
     measurements: dict[str, Any] = {"cases": [asdict(case) for case in cases]}
-    plots = [Plot("Requests that fail when the img pool is dead", partial(draw, cases), (7.0, 2.8))]
+    plots = [Plot("Requests that fail when the img pool is dead", partial(draw, cases), (7.0, 3.2))]
     return Result(measurements, [asked, death, needed], plots, reading(cases), notes)
 
 
@@ -173,7 +173,7 @@ def draw(cases: Sequence[Case], figure: Figure) -> None:
     axes.set_xlim(0, 115)
     axes.set_xlabel("failing, %")
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="center right")
+    figure.legend(loc="outside lower center", ncols=2)
 
 
 EXPERIMENT = Experiment(

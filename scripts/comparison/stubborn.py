@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from comparison import backends, dnslb, load, unbound
-from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
 from comparison.load import Record, Stream
+from comparison.statistics import median
 from comparison.stub import Answer, Endpoint, Resolver
 from comparison.unbound import UNBOUND, Setting
 
@@ -26,11 +26,11 @@ NAME, QUIET = "www", "quiet"
 TTL, QUICK_TTL = 5, 2
 STUBBORN, QUICK_STUBBORN = 60, 10       # seconds: cache-min-ttl, and what clients hold
 OVERTIME = 1            # seconds that unbound keeps a record beyond its TTL at most
-RATE = 40.0             # requests per second, of each group
+RATE = 60.0             # requests per second, of each group
 BATCHES = 12            # of clients that hold addresses: each began at another time
 CLIENTS = 8             # in a batch
 AFTER = 3.0             # seconds that are watched beyond the last that is expected
-BIN = 1.0               # seconds of the curves
+BIN, QUICK_BIN = 2.0, 1.0               # seconds of a step of the curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Group:
     resolvers: tuple[Endpoint, ...]
     period: float       # seconds that an answer lasts, at most: in the resolver, and after that in the client
     held: float = 0.0   # of these, by the client
+    is_stale: bool = False      # the resolver may serve expired records: there is no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Case:
     last: float             # seconds until its last request was sent
     lifetime: float         # mean seconds that a client went on: the area below the curve
     worst: float | None     # by formula; None: there is no bound
-    curve: tuple[float, ...]    # its traffic in each second, of what it was before
+    curve: tuple[float, ...]    # its traffic in each step, of what it was before
 
 
 def groups(lab: Lab, resolvers: Sequence[Endpoint]) -> list[Group]:
@@ -61,7 +62,7 @@ def groups(lab: Lab, resolvers: Sequence[Endpoint]) -> list[Group]:
     obedient, minimum, stale = tuple(resolvers[:2]), tuple(resolvers[2:6]), tuple(resolvers[6:])
     return [
         Group(f"TTL {ttl} is obeyed", obedient, ttl + OVERTIME),
-        Group("resolver serves expired", stale, ttl + OVERTIME),
+        Group("resolver serves expired", stale, ttl + OVERTIME, is_stale=True),
         Group(f"resolver holds {stubborn} s", minimum, stubborn + OVERTIME),
         Group(f"client holds {stubborn} s", obedient, ttl + OVERTIME + stubborn, stubborn),
     ]
@@ -94,21 +95,19 @@ async def ask(resolver: Endpoint, name: str) -> Answer:
         socket.close()
 
 
-def judge(group: Group, records: Sequence[Record], removed: str, removal: float, end: float) -> Case:
-    """The curve is of shares, so that it is no matter how many requests a second has; before, it had one in four."""
-    after = [record for record in records if removal <= record.scheduled < end]
-    seconds = range(int((end - removal) / BIN))
+def judge(group: Group, records: Sequence[Record], removed: str, removal: float, step: float) -> Case:
+    """The curve is of shares, so that it is no matter how many requests a step has; before, it had one in four."""
+    after = [record for record in records if record.scheduled >= removal]
     total, its = Counter[int](), Counter[int]()
     for record in after:
-        at = int((record.scheduled - removal) / BIN)
+        at = int((record.scheduled - removal) / step)
         total[at] += 1
         its[at] += record.backend == removed
-    before = 1 / CLONES
-    curve = tuple(its[at] / max(1, total[at]) / before for at in seconds)
-    last = max((record.scheduled - removal for record in after if record.backend == removed), default=0.0)
-    half = next((at * BIN for at in seconds if sum(curve[at:]) <= sum(curve) / 2), 0.0)
-    worst = None if "expired" in group.name else group.period
-    return Case(group.name, sum(its.values()), half, last, sum(curve) * BIN, worst, curve)
+    curve = tuple(CLONES * its[at] / total[at] if total[at] else 0.0 for at in range(max(total, default=-1) + 1))
+    moments = [record.scheduled - removal for record in after if record.backend == removed]
+    half, last = (median(moments), max(moments)) if moments else (0.0, 0.0)
+    worst = None if group.is_stale else group.period
+    return Case(group.name, len(moments), half, last, sum(curve) * step, worst, curve)
 
 
 def run(lab: Lab) -> Result:
@@ -134,9 +133,9 @@ def run(lab: Lab) -> Result:
     time.sleep(1)
     second = asyncio.run(ask(quiet, QUIET))
     revenant = Revenant(late, first.ttl, victim.address in first.addresses, victim.address in second.addresses)
-    finish = outcome.began + end
-    cases = [judge(group, outcome.records[group.name], victim.name, drained, finish) for group in kinds]
-    return report(lab, cases, kinds, victim, revenant)
+    step = lab.full_or_quick(BIN, QUICK_BIN)
+    cases = [judge(group, outcome.records[group.name], victim.name, drained, step) for group in kinds]
+    return report(lab, cases, kinds, revenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +151,10 @@ class Revenant:
 # What it says.
 
 
-def report(lab: Lab, cases: Sequence[Case], kinds: Sequence[Group], victim: Backend, revenant: Revenant) -> Result:
+def report(lab: Lab, cases: Sequence[Case], kinds: Sequence[Group], revenant: Revenant) -> Result:
     header = ["", "requests after removal", "half of them within, s", "the last after, s", "worst case, s",
               "mean, s", "by formula, s"]
-    rows = [[case.name, str(case.requests), f"{case.half:.0f}", f"{case.last:.1f}",
+    rows = [[case.name, str(case.requests), f"{case.half:.1f}", f"{case.last:.1f}",
              "none" if case.worst is None else f"{case.worst:.0f}", f"{case.lifetime:.1f}",
              "–" if case.worst is None else f"{mean_lifetime(group):.1f}"]
             for case, group in zip(cases, kinds, strict=True)]
@@ -172,7 +171,8 @@ def report(lab: Lab, cases: Sequence[Case], kinds: Sequence[Group], victim: Back
         notes.append(f"later than the worst case: {', '.join(beyond)}")
     measurements: dict[str, Any] = {"cases": [asdict(case) for case in cases], "revenant": asdict(revenant),
                                     "beyond": beyond}
-    plots = [Plot("Traffic of a removed backend, of what it was before", partial(draw, cases, kinds))]
+    step = lab.full_or_quick(BIN, QUICK_BIN)
+    plots = [Plot("Traffic of a removed backend, of what it was before", partial(draw, cases, kinds, step))]
     return Result(measurements, [Table("", header, rows)], plots, reading(cases, revenant), notes)
 
 
@@ -196,17 +196,17 @@ def reading(cases: Sequence[Case], revenant: Revenant) -> str:
 COLOURS = ("#2e8b57", "#7b4fa3", "#d1495b", "#edae49")
 
 
-def draw(cases: Sequence[Case], kinds: Sequence[Group], figure: Figure) -> None:
+def draw(cases: Sequence[Case], kinds: Sequence[Group], step: float, figure: Figure) -> None:
     axes = figure.subplots()
     for case, group, colour in zip(cases, kinds, COLOURS, strict=True):
-        seconds = [at * BIN for at in range(len(case.curve) + 1)]
+        seconds = [at * step for at in range(len(case.curve) + 1)]
         axes.stairs([100 * share for share in case.curve], seconds, color=colour, linewidth=1.8, label=case.name)
         if case.worst is not None:
-            held = max(group.held, group.period - group.held)
-            axes.plot([0, held], [100, 0], color=colour, linestyle=":", linewidth=1)
+            # Of caches of any age, as many expire in each second.
+            axes.plot([0, group.held or group.period], [100, 0], color=colour, linestyle=":", linewidth=1)
     axes.set_xlabel("seconds since the removal")
     axes.set_ylabel("traffic left, %")
-    axes.set_ylim(0, 130)
+    axes.set_ylim(0, 160)
     axes.set_xlim(0, None)
     axes.legend(title="dotted: caches of any age", title_fontsize=8, fontsize=9)
 
