@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 KINDS = ("img", "api")
 CLONES = 2              # of each kind
 RATE = 20.0             # requests per second, of each kind and way
-BEFORE, QUICK_BEFORE = 8.0, 3.0     # seconds until the img pool dies
-AFTER, QUICK_AFTER = 16.0, 5.0
+BEFORE, QUICK_BEFORE = 8.0, 2.0     # seconds until the img pool dies
+AFTER, QUICK_AFTER = 16.0, 4.0
 TTL = 1
 STRAY = "stray"         # /img asked under the API's name
 L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy), (NGINX, nginx))

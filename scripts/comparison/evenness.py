@@ -31,7 +31,7 @@ CLONES, RESOLVERS = 4, 8
 SKEW = 1.0              # Zipf's exponent of the resolvers
 RATE = 12.0             # requests per second, of each name
 TTLS, QUICK_TTLS = (1, 5, 15, 60), (1, 5)
-SECONDS, QUICK_SECONDS = 100.0, 15.0
+SECONDS, QUICK_SECONDS = 100.0, 10.0
 WINDOW, QUICK_WINDOW = 10.0, 5.0
 # Long TTLs mean few draws in a run: these have more names, which are drawn for independently.
 NAMES = {1: 1, 5: 1, 15: 2, 60: 4}

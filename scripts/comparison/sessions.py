@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CLONES, RESOLVERS = 4, 8
 USERS = 64
 RATE = 30.0             # requests per second, of each line of the table
-SECONDS, QUICK_SECONDS = 45.0, 7.0
+SECONDS, QUICK_SECONDS = 45.0, 5.0
 TTL, QUICK_TTL = 5, 2
 POOLS = {
     "dnslb cyclic": Pool((), 0, order="cyclic"),

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 CLONES = 4
 NAME, QUIET = "www", "quiet"
-TTL, QUICK_TTL = 5, 2
-STUBBORN, QUICK_STUBBORN = 60, 10       # seconds: cache-min-ttl, and what clients hold
+TTL, QUICK_TTL = 5, 1
+STUBBORN, QUICK_STUBBORN = 60, 5        # seconds: cache-min-ttl, and what clients hold
 OVERTIME = 1            # seconds that unbound keeps a record beyond its TTL at most
 RATE = 60.0             # requests per second, of each group
 BATCHES = 12            # of clients that hold addresses: each began at another time
 CLIENTS = 8             # in a batch
-AFTER = 3.0             # seconds that are watched beyond the last that is expected
+AFTER = 2.0             # seconds that are watched beyond the last that is expected
 BIN, QUICK_BIN = 2.0, 1.0               # seconds of a step of the curves
 
 

@@ -40,10 +40,9 @@ async def perform(scene: Scene, pause: float | None) -> None:
     play = await Play.begin(scene)
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, play.ended.set)
-    around = [asyncio.create_task(play.watch()), asyncio.create_task(play.visitors.come())]
-    try:
+    async with asyncio.TaskGroup() as group:
+        around = [group.create_task(play.watch()), group.create_task(play.visitors.come())]
         await (live.perform(play) if pause is None else story.perform(play, pause))
-    finally:
         for task in around:
             task.cancel()
 

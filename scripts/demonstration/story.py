@@ -10,7 +10,7 @@ from collections.abc import Callable
 from demonstration.play import Play
 from demonstration.scene import ADDRESSES
 
-PAUSE, SHORT_PAUSE = 5.0, 1.2   # seconds that a state is shown for
+PAUSE, SHORT_PAUSE = 8.0, 1.2   # seconds that a state is shown for
 PATIENCE = 15.0                 # seconds that a verdict may take: twice what zones/example.net.yaml promises
 STEP = 0.1
 _FIRST, SECOND, THIRD = ADDRESSES

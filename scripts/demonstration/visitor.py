@@ -38,7 +38,6 @@ class Visitors:
     visits: int = 0
     failed: int = 0
     _rng: Random = field(default_factory=Random)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @classmethod
     async def open(cls, name: str, web: int, host: str, port: int) -> Visitors:
@@ -47,12 +46,11 @@ class Visitors:
     async def come(self) -> None:
         """One after the other, whether those before have got their page or not; until cancelled."""
         due = time.monotonic()
-        while True:
-            task = asyncio.create_task(self._visit())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            due = max(due + 1 / RATE, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+        async with asyncio.TaskGroup() as visits:
+            while True:
+                visits.create_task(self._visit())
+                due = max(due + 1 / RATE, time.monotonic())
+                await asyncio.sleep(due - time.monotonic())
 
     async def _visit(self) -> None:
         address, ok = "", False
@@ -69,7 +67,7 @@ class Visitors:
     async def _resolve(self) -> str:
         """Raises LookupFailedError."""
         if not self.caching or time.monotonic() >= self.expires:
-            self.answer = await self.resolver.ask(self.name)
+            self.answer = await self.resolver.ask(f"{self.name}.")
             self.expires = time.monotonic() + self.answer.ttl
         return self._rng.choice(self.answer.addresses) if self.caching else self.answer.addresses[0]
 
