@@ -153,13 +153,13 @@ def reading(cases: Sequence[Case]) -> str:
     landed = min(share for case in cases for share in case.landed.values())
     hurt = max(case.failed["api"] for case in cases)
     dns, *others = cases
-    first = (f"By name as by path, at least {landed:.1%} of the requests land in the pool that they are meant for, and "
-             f"when the img pool dies, at most {hurt:.1%} of the requests for the API fail")
+    first = (f"By name as by path, the requests land in the pool that they are meant for ({landed:.1%} at the least), "
+             f"and when the img pool dies, the API goes on ({hurt:.1%} of its requests fail at the most)")
     if not others:
         return f"{first}."
-    by_path = " and ".join(f"{case.way.name} {case.stray:.0%}" for case in others)
+    by_path = ", ".join(f"{case.way.name} {case.stray:.0%}" for case in others)
     return (f"{first}.  Of requests for images under the API's name, dnslb, which does not see the path, gets "
-            f"{dns.stray:.0%} to the img pool; {by_path}.")
+            f"{dns.stray:.0%} to the img pool; the others do not ask for the name ({by_path}).")
 
 
 def draw(cases: Sequence[Case], figure: Figure) -> None:

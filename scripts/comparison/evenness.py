@@ -225,11 +225,11 @@ def draw(cases: Sequence[Case], length: float, figure: Figure) -> None:
     for drawn, what in ((1, "formula, single"), (CLONES, "formula, full: chance alone")):
         axes.plot(span, [forecast.imbalance(situation(drawn, length), ttl + OVERTIME) for ttl in span],
                   color="#444444", linestyle="--" if drawn == 1 else ":", label=what)
-    for case in cases:
-        if case.ttl is None:
-            axes.axhline(case.measured.cv, color="#00798c", linewidth=0.8)
-            axes.annotate(case.name, (ttls[-1], case.measured.cv), xytext=(0, 2), textcoords="offset points",
-                          ha="right", fontsize=8, color="#00798c")
+    uncached = [case for case in cases if case.ttl is None]
+    for case in uncached:
+        axes.axhline(case.measured.cv, color="#00798c", linewidth=0.8)
+    axes.annotate(", ".join(case.name for case in uncached), (ttls[-1], max(case.measured.cv for case in uncached)),
+                  xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color="#00798c")
     axes.set_xscale("log")
     axes.set_xticks(ttls, [str(ttl) for ttl in ttls])
     axes.minorticks_off()

@@ -164,8 +164,8 @@ def reading(ways: Mapping[str, Mapping[str, Case]]) -> str:
     shared = [its[REDIS.name] for its in ways.values() if REDIS.name in its]
     if not shared:
         return f"{first}."
-    return (f"{first}.  With sessions in Redis it does not matter where a request lands: at least "
-            f"{min(case.share for case in shared):.1%} find theirs, whichever way.")
+    return (f"{first}.  With sessions in Redis it does not matter where a request lands "
+            f"({min(case.share for case in shared):.1%} find theirs at the least).")
 
 
 def draw(ways: Mapping[str, Mapping[str, Case]], stores: Sequence[str], figure: Figure) -> None:

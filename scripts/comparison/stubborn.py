@@ -26,9 +26,9 @@ NAME, QUIET = "www", "quiet"
 TTL, QUICK_TTL = 5, 1
 STUBBORN, QUICK_STUBBORN = 60, 5        # seconds: cache-min-ttl, and what clients hold
 OVERTIME = 1            # seconds that unbound keeps a record beyond its TTL at most
-RATE = 60.0             # requests per second, of each group
+RATE = 90.0             # requests per second, of each group
 BATCHES = 12            # of clients that hold addresses: each began at another time
-CLIENTS = 8             # in a batch
+CLIENTS = 12            # in a batch
 AFTER = 2.0             # seconds that are watched beyond the last that is expected
 BIN, QUICK_BIN = 2.0, 1.0               # seconds of a step of the curves
 
@@ -76,7 +76,8 @@ def streams(group: Group, removal: float, end: float, port: int) -> Iterator[Str
     """Caches of any age at the removal: each was filled at another time before it."""
     if group.held:
         for batch in range(BATCHES):
-            begin = removal - group.held * (batch + 0.5) / BATCHES
+            # A client's first request comes CLIENTS * BATCHES / RATE later, on average.
+            begin = removal - group.held * (batch + 0.5) / BATCHES - CLIENTS * BATCHES / RATE
             yield Stream(group.name, RATE / BATCHES, end - begin, port, name=owner(NAME), resolvers=group.resolvers,
                          hold=group.held, clients=CLIENTS, poisson=False, begin=begin)
         return
@@ -117,7 +118,7 @@ def run(lab: Lab) -> Result:
     server = dnslb.start(lab, {NAME: pool, QUIET: pool})
     resolvers = [resolver.endpoint for resolver in unbound.start(lab, settings(stubborn), server.endpoint)]
     kinds = groups(lab, resolvers)
-    removal = stubborn + OVERTIME + 1.0
+    removal = stubborn + OVERTIME + 2.0
     end = removal + max(group.period for group in kinds) + AFTER
     quiet = resolvers[-1]
     asyncio.run(ask(quiet, QUIET))
@@ -162,8 +163,8 @@ def report(lab: Lab, cases: Sequence[Case], kinds: Sequence[Group], revenant: Re
              f"the backend was drained, not killed: it answers to the end, and shows who still comes; "
              f"{RATE:.0f} requests a second in each group, each with a look-up and a connection of its own",
              "worst case: the TTL or the resolver's minimum, the second by which unbound is late, and what the client "
-             "holds; the mean is half of each, as caches were of any age at the removal; it is a mean of draws: "
-             "expect 10 % either way"]
+             f"holds; the mean is half of each, as caches were of any age at the removal; {BATCHES * CLIENTS} clients "
+             "that hold an address are few: expect a fifth either way"]
     if lab.quick:
         notes.append(f"in short: {QUICK_STUBBORN} s stand for the {STUBBORN} s of browsers")
     beyond = [case.name for case in cases if case.worst is not None and case.last > case.worst]
