@@ -10,8 +10,9 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 
+from comparison.clone import READY
 from comparison.experiment import Lab
-from comparison.processes import Process, accepts, await_ready, free_port
+from comparison.processes import Process, await_ready, free_port
 
 
 def addresses(count: int) -> tuple[str, ...]:
@@ -63,4 +64,5 @@ def spawn(lab: Lab, name: str, address: str, port: int, redis: int | None) -> Pr
 
 
 def wait(clone: Backend) -> None:
-    await_ready(clone.process, lambda: accepts(clone.address, clone.port))
+    # Its own word: on a port that is taken, somebody else would accept.
+    await_ready(clone.process, lambda: clone.process.log.read_text().startswith(READY))

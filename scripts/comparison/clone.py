@@ -25,6 +25,7 @@ from heapq import heappop, heappush
 from itertools import count
 from urllib.parse import parse_qs
 
+READY = "ready"         # is printed when connections are accepted
 BACKLOG = 1024
 CHUNK = 64 << 10
 LARGEST = 64 << 10      # octets of a request
@@ -198,6 +199,7 @@ def main() -> None:
         server = Server(Clone(name, ask_redis(int(redis[0])) if redis else remember()), address, int(port))
     except OSError as error:
         sys.exit(f"{address}:{port}: {(error.strerror or str(error)).lower()}")
+    print(READY)
     server.run()
 
 

@@ -11,6 +11,7 @@ from comparison.processes import NotStartedError, Program
 
 WRK = Program("wrk", "wrk", "wrk")
 CONNECTIONS = 32
+THREADS = 4         # each sends to one address
 
 # wrk would send all threads to the first address of a name.
 SCRIPT = """\
@@ -23,11 +24,12 @@ end
 """
 
 
-def maximum(lab: Lab, addresses: Sequence[str], port: int, seconds: int, threads: int = 4) -> float:
+def maximum(lab: Lab, addresses: Sequence[str], port: int, seconds: int, connections: int = CONNECTIONS) -> float:
     """Replies per second over kept connections, evenly to all the addresses."""
+    threads = min(THREADS, connections)
     script = lab.directory / "spread.lua"
     script.write_text(SCRIPT.format(addresses=", ".join(f'"{address}"' for address in addresses), port=port))
-    command = [str(WRK), "-t", str(threads), "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(script),
+    command = [str(WRK), "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", str(script),
                f"http://{addresses[0]}:{port}/"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 20)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
