@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from comparison import backends, dnslb, haproxy, l7, load, probing, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Dnslb, Pool, owner
-from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
+from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.haproxy import HAPROXY, HAProxy
 from comparison.l7 import Front
 from comparison.load import Record, Stream
@@ -34,7 +34,8 @@ RESTART, QUICK_RESTART = 3.0, 0.5       # seconds from a clone's end to its succ
 TTLS, QUICK_TTLS = (2, 5), (1,)
 LEAD = 1.0              # seconds of traffic before the first clone ends, and after the last
 LONGEST = 60.0          # seconds that any one wait may take
-REPEATS = 3             # at most: every clone is replaced in each
+REPEATS = 2             # at most: every clone is replaced in each
+COMMANDS = 3.0          # seconds that the commands for one clone may take, on a busy machine
 BACK = forecast.recovery_worst(probing.probe(0)) + 1.0      # seconds until a clone is up again, at most
 
 
@@ -48,6 +49,13 @@ class Step:
     back: float
 
 
+class HaltedError(Exception):
+    """The experiment has ended before the roll-out."""
+
+
+Move = Callable[[Backend, Event], None]     # may take long; raises HaltedError as soon as the event is set
+
+
 @dataclass
 class Rollout:
     """One condition: its clones, its clients, and how it takes a clone out and puts it back."""
@@ -55,35 +63,35 @@ class Rollout:
     name: str
     clones: list[Backend]
     stream: Stream
-    take_out: Callable[[Backend], None]     # returns when nobody is sent to it any more
-    put_back: Callable[[Backend], None]     # returns when it may be counted on
-    restart: float                          # seconds from a clone's end to its successor's start
+    take_out: Move          # returns when nobody is sent to it any more
+    put_back: Move          # returns when it may be counted on
+    restart: float          # seconds from a clone's end to its successor's start
     steps: list[Step] = field(default_factory=list)
     began: float = 0.0
     error: Exception | None = None
 
-    def perform(self, lab: Lab, at: float) -> None:
-        """Replace all clones.  Runs in a thread; what goes wrong is kept."""
+    def perform(self, lab: Lab, at: float, halt: Event) -> None:
+        """Replace all clones, until halted.  Runs in a thread; what goes wrong is kept."""
         self.steps = []
         try:
-            sleep_until(at)
+            pause(at - time.monotonic(), halt)
             self.began = time.monotonic()
             for clone in self.clones[:lab.full_or_quick(REPLACED, QUICK_REPLACED)]:
-                self.replace(clone, lab)
-        except (NotStartedError, OSError, subprocess.SubprocessError) as error:
+                self.replace(clone, lab, halt)
+        except (NotStartedError, HaltedError, OSError) as error:
             self.error = error
 
-    def replace(self, clone: Backend, lab: Lab) -> None:
+    def replace(self, clone: Backend, lab: Lab, halt: Event) -> None:
         taken_out = self._now()
-        self.take_out(clone)
+        self.take_out(clone, halt)
         stopped = self._now()
         clone.process.popen.terminate()
         clone.process.popen.wait()
-        time.sleep(self.restart)
+        pause(self.restart, halt)
         clone.revive(lab)
         clone.change(delay=SERVICE)
         started = self._now()
-        self.put_back(clone)
+        self.put_back(clone, halt)
         self.steps.append(Step(taken_out, stopped, started, self._now()))
 
     def _now(self) -> float:
@@ -104,56 +112,72 @@ class Case:
 # How clones are taken out and put back.
 
 
-def do_nothing(clone: Backend) -> None:
+def do_nothing(clone: Backend, halt: Event) -> None:
     """The clone is stopped under the traffic."""
 
 
-def drain_and_wait(server: Dnslb, pool: str, clone: Backend) -> None:
+def drain_and_wait(server: Dnslb, pool: str, clone: Backend, halt: Event) -> None:
     """As an operator does: the command returns when the last cached copy has expired."""
-    subprocess.run([sys.executable, "-m", "dnslb", "drain", owner(pool), clone.address, "--wait",
-                    "--control", server.control], check=True, capture_output=True, timeout=LONGEST)
-    time.sleep(2 * SERVICE)     # who connected in the last moment is served
+    command(server, halt, "drain", owner(pool), clone.address, "--wait")
+    pause(2 * SERVICE, halt)    # who connected in the last moment is served
 
 
-def ready(server: Dnslb, pool: str, clone: Backend) -> None:
-    """Back as soon as it is up; the next one goes only then."""
-    subprocess.run([sys.executable, "-m", "dnslb", "ready", owner(pool), clone.address, "--control", server.control],
-                   check=True, capture_output=True, timeout=LONGEST)
-    await_up(server, pool, clone)
+def ready(server: Dnslb, pool: str, clone: Backend, halt: Event) -> None:
+    command(server, halt, "ready", owner(pool), clone.address)
+    await_up(server, pool, clone, halt)
 
 
-def await_up(server: Dnslb, pool: str, clone: Backend) -> None:
+def await_up(server: Dnslb, pool: str, clone: Backend, halt: Event) -> None:
     """Until dnslb hands it out and its last probe was good."""
     def is_back() -> bool:
         [backend] = [backend for backend in server.status(owner(pool))["pools"][0]["rrsets"][0]["backends"]
                      if backend["address"] == clone.address]
         return bool(backend["up"] and backend["streak"] == 0 and backend["handed_out"])
 
-    await_true(is_back, f"{clone.name} does not come back in dnslb")
+    await_true(is_back, f"{clone.name} does not come back in dnslb", halt)
 
 
-def await_true(claim: Callable[[], bool], otherwise: str) -> None:
+def command(server: Dnslb, halt: Event, *arguments: str) -> None:
+    """``dnslb`` with these arguments, from its start to its end."""
+    with subprocess.Popen([sys.executable, "-m", "dnslb", *arguments, "--control", server.control],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            await_true(lambda: process.poll() is not None, f"dnslb {arguments[0]} does not return", halt)
+        finally:
+            process.terminate()
+        said = process.communicate()[1]
+    if process.returncode:
+        raise NotStartedError(f"dnslb {arguments[0]}: {said.strip()}")
+
+
+def drain_server(balancer: HAProxy, clone: Backend, halt: Event) -> None:
+    """Until it has no request any more."""
+    balancer.state(clone.name, "drain")
+    await_true(lambda: statistic(balancer, clone.name, "scur") == "0", f"{clone.name} keeps requests in HAProxy", halt)
+
+
+def ready_server(balancer: HAProxy, clone: Backend, halt: Event) -> None:
+    balancer.state(clone.name, "ready")
+    await_server(balancer, clone, halt)
+
+
+def await_server(balancer: HAProxy, clone: Backend, halt: Event) -> None:
+    """Until no probe is against it."""
+    await_true(lambda: statistic(balancer, clone.name, "status") == "UP", f"{clone.name} does not come back in HAProxy",
+               halt)
+
+
+def await_true(claim: Callable[[], bool], otherwise: str, halt: Event) -> None:
     deadline = time.monotonic() + LONGEST
     while not claim():
         if time.monotonic() > deadline:
             raise NotStartedError(otherwise)
-        time.sleep(0.05)
+        pause(0.05, halt)
 
 
-def drain_server(balancer: HAProxy, clone: Backend) -> None:
-    """Until it has no request any more."""
-    balancer.state(clone.name, "drain")
-    await_true(lambda: statistic(balancer, clone.name, "scur") == "0", f"{clone.name} keeps requests in HAProxy")
-
-
-def ready_server(balancer: HAProxy, clone: Backend) -> None:
-    balancer.state(clone.name, "ready")
-    await_server(balancer, clone)
-
-
-def await_server(balancer: HAProxy, clone: Backend) -> None:
-    """Until no probe is against it."""
-    await_true(lambda: statistic(balancer, clone.name, "status") == "UP", f"{clone.name} does not come back in HAProxy")
+def pause(seconds: float, halt: Event) -> None:
+    if halt.wait(max(0.0, seconds)):
+        raise HaltedError("it took longer than its traffic")
 
 
 def statistic(balancer: HAProxy, server: str, field_name: str) -> str:
@@ -188,7 +212,7 @@ def new_clones(lab: Lab) -> list[Backend]:
 
 def length(lab: Lab, ttl: int, restart: float) -> float:
     """Seconds of traffic that the longest roll-out needs."""
-    return 2 * LEAD + lab.full_or_quick(REPLACED, QUICK_REPLACED) * (ttl + 1 + restart + BACK)
+    return 2 * LEAD + lab.full_or_quick(REPLACED, QUICK_REPLACED) * (ttl + 1 + restart + BACK + COMMANDS)
 
 
 def dns_rollouts(lab: Lab, ttls: Sequence[int], restart: float) -> Iterator[Rollout]:
@@ -223,13 +247,17 @@ def haproxy_rollouts(lab: Lab, ttl: int, restart: float) -> Iterator[Rollout]:
 def repeat(lab: Lab, rollouts: Sequence[Rollout]) -> list[Case]:
     """All of them at once, each on clones of its own."""
     running = load.start(lab, [rollout.stream for rollout in rollouts])
-    threads = [threading.Thread(target=rollout.perform, args=(lab, running.began + LEAD), daemon=True)
-               for rollout in rollouts]
+    halt = Event()
+    threads = [Thread(target=rollout.perform, args=(lab, running.began + LEAD, halt)) for rollout in rollouts]
     for thread in threads:
         thread.start()
-    outcome = running.wait()
-    for thread in threads:
-        thread.join(LONGEST)
+    try:
+        outcome = running.wait()
+    finally:
+        # They must not start clones that nobody stops.
+        halt.set()
+        for thread in threads:
+            thread.join()
     for rollout in rollouts:
         if rollout.error:
             raise NotStartedError(f"{rollout.name}: {rollout.error}")
