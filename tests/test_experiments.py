@@ -70,8 +70,8 @@ def clones(*names: str) -> list[Backend]:
 
 
 def test_shares_are_counted_in_whole_windows() -> None:
-    records = [record(at, "b1" if at < 10 else "b2") for at in range(25)]
-    assert evenness.windows(records, clones("b1", "b2"), 10.0) == [[10, 0], [0, 10]]
+    records = [record(100.0 + at, "b1" if at < 10 else "b2") for at in range(25)]
+    assert evenness.windows(records, clones("b1", "b2"), 100.0, 2, 10.0) == [[10, 0], [0, 10]]
 
 
 def test_all_on_one_of_four_is_as_uneven_as_can_be() -> None:

@@ -116,9 +116,9 @@ def run(lab: Lab) -> Result:
     running = load.start(lab, [stream for _, streams in made for stream in streams])
     lab.progress(f"both img clones will be killed after {wait:.0f} s")
     sleep_until(running.began + wait)
+    death = time.monotonic()
     for clone in farms["img"]:
         clone.process.kill()
-    death = time.monotonic()
     records = running.wait().records
     settled = death + min(rest / 2, probing.probe(0).detection + TTL + 1)
     return report(lab, [judge(way, records, death, settled) for way, _ in made])

@@ -104,10 +104,10 @@ def expected(drawn: int, ttl: int, window: float) -> Evenness:
     return Evenness(cv, forecast.max_over_mean(cv, CLONES), forecast.jain(cv))
 
 
-def windows(records: Sequence[Record], clones: Sequence[Backend], length: float) -> list[list[int]]:
-    """Requests of each clone, window by window; what is left at the end counts nowhere."""
-    began, ended = records[0].scheduled, records[-1].scheduled
-    counts: list[Counter[str]] = [Counter() for _ in range(int((ended - began) / length) or 1)]
+def windows(records: Sequence[Record], clones: Sequence[Backend], began: float, count: int, length: float,
+            ) -> list[list[int]]:
+    """Requests of each clone, window by window."""
+    counts: list[Counter[str]] = [Counter() for _ in range(count)]
     for record in records:
         at = int((record.scheduled - began) / length)
         if at < len(counts):
@@ -137,12 +137,12 @@ def run(lab: Lab) -> Result:
             front = Front(free_port([l7.HOME]), l7.servers(clones))
             streams.append(Stream(program.name, RATE, seconds, module.start(lab, [front]).port, (l7.HOME,)))
     lab.progress(f"{len(streams)} conditions side by side for {seconds:.0f} s")
-    records = load.start(lab, streams).wait().records
-
+    outcome = load.start(lab, streams).wait()
     length = lab.full_or_quick(WINDOW, QUICK_WINDOW)
 
     def case(name: str, ttl: int | None, labels: Sequence[str], formula: Evenness | None, judged: bool) -> Case:
-        split = [windows(records[label], clones, length) for label in labels]
+        split = [windows(outcome.records[label], clones, outcome.began, int(seconds / length), length)
+                 for label in labels]
         whole = [variation([sum(column) for column in zip(*each, strict=True)]) for each in split]
         return Case(name, ttl, evenness([window for each in split for window in each]), formula, judged, mean(whole))
 

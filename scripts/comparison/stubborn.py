@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLONES = 4
 NAME, QUIET = "www", "quiet"
 TTL, QUICK_TTL = 5, 1
-STUBBORN, QUICK_STUBBORN = 60, 5        # seconds: cache-min-ttl, and what clients hold
+STUBBORN, QUICK_STUBBORN = 60, 4        # seconds: cache-min-ttl, and what clients hold
 OVERTIME = 1            # seconds that unbound keeps a record beyond its TTL at most
 RATE = 90.0             # requests per second, of each group
 BATCHES = 12            # of clients that hold addresses: each began at another time
