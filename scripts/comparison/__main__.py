@@ -5,18 +5,20 @@
     scripts/compare --only failover hop
     scripts/compare --list
 
-Ctrl-C stops everything.  Exit status: 0 when all experiments were made, 1 when one was skipped or failed.
+Ctrl-C stops everything, and reports what was done.  Exit status: 0 when all experiments were made, 1 when one was
+skipped (its program is missing, or a part did not start), 2 when nothing could begin.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -29,16 +31,16 @@ SEED = 1
 REPEATS = 5
 # In the order of the report; about how many seconds each takes, in full and in short.
 EXPERIMENTS = {
-    "ttl_load": (90, 15),
-    "evenness": (120, 15),
-    "failover": (360, 25),
-    "hop": (200, 20),
-    "unlike": (90, 8),
-    "deploys": (150, 10),
-    "balancer_death": (90, 10),
-    "stubborn": (130, 12),
-    "sessions": (90, 8),
-    "content": (30, 5),
+    "ttl_load": (90, 12),
+    "evenness": (120, 12),
+    "failover": (370, 18),
+    "hop": (300, 16),
+    "unlike": (95, 7),
+    "deploys": (150, 16),
+    "balancer_death": (110, 12),
+    "stubborn": (130, 18),
+    "sessions": (90, 7),
+    "content": (30, 7),
 }
 
 
@@ -94,9 +96,7 @@ def perform(experiment: Experiment, lab: Lab) -> Done:
     return Done(experiment, result, seconds=time.monotonic() - began)
 
 
-def perform_all(options: argparse.Namespace, directory: Path) -> list[Done]:
-    done: list[Done] = []
-    began = time.monotonic()
+def perform_all(options: argparse.Namespace, directory: Path) -> Iterator[Done]:
     estimates = [EXPERIMENTS[name][options.quick] for name in options.only]
     for at, name in enumerate(options.only):
         experiment = load(name)
@@ -104,27 +104,44 @@ def perform_all(options: argparse.Namespace, directory: Path) -> list[Done]:
         print(f"\n[{at + 1}/{len(options.only)}] {name}: {experiment.question} (about {left} left)", flush=True)
         own = directory / name
         own.mkdir()
+        lab = Lab(options.seed, options.quick, options.repeats, own, partial(progress, time.monotonic()))
+        yield perform(experiment, lab)
 
-        def progress(text: str, since: float = time.monotonic()) -> None:
-            print(f"  {clock(time.monotonic() - since)} {text}", flush=True)
 
-        lab = Lab(options.seed, options.quick, options.repeats, own, progress)
-        one = perform(experiment, lab)
-        if one.result is None:
-            print(f"  skipped: {one.skipped}", flush=True)
-        else:
-            for table in one.result.tables:
-                print(report.text_table(table))
-            print(f"\n  {one.result.reading}")
-            for note in one.result.notes:
-                print(f"  note: {note}")
-        done.append(one)
-    print(f"\n{clock(time.monotonic() - began)} minutes", flush=True)
-    return done
+def progress(since: float, text: str) -> None:
+    print(f"  {clock(time.monotonic() - since)} {text}", flush=True)
+
+
+def show(done: Done) -> None:
+    """For whoever waits for the rest."""
+    if done.result is None:
+        print(f"  skipped: {done.skipped}", flush=True)
+        return
+    for table in done.result.tables:
+        print(report.text_table(table))
+    print(f"\n  {done.result.reading}")
+    for note in done.result.notes:
+        print(f"  note: {note}")
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
+    # Whoever presses Ctrl-C twice must not stop the stopping.
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def find_output(wanted: Path | None) -> Path:
+    """Before half an hour is spent.  Raises NotStartedError."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise NotStartedError("matplotlib is missing: pip install matplotlib")
+    if wanted is None:
+        return Path(tempfile.mkdtemp(prefix="dnslb-comparison-"))
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotStartedError(f"--output {wanted}: {(error.strerror or str(error)).lower()}") from None
+    return wanted
 
 
 def main(argv: Sequence[str]) -> int:
@@ -132,18 +149,28 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         print_list()
         return 0
-    signal.signal(signal.SIGTERM, interrupt)
     try:
-        circumstances = report.setting(["scripts/compare", *argv], options.seed, options.repeats, options.quick)
+        output = find_output(options.output)
+    except NotStartedError as error:
+        print(error)
+        return 2
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, interrupt)
+    began, done, status = time.monotonic(), [], 0
+    circumstances = report.setting(["scripts/compare", *argv], options.seed, options.repeats, options.quick)
+    try:
         with tempfile.TemporaryDirectory(prefix="dnslb-compare-") as directory:
-            done = perform_all(options, Path(directory))
-        output = options.output or Path(tempfile.mkdtemp(prefix="dnslb-comparison-"))
-        report.write(output, circumstances, done)
+            for one in perform_all(options, Path(directory)):
+                show(one)
+                done.append(one)
     except KeyboardInterrupt:
-        print("interrupted: everything is stopped, nothing is reported")
-        return 130
-    print(f"report: {output}/comparison.html, README.md, comparison.json")
-    return 0 if all(one.result for one in done) else 1
+        print("interrupted: everything is stopped")
+        status = 130
+    if not done:
+        return status
+    report.write(output, circumstances, done)
+    print(f"\n{clock(time.monotonic() - began)} minutes\nreport: {output}/comparison.html, README.md, comparison.json")
+    return status or (0 if all(one.result for one in done) else 1)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from comparison.statistics import spread
 from comparison.stub import Endpoint
 from comparison.unbound import UNBOUND, Setting
 from dnslb.balance import forecast
+from dnslb.balance.ttl import OVERTIME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +35,8 @@ CLONES = 4
 RESOLVERS = 8
 RATE = 16.0         # requests per second, of each condition under each fault
 QUICK_RATE = 8.0
-PROMISE = 10        # seconds: `failover:` of the adaptive TTL
-AFTER = 4.0         # seconds that are watched beyond the worst case
+PROMISE, QUICK_PROMISE = 10, 8      # seconds: `failover:` of the adaptive TTL
+AFTER = 2.0         # seconds that are watched beyond the worst case
 TUNED = " tuned"
 L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy), (NGINX, nginx))
 
@@ -65,12 +66,12 @@ class Case:
     timeline: list[float]           # share of failed requests in each second, from 2 s before the fault on
 
 
-def dns_conditions(ttls: Sequence[int]) -> list[Condition]:
+def dns_conditions(ttls: Sequence[int], promise: int) -> list[Condition]:
     modes = (("single", "single", False), ("full", "full", False), ("full, next address", "full", True))
     found = [Condition(f"dnslb TTL {ttl}, {mode}", ttl, f"{pool}-{ttl}", next_address)
              for mode, pool, next_address in modes for ttl in ttls]
-    ceiling = int(PROMISE - probing.probe(0).detection - 1)
-    return [*found, Condition(f"dnslb failover: {PROMISE}s, full", ceiling, "promise")]
+    ceiling = int(promise - probing.probe(0).detection - OVERTIME)
+    return [*found, Condition(f"dnslb failover: {promise}s, full", ceiling, f"promise-{promise}")]
 
 
 def pools(conditions: Sequence[Condition], clones: Sequence[Sequence[Backend]]) -> dict[str, Pool]:
@@ -79,10 +80,11 @@ def pools(conditions: Sequence[Condition], clones: Sequence[Sequence[Backend]]) 
     for number, farm in enumerate(clones):
         homes, port = tuple(clone.address for clone in farm), farm[0].port
         for condition in conditions:
-            if condition.pool == "promise":
-                pool = Pool(homes, port, ttl=300, policy=f"{{min: 1s, failover: {PROMISE}s}}")
+            kind, _, seconds = condition.pool.partition("-")
+            if kind == "promise":
+                pool = Pool(homes, port, ttl=300, policy=f"{{min: 1s, failover: {seconds}s}}")
             else:
-                pool = Pool(homes, port, condition.ttl, answers=1 if condition.pool.startswith("single") else None)
+                pool = Pool(homes, port, condition.ttl, answers=1 if kind == "single" else None)
             found[f"{condition.pool}-{number}"] = pool
     return found
 
@@ -103,7 +105,7 @@ class Site:
 
 def build(lab: Lab, ttls: Sequence[int]) -> Site:
     clones = tuple(backends.start(lab, CLONES) for _ in FAULTS)
-    conditions = tuple(dns_conditions(ttls))
+    conditions = tuple(dns_conditions(ttls, lab.full_or_quick(PROMISE, QUICK_PROMISE)))
     server = dnslb.start(lab, pools(conditions, clones))
     resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
     balancers = {}
@@ -118,7 +120,9 @@ def build(lab: Lab, ttls: Sequence[int]) -> Site:
 
 
 def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
-    """Each condition under each fault.  A resolver's cache must be warm, and its age at the fault any."""
+    """Each condition under each fault.  A resolver first asks at any time within a TTL before the fault, so that its
+    copy is of any age then.
+    """
     for condition in site.conditions:
         for number, farm in enumerate(site.clones):
             label, rate = f"{condition.name}/{number}", rate_of(lab)
@@ -128,7 +132,7 @@ def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
                 yield Stream(label, rate, end - fault_at + 3, port, (l7.HOME,), poisson=False, begin=fault_at - 3)
                 continue
             for resolver in site.resolvers:
-                begin = fault_at - 1 - condition.ttl * (1 + lab.rng.random())
+                begin = fault_at - 1 - condition.ttl * lab.rng.random()
                 yield Stream(label, rate / RESOLVERS, end - begin, farm[0].port, poisson=False, begin=begin,
                              name=owner(f"{condition.pool}-{number}"), resolvers=(resolver,),
                              next_address=condition.next_address)
@@ -165,7 +169,8 @@ def mend(clone: Backend, fault: str, lab: Lab) -> None:
 
 def repeat(lab: Lab, site: Site, longest: int) -> tuple[Outcome, list[float]]:
     """All conditions and faults at once.  The outcome, and when each fault happened."""
-    fault_at = 2.0 * longest + 2 + lab.rng.random() * probing.INTERVAL
+    # Caches still hold answers from before the last mending, for a TTL and a second at most.
+    fault_at = longest + 3 + lab.rng.random() * probing.INTERVAL
     running = load.start(lab, list(streams(site, fault_at, lab)))
     victims = [lab.rng.choice(farm) for farm in site.clones]
     sleep_until(running.began + fault_at)
@@ -196,7 +201,7 @@ def judge(records: Sequence[Record], fault: float, watched: float, rate: float) 
 
 
 def run(lab: Lab) -> Result:
-    ttls = lab.full_or_quick((1, 5, 15, 30), (1, 5))
+    ttls = lab.full_or_quick((1, 5, 15, 30), (1, 3))
     site = build(lab, ttls)
     cases: dict[tuple[str, int], list[Case]] = defaultdict(list)
     for number in range(lab.repeats):

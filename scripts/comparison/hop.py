@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RATES = (100, 400, 800)     # requests per second; all below the knee of any of them on two cores
 POOLED_RATE = 400           # once more with kept connections
 AGE = 10.0                  # seconds that a kept connection lives
-GAP = 0.2                   # seconds between two segments
+GAP = 0.15                  # seconds between two segments
 TTL = 5
 RESOLVERS = 2
 SHARES = (0.5, 0.9, 0.99, 0.999)
@@ -139,7 +139,7 @@ def plan(lab: Lab, ways: Sequence[Way], seconds: float) -> list[Segment]:
 def run(lab: Lab) -> Result:
     clones = backends.start(lab)
     ways = build(lab, clones)
-    seconds = lab.full_or_quick(1.8, 0.8)
+    seconds = lab.full_or_quick(1.8, 0.5)
     samples: dict[str, list[Sample]] = defaultdict(list)
     most: dict[str, list[float]] = defaultdict(list)
     for number in range(lab.repeats):

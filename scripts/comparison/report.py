@@ -71,8 +71,9 @@ def version(program: Program, option: str) -> str:
     if path is None:
         return "missing"
     done = subprocess.run([path, option], capture_output=True, text=True, check=False, timeout=20)
-    found = re.search(r"\d+\.\d+[.\d]*", done.stdout + done.stderr)
-    return found[0].rstrip(".") if found else "unknown"
+    # Three numbers: Envoy also prints its path, with Python's two in it.
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
 
 
 def write(directory: Path, setting: dict[str, Any], done: Sequence[Done]) -> None:

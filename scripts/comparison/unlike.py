@@ -93,7 +93,7 @@ def judge(records: Sequence[Record], clones: Sequence[Backend]) -> Case:
 def run(lab: Lab) -> Result:
     clones = backends.start(lab, CLONES)
     resolvers, slow, speeds = build(lab, clones)
-    seconds = lab.full_or_quick(7.0, 3.0)
+    seconds = lab.full_or_quick(7.0, 2.0)
     cases: dict[str, dict[str, list[Case]]] = {"slow": defaultdict(list), "speeds": defaultdict(list)}
     for number in range(lab.repeats):
         lab.progress(f"repeat {number + 1} of {lab.repeats}")

@@ -84,6 +84,26 @@ def own_death(measured: Measured, column: str) -> str:
     return f"{failed(column)}; a second one needs VRRP, or DNS" if column in conditions else ""
 
 
+def deploy(measured: Measured, column: str) -> str:
+    """Drained, a condition each; dnslb's with the longest TTL."""
+    drained = [name for name in measured["conditions"] if name.startswith(column) and ", drain" in name]
+    if not drained:
+        return ""
+    cases = measured["conditions"][drained[-1]]
+    seconds, failed = median([case["duration"] for case in cases]), sum(case["failed"] for case in cases)
+    ttl = drained[-1].partition(",")[0].removeprefix("dnslb ")
+    return f"{seconds:.0f} s{f' ({ttl})' if column == 'dnslb' else ''}, {failed} failed"
+
+
+def kept_sessions(measured: Measured, column: str) -> str:
+    """With sessions in the clones' memory."""
+    ways = {"dnslb": "dnslb sticky"}
+    found = [case for case in measured["cases"] if case["way"] == ways.get(column, f"{column} cookie")]
+    shares = [100 * case["share"] for case in found if case["store"] == "local"]
+    how = "sticky: by the resolver's network" if column == "dnslb" else "cookie"
+    return f"{median(shares):.0f} % ({how})" if shares else ""
+
+
 L7_ALL = ("yes", "yes", "yes")
 # What is wanted, the experiment that measured it, its cell, and what is said where there is no figure.
 ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
@@ -97,10 +117,13 @@ ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
     ("CPU per 1,000 requests", "hop", added_cpu, ("", "", "", "")),
     ("bandwidth passes through it", "", None, ("no", *L7_ALL)),
     ("share of a backend that is slow (of four)", "unlike", slow_share, (f"least connections {NO}", *L7_ALL)),
-    ("lost while it is dead itself", "balancer_death", own_death, ("", "", "", "")),
+    ("lost while it is dead itself", "balancer_death", own_death,
+     ("nothing for a TTL, then all; nodes are many", *(("all; a second one needs VRRP, or DNS",) * 3))),
+    ("a deploy of all backends, drained", "deploys", deploy, ("takes TTLs", "takes as long as requests do",
+                                                              "takes as long as requests do", "by reload")),
     ("sees URL, headers, cookies", "", None, (NO, *L7_ALL)),
-    ("a session stays with its backend", "", None,
-     ("by the resolver's network (sticky)", "cookie", "cookie", f"{NO} (by address only)")),
+    ("finds its session in a backend's memory", "sessions", kept_sessions,
+     ("sticky: by the resolver's network", "cookie", "cookie", f"{NO} (by address only)")),
     ("queues when all backends are busy", "", None, (NO, "yes", "yes", NO)),
     ("ends TLS", "", None, (NO, *L7_ALL)),
     ("backends see the client's address", "", None, ("yes", "in a header", "in a header", "in a header")),
