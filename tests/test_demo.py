@@ -43,6 +43,13 @@ def left_over() -> list[str]:
     return commands
 
 
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 # The story
 
 
@@ -133,7 +140,7 @@ def live() -> Iterator[Terminal]:
         terminal.shows(r"in all: [1-9]\d* visits, 0 failed")
         yield terminal
         eventually(terminal.has_ended, "it goes on", PATIENCE)
-        assert terminal.said.endswith(b"\x1b[?25h\x1b[?1049l"), "the screen is not given back"
+        assert b"\x1b[?25h\x1b[?1049l" in terminal.said, "the screen is not given back"
         assert tcgetattr(theirs)[3] & (ECHO | ICANON) == ECHO | ICANON, "the keyboard is not given back"
         assert left_over() == []
     finally:
@@ -167,6 +174,15 @@ def test_the_picture_fits_the_window() -> None:
             terminal.resize(columns, lines)
             assert [line for line in terminal.screen() if len(line) > columns] == []
         terminal.press("q")
+
+
+def test_the_end_of_dnslb_is_told() -> None:
+    with live() as terminal:
+        [server] = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()
+                    and parent(int(entry.name)) == terminal.popen.pid and b"serve" in (entry / "cmdline").read_bytes()]
+        os.kill(server, signal.SIGTERM)
+    assert terminal.popen.returncode == 1
+    assert b"dnslb has ended: no dnslb listens on " in terminal.said
 
 
 @pytest.mark.parametrize("stop", ["ctrl-c", "SIGTERM", "SIGHUP"])

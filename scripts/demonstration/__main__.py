@@ -31,12 +31,12 @@ def arguments() -> argparse.Namespace:
         prog="scripts/demo", description="Three web servers, dnslb and visitors: see who gets the traffic.",
         epilog="Keys: 1 2 3 kill or revive a server, d drain one, c visitors share a cached answer, q quit.")
     parser.add_argument("--script", action="store_true", help="tell a story in plain lines, instead of a live screen")
-    parser.add_argument("--quick", action="store_true", help="the story with short pauses, in about twenty seconds")
+    parser.add_argument("--quick", action="store_true", help="the story with short pauses, in about fifteen seconds")
     return parser.parse_args()
 
 
-async def perform(scene: Scene, pause: float | None) -> None:
-    """The story with such pauses, or live when there are none; until its end or a signal."""
+async def perform(scene: Scene, pause: float | None) -> str | None:
+    """The story with such pauses, or live when there are none; until its end or a signal.  The fault that ended it."""
     play = await Play.begin(scene)
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, play.ended.set)
@@ -45,6 +45,7 @@ async def perform(scene: Scene, pause: float | None) -> None:
         await (live.perform(play) if pause is None else story.perform(play, pause))
         for task in around:
             task.cancel()
+    return play.fault
 
 
 def stop(number: int, frame: object) -> None:
@@ -59,7 +60,7 @@ def main() -> None:
     pause = None if is_live else story.SHORT_PAUSE if options.quick else story.PAUSE
     with ExitStack() as stack:
         try:
-            asyncio.run(perform(Scene.start(stack), pause))
+            sys.exit(asyncio.run(perform(Scene.start(stack), pause)))
         except NotStartedError as error:
             sys.exit(str(error))
         except KeyboardInterrupt:

@@ -25,6 +25,8 @@ async def perform(play: Play) -> None:
             while not play.ended.is_set() and not audience.done():
                 show(play)
                 await asyncio.wait([audience], timeout=FRAME)
+            if audience.done():
+                audience.result()
         finally:
             loop.remove_reader(sys.stdin)
             audience.cancel()

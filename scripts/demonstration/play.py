@@ -35,6 +35,7 @@ class Play:
     rrset: dict[str, Any]                               # dnslb's status of the pool
     events: list[Event] = field(default_factory=list)   # ours and dnslb's, as they came
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    fault: str | None = None                            # why it had to end
     prompt: str = KEYS                                  # the keys that count
     _seen: int = 0                                      # changes of dnslb's history that are in the events
 
@@ -50,7 +51,7 @@ class Play:
                 self.rrset = await asyncio.to_thread(self.scene.status)
                 changes = await asyncio.to_thread(self.scene.history)
             except Unreachable as error:
-                self.say(f"dnslb is gone: {error}")
+                self.fault = f"dnslb has ended: {error}"
                 self.ended.set()
                 return
             for change in changes[self._seen:]:
@@ -83,7 +84,10 @@ class Play:
     async def drain_or_ready(self, address: str) -> None:
         """The event comes from dnslb's history."""
         mode = "ready" if self._find(address)["mode"] == "drain" else "drain"
-        await asyncio.to_thread(self.scene.order, mode, address)
+        try:
+            await asyncio.to_thread(self.scene.order, mode, address)
+        except Unreachable as error:
+            self.say(str(error))
 
     def verdict(self, address: str) -> str:
         """up or down; drain, as long as it is."""

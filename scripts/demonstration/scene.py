@@ -14,11 +14,13 @@ from typing import Any
 from comparison.processes import ROOT, NotStartedError, Process, accepts, await_ready, free_port, is_free, spawn
 
 from dnslb.admin import client
+from dnslb.admin.client import Unreachable
 
 NAME = "www.example.net"
 ADDRESSES = ("127.0.1.11", "127.0.1.12", "127.0.1.13")  # as in zones/example.net.zone
 PORT = 8080                                             # as in zones/example.net.yaml
 HOST, USUAL_PORT = "127.0.0.1", 5300
+OK = 200
 
 
 @dataclass
@@ -67,20 +69,24 @@ class Scene:
         await_ready(self.clones[address], lambda: accepts(address, PORT))
 
     def order(self, mode: str, address: str) -> None:
-        """drain or ready; returns when every worker follows.  Raises client.Unreachable."""
-        client.ask(self.control, "POST", "/orders", {"mode": mode, "addresses": [address], "names": [NAME]})
+        """drain or ready; returns when every worker follows.  Raises Unreachable."""
+        self._ask("POST", "/orders", {"mode": mode, "addresses": [address], "names": [NAME]})
 
     def status(self) -> dict[str, Any]:
-        """Of the pool: TTL, why, backends.  Raises client.Unreachable."""
-        _, found = client.ask(self.control, "GET", f"/status/{NAME}")
-        rrset: dict[str, Any] = found["pools"][0]["rrsets"][0]
+        """Of the pool: TTL, why, backends.  Raises Unreachable."""
+        rrset: dict[str, Any] = self._ask("GET", f"/status/{NAME}")["pools"][0]["rrsets"][0]
         return rrset
 
     def history(self) -> list[dict[str, Any]]:
-        """The changes of verdicts and orders so far.  Raises client.Unreachable."""
-        _, found = client.ask(self.control, "GET", "/history")
-        changes: list[dict[str, Any]] = found["changes"]
+        """The changes of verdicts and orders so far.  Raises Unreachable."""
+        changes: list[dict[str, Any]] = self._ask("GET", "/history")["changes"]
         return changes
+
+    def _ask(self, method: str, target: str, value: object = None) -> Any:
+        status, reply = client.ask(self.control, method, target, value)
+        if status != OK:
+            raise Unreachable(f"{reply['error']}; {reply['remedy']}")
+        return reply
 
 
 def require_free_ports() -> None:

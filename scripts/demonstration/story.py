@@ -13,7 +13,7 @@ from demonstration.scene import ADDRESSES
 PAUSE, SHORT_PAUSE = 8.0, 1.2   # seconds that a state is shown for
 PATIENCE = 15.0                 # seconds that a verdict may take: twice what zones/example.net.yaml promises
 STEP = 0.1
-_FIRST, SECOND, THIRD = ADDRESSES
+_, SECOND, THIRD = ADDRESSES
 
 
 async def perform(play: Play, pause: float) -> None:
@@ -21,11 +21,10 @@ async def perform(play: Play, pause: float) -> None:
     story = asyncio.create_task(acts(play, pause))
     ended = asyncio.create_task(play.ended.wait())
     await asyncio.wait([story, ended], return_when=asyncio.FIRST_COMPLETED)
-    for task in (story, ended):
-        task.cancel()
-    await asyncio.gather(ended, return_exceptions=True)
-    if not story.cancelled() and story.done():
+    ended.cancel()
+    if story.done():
         story.result()
+    story.cancel()
 
 
 async def acts(play: Play, pause: float) -> None:

@@ -32,7 +32,7 @@ class Visitors:
     web: int                                        # port of the clones
     resolver: Resolver
     caching: bool = False
-    answer: Answer = field(default=Answer((), 0))               # the last one
+    answer: Answer = field(default=Answer((), 0))   # the last one
     expires: float = 0.0                            # of the last one, on the monotonic clock
     recent: deque[Visit] = field(default_factory=deque)
     visits: int = 0
