@@ -101,6 +101,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM to the leader, then SIGKILL to every process of the tree that is left."""
     members = tree(process.pid)
     process.terminate()
+    process.send_signal(signal.SIGCONT)  # a process that was suspended could not end
     deadline = time.monotonic() + STOP_TIMEOUT
     while time.monotonic() < deadline and (process.poll() is None or members & census().keys()):
         time.sleep(0.02)
@@ -111,13 +112,15 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], core: int, log: Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, pinned to one core, in a session of its own, until the block ends."""
+def running(command: list[str], core: int | None, log: Path, cwd: Path, **variables: str,
+            ) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, pinned to one core if one is given, in a session of its own, until the block ends."""
     # What dnslb would keep in the user's directories goes where it is thrown away.
-    environment = os.environ | {name: str(log.parent) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME")}
+    own = {name: str(log.parent) for name in ("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "HOME")}
+    pinned = [] if core is None else ["taskset", "-c", str(core)]
     with log.open("wb") as output:
-        process = subprocess.Popen(["taskset", "-c", str(core), *command], stdin=subprocess.DEVNULL, stdout=output,
-                                   stderr=output, cwd=cwd, env=environment, start_new_session=True)
+        process = subprocess.Popen([*pinned, *command], stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=output, cwd=cwd, env=os.environ | own | variables, start_new_session=True)
     try:
         yield process
     finally:

@@ -1,0 +1,296 @@
+"""Experiment 4: what the hop through an L7 balancer costs: time, CPU, and the most that goes through."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from comparison import backends, dnslb, envoy, haproxy, l7, load, nginx, unbound, wrk
+from comparison.backends import Backend
+from comparison.dnslb import Pool, owner
+from comparison.envoy import ENVOY
+from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
+from comparison.haproxy import HAPROXY
+from comparison.l7 import Front
+from comparison.load import Outcome, Stream
+from comparison.nginx import NGINX
+from comparison.processes import Meter, Process, free_port
+from comparison.statistics import median, percentiles, spread
+from comparison.stub import Endpoint
+from comparison.unbound import UNBOUND, Setting
+from comparison.wrk import WRK
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RATES = (100, 400, 800)     # requests per second; all below the knee of any of them on two cores
+POOLED_RATE = 400           # once more with kept connections
+AGE = 10.0                  # seconds that a kept connection lives
+GAP = 0.15                  # seconds between two segments
+TTL = 5
+RESOLVERS = 2
+SHARES = (0.5, 0.9, 0.99, 0.999)
+ROLES = ("balancer", "resolvers", "backends", "client")
+PRECISE = 1000              # samples from which on a 99.9th percentile is given
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How requests reach the clones."""
+
+    name: str
+    addresses: tuple[str, ...]      # where wrk sends
+    port: int
+    balancer: tuple[Process, ...] = ()
+    resolvers: tuple[Process, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time in which one way is measured at one rate."""
+
+    way: Way
+    rate: int
+    pooled: bool
+    begin: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.way.name}/{self.rate}/{'kept' if self.pooled else 'new'}"
+
+
+def build(lab: Lab, clones: Sequence[Backend]) -> list[Way]:
+    homes, port = tuple(clone.address for clone in clones), clones[0].port
+    server = dnslb.start(lab, {"www": Pool(homes, port, TTL)})
+    resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
+    ways = [Way("direct", homes, port),
+            Way("dnslb", homes, port, (server.process,), tuple(resolver.process for resolver in resolvers),
+                tuple(resolver.endpoint for resolver in resolvers))]
+    for program, module, tuned in ((HAPROXY, haproxy, True), (ENVOY, envoy, True), (NGINX, nginx, False),
+                                   (NGINX, nginx, True)):
+        if lab.has(program):
+            balancer = module.start(lab, [Front(free_port([l7.HOME]), l7.servers(clones))], tuned)
+            name = program.name + (" tuned" if tuned and program is NGINX else "")
+            ways.append(Way(name, (l7.HOME,), balancer.port, (balancer.process,)))
+    return ways
+
+
+def streams(segment: Segment, seconds: float) -> list[Stream]:
+    """Direct requests go to each clone in equal parts; those by name look up for every new connection."""
+    way, age = segment.way, AGE if segment.pooled else 0.0
+    if way.endpoints:
+        # A browser that keeps connections looks up for each new one only; a look-up for each request would not be fair.
+        return [Stream(segment.label, segment.rate, seconds, way.port, name=owner("www"), resolvers=way.endpoints,
+                       clients=8, hold="ttl" if segment.pooled else "none", begin=segment.begin, connection_age=age)]
+    return [Stream(segment.label, segment.rate / len(way.addresses), seconds, way.port, addresses=(address,),
+                   clients=8 // len(way.addresses), begin=segment.begin, connection_age=age)
+            for address in way.addresses]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One segment, once."""
+
+    latencies: list[float]              # seconds
+    failed: int
+    cpu: dict[str, float]               # seconds by role
+
+
+def measure(lab: Lab, segments: Sequence[Segment], clones: Sequence[Backend], seconds: float) -> dict[str, Sample]:
+    """All segments one after the other; CPU time is read at their edges."""
+    readings: dict[str, list[dict[str, float]]] = defaultdict(list)
+
+    def attempt() -> Outcome:
+        readings.clear()
+        running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)])
+        backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
+        meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolvers))
+                  for segment in segments}
+        for segment in segments:
+            balancer, resolvers = meters[segment.way.name]
+            for edge in (segment.begin, segment.begin + seconds + GAP / 2):
+                sleep_until(running.began + edge)
+                figures = (balancer.read(), resolvers.read(), backend_meter.read(), client_meter.read())
+                readings[segment.label].append(dict(zip(ROLES, figures, strict=True)))
+        return running.wait()
+
+    outcome = load.unless_void(lab, attempt)
+    samples = {}
+    for segment in segments:
+        before, after = readings[segment.label]
+        records = outcome.records[segment.label]
+        samples[segment.label] = Sample([record.latency for record in records if record.ok],
+                                        sum(not record.ok for record in records),
+                                        {role: 1000 * (after[role] - before[role]) / len(records) for role in ROLES})
+    return samples
+
+
+def plan(lab: Lab, ways: Sequence[Way], seconds: float) -> list[Segment]:
+    """Every way at every rate, in random order."""
+    kinds = [(rate, False) for rate in lab.full_or_quick(RATES, (RATES[1],))] + [(POOLED_RATE, True)]
+    order = lab.shuffled([(way, rate, pooled) for way in ways for rate, pooled in kinds])
+    return [Segment(way, rate, pooled, 0.5 + at * (seconds + GAP)) for at, (way, rate, pooled) in enumerate(order)]
+
+
+def run(lab: Lab) -> Result:
+    clones = backends.start(lab)
+    ways = build(lab, clones)
+    seconds = lab.full_or_quick(1.8, 0.5)
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    most: dict[str, list[float]] = defaultdict(list)
+    for number in range(lab.repeats):
+        segments = plan(lab, ways, seconds)
+        lab.progress(f"repeat {number + 1} of {lab.repeats}: {len(segments)} segments of {seconds:g} s")
+        for label, sample in measure(lab, segments, clones, seconds).items():
+            samples[label].append(sample)
+        if lab.has(WRK):
+            for way in lab.shuffled(ways):
+                most[way.name].append(wrk.maximum(lab, way.addresses, way.port, lab.full_or_quick(2, 1)))
+    return report(lab, ways, dict(samples), dict(most))
+
+
+# What it says.
+
+
+def pooled_percentiles(samples: Sequence[Sample]) -> list[float]:
+    """Milliseconds, of all repeats together."""
+    everything = [latency * 1000 for sample in samples for latency in sample.latencies]
+    return percentiles(everything, SHARES) if everything else [0.0] * len(SHARES)
+
+
+def rates_of(samples: dict[str, list[Sample]]) -> list[int]:
+    return sorted({int(label.split("/")[1]) for label in samples if label.endswith("/new")})
+
+
+def report(lab: Lab, ways: Sequence[Way], samples: dict[str, list[Sample]], most: dict[str, list[float]]) -> Result:
+    names, rates = [way.name for way in ways], rates_of(samples)
+    tables = [latency_table(f"Latency, ms: {rate} requests/s, a new connection for each", names, samples,
+                            f"{rate}/new") for rate in rates]
+    tables.append(latency_table(f"Latency, ms: {POOLED_RATE} requests/s over kept connections", names, samples,
+                                f"{POOLED_RATE}/kept"))
+    tables.append(cpu_table(names, samples, most))
+    failed = {label: sum(sample.failed for sample in found) for label, found in samples.items()}
+    notes = [*lab.notes, *(f"{label}: {count} requests failed" for label, count in failed.items() if count),
+             "tuned: see scripts/README.md; nginx keeps no connections to its servers unless it is told to",
+             "the clones are Python and shared by all; generator, balancers and clones share the cores, so the highest "
+             "throughput says what is left over for them more than what a balancer could do alone"]
+    measurements: dict[str, Any] = {
+        "ttl": TTL, "failed": failed,
+        "latency_ms": {label: dict(zip(map(str, SHARES), pooled_percentiles(found), strict=True))
+                       for label, found in samples.items()},
+        "median_ms_by_repeat": {label: [1000 * median(sample.latencies) for sample in found]
+                                for label, found in samples.items()},
+        "cpu_ms_per_request": {label: {role: [sample.cpu[role] for sample in found] for role in ROLES}
+                               for label, found in samples.items()},
+        "wrk_per_second": most,
+    }
+    plots = [Plot("Latency from the scheduled moment, new connections",
+                  partial(draw_latency, names, rates, samples), (9.5, 4.2)),
+             Plot(f"CPU per request at {RATES[1]} requests/s, by process",
+                  partial(draw_cpu, names, samples), (8.5, 4.2))]
+    return Result(measurements, tables, plots, reading(names, samples, most), notes)
+
+
+def latency_table(title: str, names: Sequence[str], samples: dict[str, list[Sample]], kind: str) -> Table:
+    rows = []
+    for name in names:
+        found = samples[f"{name}/{kind}"]
+        middle = spread([1000 * median(sample.latencies) for sample in found])
+        count = sum(len(sample.latencies) for sample in found)
+        _, p90, p99, p999 = pooled_percentiles(found)
+        rows.append([name, middle.show(2), f"{p90:.2f}", f"{p99:.2f}", f"{p999:.2f}" if count >= PRECISE else "–"])
+    return Table(title, ["", "p50 (range of repeats)", "p90", "p99", "p99.9"], rows)
+
+
+def cpu_table(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[str, list[float]]) -> Table:
+    rows = []
+    for name in names:
+        row = [name]
+        for kind in (f"{RATES[1]}/new", f"{POOLED_RATE}/kept"):
+            cpu = {role: spread([sample.cpu[role] for sample in samples[f"{name}/{kind}"]]) for role in ROLES}
+            row += [cpu["balancer"].show(3), f"{cpu['resolvers'].median:.3f}", f"{cpu['backends'].median:.3f}"]
+        row.append(f"{spread(most[name]).show(0)}" if name in most else "–")
+        rows.append(row)
+    kinds = [f"{kind}: {what}" for kind in ("new", "kept") for what in ("balancer", "resolvers", "backends")]
+    return Table(f"CPU seconds per 1,000 requests at {RATES[1]} requests/s, over new and kept connections; "
+                 "requests/s at most (wrk, kept connections)", ["", *kinds, "at most"], rows)
+
+
+def reading(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[str, list[float]]) -> str:
+    kind = f"{RATES[1]}/new"
+    middle = {name: pooled_percentiles(samples[f"{name}/{kind}"])[0] for name in names}
+    cost = {name: median([sample.cpu["balancer"] + sample.cpu["resolvers"] for sample in samples[f"{name}/{kind}"]])
+            for name in names}
+    hops = [name for name in names if name not in ("direct", "dnslb")]
+    added = ", ".join(f"{name} {middle[name] - middle['direct']:+.2f} ms and {cost[name]:.3f} CPU seconds"
+                      for name in ["dnslb", *hops])
+    text = (f"At {RATES[1]} new connections a second the median is {middle['direct']:.2f} ms without any balancing; to "
+            f"it and per 1,000 requests add: {added} (of dnslb most is the look-up at the resolver).")
+    if most:
+        rates = ", ".join(f"{name} {median(most[name]):,.0f}" for name in names if name in most)
+        text += f"  The most that went through, requests a second over kept connections: {rates}."
+    return text
+
+
+COLOURS = ("#222222", "#d1495b", "#00798c", "#7b4fa3", "#b0b0b0", "#6b6b6b")
+
+
+def draw_latency(names: Sequence[str], rates: Sequence[int], samples: dict[str, list[Sample]], figure: Figure) -> None:
+    """A panel for each rate: latency over the percentile, on an axis that stretches the tail."""
+    panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
+    for rate, panel in zip(rates, panels, strict=True):
+        for name, colour in zip(names, COLOURS, strict=False):
+            ordered = sorted(1000 * latency for sample in samples[f"{name}/{rate}/new"] for latency in sample.latencies)
+            tail = [10 ** (-at / 20) for at in range(61) if 10 ** (-at / 20) * len(ordered) >= 3]
+            panel.plot([1 / share for share in tail], percentiles(ordered, [1 - share for share in tail]),
+                       color=colour, label=name, linewidth=2 if name in ("direct", "dnslb") else 1.3)
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_xlim(1, 1000)
+        panel.set_xticks([1, 10, 100, 1000], ["0", "90", "99", "99.9"])
+        panel.set_xlabel("percentile")
+        panel.set_title(f"{rate} requests/s", fontsize=10)
+    panels[0].set_ylabel("ms")
+    panels[0].set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    panels[0].minorticks_off()
+    panels[0].legend(fontsize=8)
+
+
+def draw_cpu(names: Sequence[str], samples: dict[str, list[Sample]], figure: Figure) -> None:
+    """Stacked bars: new connections above, kept ones below."""
+    colours = {"balancer": "#d1495b", "resolvers": "#edae49", "backends": "#8fb1cc", "client": "#dddddd"}
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, kind, title in zip(panels, (f"{RATES[1]}/new", f"{POOLED_RATE}/kept"),
+                                  ("new connections", "kept connections"), strict=True):
+        left = [0.0] * len(names)
+        for role, colour in colours.items():
+            values = [median([sample.cpu[role] for sample in samples[f"{name}/{kind}"]]) for name in names]
+            panel.barh(range(len(names)), values, left=left, color=colour, label=role, height=0.7)
+            left = [begin + value for begin, value in zip(left, values, strict=True)]
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("CPU ms per request")
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
+
+
+EXPERIMENT = Experiment(
+    number=4,
+    name="hop",
+    question="What does the hop through an L7 balancer cost?",
+    setup=f"""
+direct:  client ────────────────────────────> b1 b2 b3 b4
+dnslb:   client ──(look-up: unbound, dnslb, TTL {TTL})
+            └───────────────────────────────> b1 b2 b3 b4
+L7:      client ──> HAProxy, Envoy, nginx ──> b1 b2 b3 b4
+
+an open loop at {', '.join(map(str, RATES))} requests a second (below the knee), then wrk for the most that goes through
+""",
+    run=run,
+    needs=(UNBOUND,),
+)

@@ -1,0 +1,162 @@
+"""The end of the report: what each kind of balancing can and cannot do, and which to use when.
+
+The figures are those of the experiments before; where one was skipped, the cell says whether the thing can be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from comparison.experiment import Result, Table
+from comparison.statistics import median
+
+NO = "n/a"
+COLUMNS = ("dnslb", "HAProxy", "Envoy", "nginx")
+Measured = Mapping[str, Any]    # of one experiment
+Cell = Callable[[Measured, str], str]
+
+
+def tables(results: Mapping[str, Result]) -> Sequence[Table]:
+    return [matrix(results), choice(results)]
+
+
+def matrix(results: Mapping[str, Result]) -> Table:
+    """A row for each thing that people want of a balancer; n/a: it cannot be done."""
+    rows = []
+    for title, experiment, cell, otherwise in ROWS:
+        found = results.get(experiment)
+        texts = [cell(found.measurements, column) if found and cell else "" for column in COLUMNS]
+        rows.append([title, *(text or said for text, said in zip(texts, otherwise, strict=True))])
+    return Table("What each can do; figures where they were measured (default / tuned), n/a where it cannot be done",
+                 ["", *COLUMNS], rows, is_numeric=False)
+
+
+def lost(fault: str) -> Cell:
+    """Failed requests where 1,000 are sent a second."""
+
+    def cell(measured: Measured, column: str) -> str:
+        conditions = measured["conditions"]
+
+        def failed(name: str) -> str:
+            return f"{median(conditions[name]['faults'][fault]['failed']):.0f}" if name in conditions else ""
+
+        if column == "dnslb":
+            ttls = sorted({condition["ttl"] for name, condition in conditions.items() if " TTL " in name})
+            plain = " / ".join(f"{failed(f'dnslb TTL {ttl}, full')} (TTL {ttl})" for ttl in (ttls[0], ttls[-1]))
+            return f"{plain}; {failed(f'dnslb TTL {ttls[0]}, full, next address')} if clients try the next address"
+        return " / ".join(filter(None, (failed(column), failed(f"{column} tuned"))))
+
+    return cell
+
+
+def added_latency(measured: Measured, column: str) -> str:
+    medians = measured["latency_ms"]
+    name = f"{column}/400/new"
+    return f"{medians[name]['0.5'] - medians['direct/400/new']['0.5']:+.2f} ms" if name in medians else ""
+
+
+def added_cpu(measured: Measured, column: str) -> str:
+    cpu = measured["cpu_ms_per_request"].get(f"{column}/400/new")
+    return f"{median(cpu['balancer']) + median(cpu['resolvers']):.3f} s" if cpu else ""
+
+
+def slow_share(measured: Measured, column: str) -> str:
+    slow = measured["slow"]
+
+    def share(name: str) -> str:
+        return f"{100 * median([shares[0] for shares in slow[name]['shares']]):.0f} %" if name in slow else ""
+
+    if column == "dnslb":
+        return f"{share('dnslb')}; least connections {NO}"
+    robin, least = share(f"{column} round robin"), share(f"{column} least conn.")
+    return f"{robin}; least connections {least}" if robin else ""
+
+
+def own_death(measured: Measured, column: str) -> str:
+    conditions = measured["conditions"]
+
+    def failed(name: str) -> str:
+        return f"{100 * median([case['share'] for case in conditions[name]]):.0f} %" if name in conditions else ""
+
+    if column == "dnslb":
+        return f"{failed('dnslb, one node')}; second node {failed('dnslb, two nodes')}"
+    return f"{failed(column)}; a second one needs VRRP, or DNS" if column in conditions else ""
+
+
+def deploy(measured: Measured, column: str) -> str:
+    """Drained, a condition each; dnslb's with the longest TTL."""
+    drained = [name for name in measured["conditions"] if name.startswith(column) and ", drain" in name]
+    if not drained:
+        return ""
+    cases = measured["conditions"][drained[-1]]
+    seconds, failed = median([case["duration"] for case in cases]), sum(case["failed"] for case in cases)
+    ttl = drained[-1].partition(",")[0].removeprefix("dnslb ")
+    return f"{seconds:.0f} s{f' ({ttl})' if column == 'dnslb' else ''}, {failed} failed"
+
+
+def kept_sessions(measured: Measured, column: str) -> str:
+    """With sessions in the clones' memory."""
+    ways = {"dnslb": "dnslb sticky"}
+    found = [case for case in measured["cases"] if case["way"] == ways.get(column, f"{column} cookie")]
+    shares = [100 * case["share"] for case in found if case["store"] == "local"]
+    how = "sticky: by the resolver's network" if column == "dnslb" else "cookie"
+    return f"{median(shares):.0f} % ({how})" if shares else ""
+
+
+L7_ALL = ("yes", "yes", "yes")
+# What is wanted, the experiment that measured it, its cell, and what is said where there is no figure.
+ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
+    ("unit of balancing", "", None, ("connection (a resolver, with single answers)", "request", "request", "request")),
+    ("lost when a backend is killed (of 1,000/s)", "failover", lost("SIGKILL"), ("", "", "", "")),
+    ("lost when it hangs", "failover", lost("SIGSTOP"), ("", "", "", "")),
+    ("lost when it answers 500", "failover", lost("status 500"), ("", "", "", "")),
+    ("repeats a failed request elsewhere", "", None, (f"{NO} (some clients do)", *L7_ALL)),
+    ("active probes", "", None, ("yes", "yes", "yes", f"{NO} (in the free version)")),
+    ("added to the median latency", "hop", added_latency, ("a look-up", "a hop", "a hop", "a hop")),
+    ("CPU per 1,000 requests", "hop", added_cpu, ("", "", "", "")),
+    ("bandwidth passes through it", "", None, ("no", *L7_ALL)),
+    ("share of a backend that is slow (of four)", "unlike", slow_share, (f"least connections {NO}", *L7_ALL)),
+    ("lost while it is dead itself", "balancer_death", own_death,
+     ("nothing for a TTL, then all; nodes are many", *(("all; a second one needs VRRP, or DNS",) * 3))),
+    ("a deploy of all backends, drained", "deploys", deploy, ("takes TTLs", "takes as long as requests do",
+                                                              "takes as long as requests do", "by reload")),
+    ("sees URL, headers, cookies", "", None, (NO, *L7_ALL)),
+    ("finds its session in a backend's memory", "sessions", kept_sessions,
+     ("sticky: by the resolver's network", "cookie", "cookie", f"{NO} (by address only)")),
+    ("queues when all backends are busy", "", None, (NO, "yes", "yes", NO)),
+    ("ends TLS", "", None, (NO, *L7_ALL)),
+    ("backends see the client's address", "", None, ("yes", "in a header", "in a header", "in a header")),
+    ("balances what is not HTTP", "", None, ("anything with a name", "TCP", "TCP, some protocols", "TCP (stream)")),
+    ("balances between sites", "", None, ("yes", NO, NO, NO)),
+)
+
+
+def choice(results: Mapping[str, Result]) -> Table:
+    """Sentences, with figures where they are."""
+    rows = [
+        ["use DNS if", f"requests may fail for some seconds when a backend dies{worst_case(results)}, or clients try "
+                       "the next address (browsers, curl and most libraries do); backends are alike; the data are "
+                       "many, and a hop costs time, CPU and bandwidth; no single machine may stop the service"],
+        ["use L7 if", "no request may be lost; backends are slow or unlike and least connections matters"
+                      f"{least(results)}; deploys must drain in seconds; requests are routed by URL, header or cookie"],
+        ["use both if", "there is more than one site or balancer: dnslb hands out the balancers and probes them, each "
+                        "balancer looks after the requests of its site; neither is then a single point of failure"],
+    ]
+    return Table("Which to use", ["", ""], rows, is_numeric=False)
+
+
+def worst_case(results: Mapping[str, Result]) -> str:
+    found = results.get("failover")
+    if not found:
+        return ""
+    worst = [condition["worst"] for condition in found.measurements["conditions"].values() if condition["worst"]]
+    return f" (here {min(worst):.1f} to {max(worst):.1f} s at worst, by the TTL)"
+
+
+def least(results: Mapping[str, Result]) -> str:
+    found = results.get("unlike")
+    slow = found.measurements["slow"] if found else {}
+    means = {name: median([mean for mean, _, _ in case["latency_ms"]]) for name, case in slow.items()}
+    best = [mean for name, mean in means.items() if name.endswith("least conn.")]
+    return f" (here {min(best):.0f} ms on average, {means['dnslb']:.0f} by DNS)" if best else ""
