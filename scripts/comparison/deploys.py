@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLONES, RESOLVERS = 4, 4
-REPLACED, QUICK_REPLACED = CLONES, 2
+REPLACED, QUICK_REPLACED = CLONES, 1
 RATE = 40.0             # requests per second, of each condition
 SERVICE = 0.05          # seconds that a request takes: some are always under way
 RESTART, QUICK_RESTART = 3.0, 0.5       # seconds from a clone's end to its successor's start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from types import ModuleType
@@ -37,6 +37,7 @@ WINDOW, QUICK_WINDOW = 10.0, 5.0
 NAMES = {1: 1, 5: 1, 15: 2, 60: 4}
 TOLERANCE = 0.3         # of the formula's CV: a few dozen draws cannot be closer
 OVERTIME = 1            # seconds that unbound keeps busy names beyond the TTL: see experiment 1
+DIRECT = "direct"
 ROUND_ROBIN = " round robin"
 L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy))
 
@@ -117,44 +118,63 @@ def windows(records: Sequence[Record], clones: Sequence[Backend], began: float, 
 
 def run(lab: Lab) -> Result:
     ttls, seconds = lab.full_or_quick((TTLS, SECONDS), (QUICK_TTLS, QUICK_SECONDS))
+    length = lab.full_or_quick(WINDOW, QUICK_WINDOW)
     clones = backends.start(lab, CLONES)
+    lines = [*dns_lines(lab, ttls, clones, seconds), *l7_lines(lab, clones, seconds)]
+    streams = [stream for line in lines for stream in line.streams]
+    lab.progress(f"{len(streams)} conditions side by side for {seconds:.0f} s")
+    outcome = load.start(lab, streams).wait()
+    count = int(seconds / length)
+    cases = [judge(line, [windows(outcome.records[stream.label], clones, outcome.began, count, length)
+                          for stream in line.streams], length) for line in lines]
+    return report(lab, cases, length)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table, and the requests that it is made of."""
+
+    name: str
+    streams: tuple[Stream, ...]     # each for itself: of a name of its own
+    mode: Mode | None = None        # None: without resolvers
+    ttl: int | None = None
+
+
+def dns_lines(lab: Lab, ttls: Sequence[int], clones: Sequence[Backend], seconds: float) -> list[Line]:
     homes, port = tuple(clone.address for clone in clones), clones[0].port
     names = {(mode, ttl): [f"{mode.key}-{ttl}-{number}" for number in range(NAMES[ttl])]
              for mode in MODES for ttl in ttls}
     pools = {name: Pool(homes, 0, ttl, answers=mode.answers, order=mode.order)
              for (mode, ttl), its in names.items() for name in its}
-    server = dnslb.start(lab, {"direct": Pool(homes, 0, 0)} | pools)
+    server = dnslb.start(lab, pools | {DIRECT: Pool(homes, 0, 0)})
     resolvers = unbound.start(lab, [Setting(roundrobin=shuffled) for shuffled in (True, False)
                                     for _ in range(RESOLVERS)], server.endpoint)
-    endpoints = [resolver.endpoint for resolver in resolvers]
-    sides = {True: tuple(endpoints[:RESOLVERS]), False: tuple(endpoints[RESOLVERS:])}
-    streams = [stream(name, seconds, port, sides[mode.shuffled]) for (mode, _), its in names.items() for name in its]
-    streams.append(Stream("direct", RATE, seconds, port, name=owner("direct"), resolvers=(server.endpoint,)))
-    balancers = []
+    endpoints = tuple(resolver.endpoint for resolver in resolvers)
+    sides = {True: endpoints[:RESOLVERS], False: endpoints[RESOLVERS:]}
+
+    def stream(name: str, resolvers: tuple[Endpoint, ...]) -> Stream:
+        return Stream(name, RATE, seconds, port, name=owner(name), resolvers=resolvers, skew=SKEW)
+
+    lines = [Line(mode.name, tuple(stream(name, sides[mode.shuffled]) for name in its), mode, ttl)
+             for (mode, ttl), its in names.items()]
+    return [*lines, Line("each asks dnslb", (stream(DIRECT, (server.endpoint,)),))]
+
+
+def l7_lines(lab: Lab, clones: Sequence[Backend], seconds: float) -> Iterator[Line]:
     for program, module in L7_PROGRAMS:
         if lab.has(program):
-            balancers.append(program.name)
             front = Front(free_port([l7.HOME]), l7.servers(clones))
-            streams.append(Stream(program.name, RATE, seconds, module.start(lab, [front]).port, (l7.HOME,)))
-    lab.progress(f"{len(streams)} conditions side by side for {seconds:.0f} s")
-    outcome = load.start(lab, streams).wait()
-    length = lab.full_or_quick(WINDOW, QUICK_WINDOW)
-
-    def case(name: str, ttl: int | None, labels: Sequence[str], formula: Evenness | None, judged: bool) -> Case:
-        split = [windows(outcome.records[label], clones, outcome.began, int(seconds / length), length)
-                 for label in labels]
-        whole = [variation([sum(column) for column in zip(*each, strict=True)]) for each in split]
-        return Case(name, ttl, evenness([window for each in split for window in each]), formula, judged, mean(whole))
-
-    cases = [case(mode.name, ttl, its, expected(mode.drawn, ttl, length), mode.is_judged)
-             for (mode, ttl), its in names.items()]
-    cases.append(case("each asks dnslb", None, ["direct"], None, False))
-    cases += [case(name + ROUND_ROBIN, None, [name], None, False) for name in balancers]
-    return report(lab, cases, length)
+            stream = Stream(program.name, RATE, seconds, module.start(lab, [front]).port, (l7.HOME,))
+            yield Line(program.name + ROUND_ROBIN, (stream,))
 
 
-def stream(name: str, seconds: float, port: int, resolvers: tuple[Endpoint, ...]) -> Stream:
-    return Stream(name, RATE, seconds, port, name=owner(name), resolvers=resolvers, skew=SKEW)
+def judge(line: Line, split: Sequence[Sequence[Sequence[int]]], length: float) -> Case:
+    """``split``: the windows of each stream."""
+    whole = mean([variation([sum(column) for column in zip(*each, strict=True)]) for each in split])
+    measured = evenness([window for each in split for window in each])
+    if line.mode is None or line.ttl is None:
+        return Case(line.name, None, measured, None, False, whole)
+    return Case(line.name, line.ttl, measured, expected(line.mode.drawn, line.ttl, length), line.mode.is_judged, whole)
 
 
 # What it says.

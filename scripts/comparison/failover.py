@@ -37,6 +37,7 @@ RATE = 16.0         # requests per second, of each condition under each fault
 QUICK_RATE = 8.0
 PROMISE, QUICK_PROMISE = 10, 8      # seconds: `failover:` of the adaptive TTL
 AFTER = 2.0         # seconds that are watched beyond the worst case
+L7_LONGEST = 7.5    # seconds that an L7 balancer may take to see that a backend hangs
 TUNED = " tuned"
 L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy), (NGINX, nginx))
 
@@ -126,7 +127,7 @@ def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
     for condition in site.conditions:
         for number, farm in enumerate(site.clones):
             label, rate = f"{condition.name}/{number}", rate_of(lab)
-            end = fault_at + worst(condition) + AFTER
+            end = fault_at + watched(condition)
             if condition in site.balancers:
                 port = site.balancers[condition].fronts[number].port
                 yield Stream(label, rate, end - fault_at + 3, port, (l7.HOME,), poisson=False, begin=fault_at - 3)
@@ -143,8 +144,13 @@ def rate_of(lab: Lab) -> float:
 
 
 def worst(condition: Condition) -> float:
-    """The advisor's bound for DNS; for L7 balancers the detection."""
+    """The advisor's bound."""
     return forecast.failover_worst(probing.probe(0), condition.ttl, 0)
+
+
+def watched(condition: Condition) -> float:
+    """Seconds after the fault."""
+    return (worst(condition) if condition.is_dns else L7_LONGEST) + AFTER
 
 
 def break_one(clone: Backend, fault: str) -> None:
@@ -170,7 +176,8 @@ def mend(clone: Backend, fault: str, lab: Lab) -> None:
 def repeat(lab: Lab, site: Site, longest: int) -> tuple[Outcome, list[float]]:
     """All conditions and faults at once.  The outcome, and when each fault happened."""
     # Caches still hold answers from before the last mending, for a TTL and a second at most.
-    fault_at = longest + 3 + lab.rng.random() * probing.INTERVAL
+    settling = lab.full_or_quick(3.0, 1.5)
+    fault_at = longest + settling + lab.rng.random() * probing.INTERVAL
     running = load.start(lab, list(streams(site, fault_at, lab)))
     victims = [lab.rng.choice(farm) for farm in site.clones]
     sleep_until(running.began + fault_at)
@@ -216,7 +223,7 @@ def run(lab: Lab) -> Result:
         for condition in site.conditions:
             for fault, moment in enumerate(moments):
                 records = outcome.records[f"{condition.name}/{fault}"]
-                cases[condition.name, fault].append(judge(records, moment, worst(condition) + AFTER, rate_of(lab)))
+                cases[condition.name, fault].append(judge(records, moment, watched(condition), rate_of(lab)))
     return report(lab, site, ttls, dict(cases))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from itertools import count
+from random import Random
 from socket import inet_ntoa
 from struct import Struct
 from typing import cast
@@ -44,7 +44,8 @@ class Resolver(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._ids = count(1)
+        # Any, as all clients send since 2008: unbound rotates a whole RRset by the query's id.
+        self._rng = Random()
         self._questions: dict[str, bytes] = {}
         self._transport: asyncio.DatagramTransport
 
@@ -63,7 +64,7 @@ class Resolver(asyncio.DatagramProtocol):
         if name not in self._questions:
             self._questions[name] = question(name)[2:]
         for _ in range(tries):
-            number = next(self._ids) & 0xFFFF
+            number = self._free_id()
             waiter = self._waiting[number] = loop.create_future()
             self._transport.sendto(number.to_bytes(2) + self._questions[name])
             timer = loop.call_later(TRY, give_up, waiter)
@@ -75,6 +76,11 @@ class Resolver(asyncio.DatagramProtocol):
                 timer.cancel()
                 del self._waiting[number]
         raise LookupFailedError("no-answer")
+
+    def _free_id(self) -> int:
+        while (number := self._rng.getrandbits(16)) in self._waiting:
+            pass
+        return number
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)

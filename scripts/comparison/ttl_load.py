@@ -26,7 +26,7 @@ RESOLVERS = 8
 SKEW = 1.0              # Zipf's exponent: the first resolver has a third of the clients
 RATE = 40.0             # look-ups per second, of each name
 TTLS, QUICK_TTLS = (0, 1, 2, 5, 10, 30, 60), (0, 1, 2, 5)
-SECONDS, QUICK_SECONDS = 95.0, 10.0
+SECONDS, QUICK_SECONDS = 95.0, 8.0
 TOLERANCE, QUICK_TOLERANCE = 0.05, 0.20     # of the queries that are expected
 CURVES = 200            # points of a drawn curve
 
