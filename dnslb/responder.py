@@ -18,7 +18,8 @@ from dnslb.dns import edns, message, query, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
 from dnslb.dns.name import MAX_NAME, fold, is_whole
 from dnslb.dns.query import HEADER, Query
-from dnslb.snapshot import Ready, Snapshot
+from dnslb.ready import Ready
+from dnslb.snapshot import Snapshot
 
 _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)

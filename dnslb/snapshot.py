@@ -1,20 +1,19 @@
 """Everything that decides an answer at one moment, and the replies that follow from it, ready to send.
 
 Only here do pools meet the DNS: what a pool serves at the moment stands in for the zone's own RRset.  A reply
-is packed when it is first asked for, once for every turn, and then indexed.  ``dns.answer`` is the specification;
-nothing is said here that it did not say.  The tables are bounded: they may forget, since all can be packed again.
+is packed when it is first asked for, and kept ready then.  ``dns.answer`` is the specification; nothing is said here
+that it did not say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from random import Random
 from typing import TypeAlias
 
-from dnslb.balance.order import SLOTS, Order, Rotation, Turns, arrangement, arrangements, period, slots
+from dnslb.balance.order import Order, Rotation, Turns, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import extended_error
@@ -22,15 +21,10 @@ from dnslb.dns.message import Body
 from dnslb.dns.name import MAX_LABEL, Name, closest, is_whole, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
+from dnslb.ready import Ready, Table
 
-_TABLE = 32 << 20     # octets of ready replies before a table starts afresh: some 25,000 small ones
-_OVERHEAD = 1000      # octets that one reply costs besides its bodies: objects and keys
-_TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
-_ARRANGED = 1 << 16   # positions in all arrangements of one reply, above which each is worked out when it comes
-_POINTER = 8          # octets of a place in a tuple or list
-_RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
-_WHOLE = 1 << 24      # octets of room for a pool of which only a window will be shown
-_OTHER = 0            # the code of an extended error that has no code of its own (RFC 8914 §4.1)
+_WHOLE = 1 << 24  # octets of room for a pool of which only a window will be shown
+_OTHER = 0        # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 
 Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
@@ -47,61 +41,8 @@ class Serving:
     fails_open: bool = False   # no backend is up: these are handed out for want of better
 
 
-class Ready:
-    """A reply to one question, but for the id, the spelling of the name and the OPT record."""
-
-    __slots__ = ("at", "drawn", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
-
-    def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
-        """``window``: of the records that take turns, so many are in a reply."""
-        answers = body.counts[0] - len(body.turning) + window
-        self.heads = _heads(body.flags, answers, *body.counts[1:])
-        self.size = body.window_size(window)
-        self.octets = self.size    # held in memory, about
-        self.owners = owners       # the nodes that decided the reply
-        self.existing: Mapping[Name, Node] = {}  # names not covered, when the reply stands for all missing ones
-        self.next: Callable[[], bytes] = bytes   # the octets after the question, for the next turn
-        self.special = False                     # there is a note, or it depends on the client
-        self.note = b""                          # an option for the OPT record
-        self.at: Callable[[int], bytes] = bytes  # the octets after the question at a turn of the period
-        self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
-        self.drawn: list[int] = []               # for sticky orders: how often each has led
-
-
-@lru_cache(maxsize=1024)
-def _heads(flags: int, answers: int, authority: int, additional: int) -> tuple[bytes, ...]:
-    """The ten octets after the id, by 2 * OPT in the reply + RD."""
-    return tuple(
-        message.head(flags | rd, rrtype.QUERY, (1, answers, authority, additional + opt))
-        for opt in (0, 1)
-        for rd in (0, message.RD)
-    )
-
-
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
 _REFUSED = Ready(Body(rrtype.REFUSED, (0, 0, 0), b"", (), b""), 0, frozenset())
-
-
-class Table(dict[bytes, Ready]):
-    """Ready replies by question.  When it would grow too large it forgets all: bounded, and read as fast as a dict."""
-
-    def __init__(self, limit: int = _TABLE) -> None:
-        super().__init__()
-        self._limit = limit
-        self._octets = 0
-
-    def keep(self, key: bytes, ready: Ready) -> None:
-        octets = ready.octets + _OVERHEAD
-        if self._octets + octets > self._limit:
-            self.clear()
-            self._octets = 0
-        self._octets += octets
-        self[key] = ready
-
-    def forget(self, owners: frozenset[Name]) -> None:
-        """Drop every reply that one of these nodes decided."""
-        for key in [key for key, ready in self.items() if not owners.isdisjoint(ready.owners)]:
-            self._octets -= self.pop(key).octets + _OVERHEAD
 
 
 class Snapshot:
@@ -235,11 +176,12 @@ class Snapshot:
             ready.next = lambda: only
         else:
             # The one address of a pool takes turns too: they are counted.
-            self._arrange(ready, body, replace(rotation, answers=window), reply.turning)
+            shown = replace(rotation, answers=window)
+            if reply.turning not in self._turns:
+                self._turns[reply.turning] = Turns(shown, n, self._rng)
+            ready.take_turns(body, shown, self._turns[reply.turning])
             if rotation.order is Order.STICKY and n > 1:
-                ready.slots = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
-                ready.drawn = self._turns[reply.turning].drawn
-                ready.octets += _POINTER * SLOTS
+                ready.stick(slots(reply.answer[-1].rrset.rdatas, rotation.weights), self._turns[reply.turning])
         if serving and serving.fails_open:
             note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
             # The note goes before any record does (RFC 8914 §3).
@@ -248,25 +190,6 @@ class Snapshot:
                 ready.size += len(note)
         ready.special = bool(ready.note) or ready.slots is not None
         return ready
-
-    def _arrange(self, ready: Ready, body: Body, rotation: Rotation, key: Key) -> None:
-        """Give ``ready`` what puts the records in order: a body for each turn, if they are not too large."""
-        n = len(body.turning)
-        count = period(rotation, n)
-        if key not in self._turns:
-            self._turns[key] = Turns(rotation, n, self._rng)
-        positions = count * (rotation.answers or n)
-        if count * ready.size <= _TABULATED:
-            ready.at = [body.arranged(order) for order in arrangements(rotation, n)].__getitem__
-            ready.octets = count * ready.size
-        elif positions <= _ARRANGED:
-            orders = list(arrangements(rotation, n))
-            ready.at = lambda turn: body.arranged(orders[turn])
-            ready.octets = body.size + n * _RECORD + positions * _POINTER
-        else:
-            ready.at = lambda turn: body.arranged(arrangement(rotation, n, turn))
-            ready.octets = body.size + n * _RECORD
-        ready.next = map(ready.at, self._turns[key]).__next__
 
     def _zone(self, name: Name, kind: bytes) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""

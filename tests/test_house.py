@@ -18,6 +18,7 @@ FLOORS = [
     ["catalog", "state"],
     ["settings", "responder", "operations"],
     ["snapshot", "hook"],
+    ["ready"],
     ["dns", "balance"],
     ["document"],
     ["problem", "duration", "moment", "exposition"],
