@@ -369,7 +369,7 @@ def test_an_interrupted_run_leaves_nothing_behind() -> None:
     said, _ = running.communicate(timeout=60)
     assert "interrupted: everything is stopped" in said
     assert running.returncode == 130
-    assert set(parts()) == before
+    assert set(parts()) <= before
 
 
 def test_a_short_run_of_everything(tmp_path: Path) -> None:

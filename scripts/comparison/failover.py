@@ -21,8 +21,7 @@ from comparison.load import Outcome, Record, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
 from comparison.statistics import spread
-from comparison.stub import Endpoint
-from comparison.unbound import UNBOUND, Setting
+from comparison.unbound import Layer
 from dnslb.balance import forecast
 from dnslb.balance.ttl import OVERTIME
 
@@ -95,7 +94,7 @@ class Site:
     """Everything that runs."""
 
     clones: tuple[list[Backend], ...]       # four for each fault
-    resolvers: tuple[Endpoint, ...]
+    resolvers: Layer
     dns: tuple[Condition, ...]
     balancers: dict[Condition, l7.Balancer]
 
@@ -108,7 +107,7 @@ def build(lab: Lab, ttls: Sequence[int]) -> Site:
     clones = tuple(backends.start(lab, CLONES) for _ in FAULTS)
     conditions = tuple(dns_conditions(ttls, lab.full_or_quick(PROMISE, QUICK_PROMISE)))
     server = dnslb.start(lab, pools(conditions, clones))
-    resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
+    resolvers = unbound.start_if_there(lab, RESOLVERS, server.endpoint)
     balancers = {}
     for program, module in L7_PROGRAMS:
         if lab.has(program):
@@ -117,7 +116,7 @@ def build(lab: Lab, ttls: Sequence[int]) -> Site:
                 fronts = [Front(free_port([l7.HOME]), l7.servers(farm)) for farm in clones]
                 name = program.name + (TUNED if tuned else "")
                 balancers[Condition(name)] = module.start(lab, fronts, tuned)
-    return Site(clones, tuple(resolver.endpoint for resolver in resolvers), conditions, balancers)
+    return Site(clones, resolvers, conditions, balancers)
 
 
 def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
@@ -132,11 +131,11 @@ def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
                 port = site.balancers[condition].fronts[number].port
                 yield Stream(label, rate, end - fault_at + 3, port, (l7.HOME,), poisson=False, begin=fault_at - 3)
                 continue
-            for resolver in site.resolvers:
+            for resolver in site.resolvers.endpoints:
                 begin = fault_at - 1 - condition.ttl * lab.rng.random()
                 yield Stream(label, rate / RESOLVERS, end - begin, farm[0].port, poisson=False, begin=begin,
                              name=owner(f"{condition.pool}-{number}"), resolvers=(resolver,),
-                             next_address=condition.next_address)
+                             hold=site.resolvers.hold, next_address=condition.next_address)
 
 
 def rate_of(lab: Lab) -> float:
@@ -375,5 +374,4 @@ single: one address in an answer; full: all four; next address: the client tries
 faults: SIGKILL (refused), SIGSTOP (accepted, never answered; clients give up after 1 s), status 500 on all paths
 """,
     run=run,
-    needs=(UNBOUND,),
 )

@@ -19,8 +19,7 @@ from comparison.load import Outcome, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Meter, Process, free_port
 from comparison.statistics import median, percentiles, spread
-from comparison.stub import Endpoint
-from comparison.unbound import UNBOUND, Setting
+from comparison.unbound import Layer
 from comparison.wrk import WRK
 
 if TYPE_CHECKING:
@@ -45,8 +44,11 @@ class Way:
     addresses: tuple[str, ...]      # where wrk sends
     port: int
     balancer: tuple[Process, ...] = ()
-    resolvers: tuple[Process, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
+    resolvers: Layer | None = None  # None: there is no name to look up
+
+    @property
+    def resolving(self) -> tuple[Process, ...]:
+        return self.resolvers.processes if self.resolvers else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,9 @@ class Segment:
 def build(lab: Lab, clones: Sequence[Backend]) -> list[Way]:
     homes, port = tuple(clone.address for clone in clones), clones[0].port
     server = dnslb.start(lab, {"www": Pool(homes, port, TTL)})
-    resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
+    resolvers = unbound.start_if_there(lab, RESOLVERS, server.endpoint)
     ways = [Way("direct", homes, port),
-            Way("dnslb", homes, port, (server.process,), tuple(resolver.process for resolver in resolvers),
-                tuple(resolver.endpoint for resolver in resolvers))]
+            Way("dnslb", homes, port, (server.process,), resolvers)]
     for program, module, tuned in ((HAPROXY, haproxy, True), (ENVOY, envoy, True), (NGINX, nginx, False),
                                    (NGINX, nginx, True)):
         if lab.has(program):
@@ -82,10 +83,11 @@ def build(lab: Lab, clones: Sequence[Backend]) -> list[Way]:
 def streams(segment: Segment, seconds: float) -> list[Stream]:
     """Direct requests go to each clone in equal parts; those by name look up for every new connection."""
     way, age = segment.way, AGE if segment.pooled else 0.0
-    if way.endpoints:
+    if way.resolvers:
         # A browser that keeps connections looks up for each new one only; a look-up for each request would not be fair.
-        return [Stream(segment.label, segment.rate, seconds, way.port, name=owner("www"), resolvers=way.endpoints,
-                       clients=8, hold="ttl" if segment.pooled else "none", begin=segment.begin, connection_age=age)]
+        return [Stream(segment.label, segment.rate, seconds, way.port, name=owner("www"), clients=8,
+                       resolvers=way.resolvers.endpoints, hold="ttl" if segment.pooled else way.resolvers.hold,
+                       begin=segment.begin, connection_age=age)]
     return [Stream(segment.label, segment.rate / len(way.addresses), seconds, way.port, addresses=(address,),
                    clients=8 // len(way.addresses), begin=segment.begin, connection_age=age)
             for address in way.addresses]
@@ -108,7 +110,7 @@ def measure(lab: Lab, segments: Sequence[Segment], clones: Sequence[Backend], se
         readings.clear()
         running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)])
         backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
-        meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolvers))
+        meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolving))
                   for segment in segments}
         for segment in segments:
             balancer, resolvers = meters[segment.way.name]
@@ -149,7 +151,7 @@ def run(lab: Lab) -> Result:
             samples[label].append(sample)
         if lab.has(WRK):
             # Kept connections need no look-ups: what holds for direct ones holds for dnslb.
-            for way in lab.shuffled([way for way in ways if not way.endpoints]):
+            for way in lab.shuffled([way for way in ways if not way.resolvers]):
                 most[way.name].append(wrk.maximum(lab, way.addresses, way.port, lab.full_or_quick(2, 1)))
     return report(lab, ways, dict(samples), dict(most))
 
@@ -230,7 +232,7 @@ def reading(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[s
     added = ", ".join(f"{name} {middle[name] - middle['direct']:+.2f} ms and {cost[name]:.3f} CPU seconds"
                       for name in ["dnslb", *hops])
     text = (f"At {RATES[1]} new connections a second the median is {middle['direct']:.2f} ms without any balancing; to "
-            f"it and per 1,000 requests add: {added} (of dnslb most is the look-up at the resolver).")
+            f"it and per 1,000 requests add: {added} (by DNS it is the look-up, resolvers included).")
     if most:
         rates = ", ".join(f"{name} {median(most[name]):,.0f}" for name in names if name in most)
         text += f"  The most that went through, requests a second over kept connections: {rates}."
@@ -293,5 +295,4 @@ L7:      client ──> HAProxy, Envoy, nginx ──> b1 b2 b3 b4
 an open loop at {', '.join(map(str, RATES))} requests a second (below the knee), then wrk for the most that goes through
 """,
     run=run,
-    needs=(UNBOUND,),
 )

@@ -84,3 +84,22 @@ def start(lab: Lab, settings: Sequence[Setting], *authorities: Endpoint, ready: 
         at = resolver.endpoint
         await_ready(resolver.process, partial(answers, at.address, at.port, ready or f"ns.{ZONE}"))
     return resolvers
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Whom clients ask, and how long they hold the answer: as a stream takes it."""
+
+    endpoints: tuple[Endpoint, ...]
+    hold: str
+    processes: tuple[Process, ...] = ()
+
+
+def start_if_there(lab: Lab, count: int, authority: Endpoint) -> Layer:
+    """So many plain resolvers.  Without unbound clients ask dnslb themselves, and hold an answer for its TTL."""
+    if not lab.has(UNBOUND):
+        lab.notes.append("without resolvers clients ask dnslb themselves, and hold its answers for their TTL")
+        return Layer((authority,) * count, "ttl")
+    resolvers = start(lab, [Setting()] * count, authority)
+    return Layer(tuple(resolver.endpoint for resolver in resolvers), "none",
+                 tuple(resolver.process for resolver in resolvers))

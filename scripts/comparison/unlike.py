@@ -20,8 +20,7 @@ from comparison.load import Record, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
 from comparison.statistics import mean, percentile, spread
-from comparison.stub import Endpoint
-from comparison.unbound import UNBOUND, Setting
+from comparison.unbound import UNBOUND, Layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +42,7 @@ class Condition:
     pool: str = ""          # of dnslb; else the port is an L7 balancer's
 
 
-def build(lab: Lab, clones: Sequence[Backend]) -> tuple[tuple[Endpoint, ...], list[Condition], list[Condition]]:
+def build(lab: Lab, clones: Sequence[Backend]) -> tuple[Layer, list[Condition], list[Condition]]:
     """The resolvers, and the conditions for the slow clone and for the unlike speeds."""
     homes, port = tuple(clone.address for clone in clones), clones[0].port
     weights = dict(zip(homes, WEIGHTS, strict=True))
@@ -51,7 +50,7 @@ def build(lab: Lab, clones: Sequence[Backend]) -> tuple[tuple[Endpoint, ...], li
         "full": Pool(homes, port, TTL),
         "weighted": Pool(homes, port, TTL, weights=weights),
         "single": Pool(homes, port, TTL, answers=1, weights=weights)})
-    resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
+    resolvers = unbound.start_if_there(lab, RESOLVERS, server.endpoint)
     slow = [Condition("dnslb", port, "full")]
     speeds = [Condition("dnslb", port, "full"), Condition("dnslb weights, full", port, "weighted"),
               Condition("dnslb weights, single", port, "single")]
@@ -66,12 +65,13 @@ def build(lab: Lab, clones: Sequence[Backend]) -> tuple[tuple[Endpoint, ...], li
                                       for name, front in zip(names, fronts, strict=True))
             slow += [robin, least]
             speeds += [weighted, least]
-    return tuple(resolver.endpoint for resolver in resolvers), slow, speeds
+    return resolvers, slow, speeds
 
 
-def stream(condition: Condition, resolvers: tuple[Endpoint, ...], seconds: float) -> Stream:
+def stream(condition: Condition, resolvers: Layer, seconds: float) -> Stream:
     if condition.pool:
-        return Stream(condition.name, RATE, seconds, condition.port, name=owner(condition.pool), resolvers=resolvers)
+        return Stream(condition.name, RATE, seconds, condition.port, name=owner(condition.pool),
+                      resolvers=resolvers.endpoints, hold=resolvers.hold)
     return Stream(condition.name, RATE, seconds, condition.port, addresses=(l7.HOME,))
 
 
@@ -139,8 +139,9 @@ def report(lab: Lab, cases: dict[str, dict[str, list[Case]]]) -> Result:
         for kind, conditions in cases.items()}
     plots = [Plot("Share of each clone; the mean latency at the right", partial(draw, cases), (9.5, 4.4))]
     notes = [*lab.notes, "DNS knows no least connections: a nameserver does not see them",
-             f"dnslb: TTL {TTL}, {RESOLVERS} resolvers that shuffle whole sets of addresses (unbound's default); "
-             "single: `answers: 1`"]
+             f"dnslb: TTL {TTL}; single: `answers: 1`"]
+    if UNBOUND.path():
+        notes.append(f"{RESOLVERS} resolvers, which shuffle whole sets of addresses (unbound's default)")
     return Result(measurements, tables, plots, reading(slow, speeds), notes)
 
 
@@ -159,7 +160,7 @@ def reading(slow: dict[str, list[Case]], speeds: dict[str, list[Case]]) -> str:
             f"{share(slow[name], 0):.0%} (mean {latency(slow[name], 0):.0f} ms, {name.split()[0]})"
             for name in least(slow))
     second = f"Weights are {off(speeds['dnslb weights, single']):.1f} points off at most with single answers, and " \
-             f"{off(speeds['dnslb weights, full']):.1f} when resolvers shuffle whole sets"
+             f"{off(speeds['dnslb weights, full']):.1f} with whole sets of addresses"
     if least(speeds):
         second += "; least connections finds the speeds by itself, " + ", ".join(
             f"{off(speeds[name]):.1f} points off ({name.split()[0]})" for name in least(speeds))
@@ -201,5 +202,4 @@ clients ── HTTP ──> HAProxy, Envoy, nginx: round robin, ─────�
                     weights, least connections                     b4:         | 100 ms        1
 """,
     run=run,
-    needs=(UNBOUND,),
 )
