@@ -156,6 +156,8 @@ class Crew:
             if time.monotonic() > deadline:
                 for alive in self._workers.values():
                     signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
+        # What is frozen is never collected, though only a cycle may hold it: let go of what is large.
+        self._zones, self.servings, self.questions = {}, {}, ()
 
     def _start(self, number: int) -> None:
         """Fork a worker on the sockets of that number."""

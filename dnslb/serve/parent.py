@@ -37,7 +37,7 @@ from dnslb.operations import (
     ZoneStatus,
 )
 from dnslb.probe.schedule import Key, Schedule
-from dnslb.problem import has_errors
+from dnslb.problem import Problem, has_errors
 from dnslb.serve import difference, event, history, metrics, operations, privileges, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.generation import Generation
@@ -393,7 +393,7 @@ class _Parent:
         thread = ThreadPoolExecutor(1)
         try:
             loop = asyncio.get_running_loop()
-            catalog, problems = await loop.run_in_executor(thread, catalogs.load, self._directory)
+            catalog, problems = await loop.run_in_executor(thread, _load, self._directory)
         finally:
             thread.shutdown(wait=False)
         for problem in problems:
@@ -409,13 +409,13 @@ class _Parent:
         try:
             if catalog.pools:
                 self._keeper.take()
+            gc.freeze()
             await self._begin(catalog)
         except (StateTaken, WorkersFailed) as error:
             _log.error("not reloaded: %s; the old data go on being served", error, extra=_NOT_RELOADED)
             raise self._refuse(str(error), "reload again when that is mended", told) from None
         self._loaded, self._refused = time.time(), None
         self._reloads += 1
-        gc.freeze()
         text = difference.text(was, catalog)
         _log.info("reloaded %s: %s", self._directory, text, extra={"what": "reloaded"})
         self._hooks.replace(self._settings.on_change)
@@ -431,6 +431,13 @@ class _Parent:
         reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))
         self._hooks.tell(Change(self._refused.at, None, "", "not reloaded", reason))
         return NotReloaded(fact, remedy, problems)
+
+
+def _load(directory: Path) -> tuple[Catalog, list[Problem]]:
+    """As the catalog does, but without leaving garbage: what is frozen is never collected."""
+    found = catalogs.load(directory)
+    gc.collect()
+    return found
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:
