@@ -14,8 +14,10 @@ from pathlib import Path
 
 import dns.message
 import pytest
-from dnslb_server import DNSLB, Server, eventually, question, started
+from dnslb_server import DNSLB, Server, eventually, question, resident, started
 from peers import Address, free_port
+
+from dnslb.admin import client
 
 ZONE = """\
 $TTL 300
@@ -256,3 +258,20 @@ def test_the_lock_file_of_an_editor_is_no_zone(tmp_path: Path) -> None:
         write(tmp_path, 2)
         eventually(serving(address, 2), "the edit was not read")
         assert "not reloaded" not in server.log
+
+
+def test_reloads_leave_nothing_behind(tmp_path: Path) -> None:
+    records = "".join(f"host{number} A 192.0.2.{number % 250}\n" for number in range(20_000))
+    write(tmp_path, 1, f"www A 127.0.1.11\n    A 127.0.1.12\n{records}")
+    policy = "pools: {www: {probe: {tcp: 9, interval: 1h}}}\n"
+    (tmp_path / "zones" / "example.test.yaml").write_text(policy)
+
+    def grown(server: Server, times: int) -> int:
+        before = resident(server.parent)
+        for _ in range(times):
+            assert client.ask(tmp_path / "control", "POST", "/reload")[0] == 200
+        return resident(server.parent) - before
+
+    with started(tmp_path, *listening(free_port(), "--no-watch")) as server:
+        grown(server, 4)  # two catalogs live at once, and memory is not given back in the same pieces
+        assert grown(server, 6) < 10 << 20, "each catalog takes 7 MB"
