@@ -270,7 +270,9 @@ def draw_latency(names: Sequence[str], rates: Sequence[int], samples: dict[str, 
         panel.set_title(f"{rate} requests/s", fontsize=10)
         panel.minorticks_off()
     panels[0].set_ylabel("ms")
-    panels[0].set_yticks(TICKS, map(str, TICKS))
+    lowest, highest = panels[0].get_ylim()
+    ticks = [tick for tick in TICKS if lowest < tick < highest]
+    panels[0].set_yticks(ticks, map(str, ticks))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=8)
 
