@@ -131,17 +131,15 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def find_output(wanted: Path | None) -> Path:
-    """Before half an hour is spent.  Raises NotStartedError."""
+def check_output(wanted: Path | None) -> None:
+    """Whether a report can be written, before half an hour is spent.  Raises NotStartedError."""
     if importlib.util.find_spec("matplotlib") is None:
         raise NotStartedError("matplotlib is missing: pip install matplotlib")
-    if wanted is None:
-        return Path(tempfile.mkdtemp(prefix="dnslb-comparison-"))
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
+        if wanted:
+            wanted.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise NotStartedError(f"--output {wanted}: {(error.strerror or str(error)).lower()}") from None
-    return wanted
 
 
 def main(argv: Sequence[str]) -> int:
@@ -150,7 +148,7 @@ def main(argv: Sequence[str]) -> int:
         print_list()
         return 0
     try:
-        output = find_output(options.output)
+        check_output(options.output)
     except NotStartedError as error:
         print(error)
         return 2
@@ -168,6 +166,7 @@ def main(argv: Sequence[str]) -> int:
         status = 130
     if not done:
         return status
+    output = options.output or Path(tempfile.mkdtemp(prefix="dnslb-comparison-"))
     report.write(output, circumstances, done)
     print(f"\n{clock(time.monotonic() - began)} minutes\nreport: {output}/comparison.html, README.md, comparison.json")
     return status or (0 if all(one.result for one in done) else 1)

@@ -202,7 +202,7 @@ def judge(records: Sequence[Record], fault: float, watched: float, rate: float) 
     for record in records:
         by_second[int((record.scheduled - fault) // 1)].append(not record.ok)
     timeline = [sum(found) / len(found) if (found := by_second[second]) else 0.0 for second in seconds]
-    # A quarter of the requests went to the victim: four of its own in a row were well.
+    # Healed: in the last second of the watch all were well.
     return Case(1000 * len(failures) / rate, max(0.0, last), last < watched - 1.0, dict(errors), timeline)
 
 
@@ -246,20 +246,20 @@ def cell(cases: Sequence[Case]) -> list[str]:
 
 def report(lab: Lab, site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]]) -> Result:
     header = ["", *(f"{fault}: {what}" for fault in FAULTS for what in ("failed", "last, s")),
-              "worst case, s", "mean failed"]
+              "by formula: failed", "by formula: last, s"]
     rows = []
     for condition in site.conditions:
         bound = f"{worst(condition):.1f}" if condition.is_dns else "–"
         forecasted = f"{predicted_failed(condition, 'SIGKILL', rate_of(lab)):.0f}" \
             if condition.is_dns and not condition.next_address else "–"
         rows.append([condition.name, *(text for number in range(len(FAULTS))
-                                       for text in cell(cases[condition.name, number])), bound, forecasted])
+                                       for text in cell(cases[condition.name, number])), forecasted, bound])
     late = [f"{condition.name}, {FAULTS[number]}: {case.last:.1f} s" for condition in site.dns
             for number in range(len(FAULTS)) for case in cases[condition.name, number]
             if case.last > worst(condition)]
     notes = [*lab.notes, f"probes of dnslb, HAProxy and Envoy: {probing.describe()}; nginx learns from requests only",
              "failed: requests in all, where 1,000 are sent a second; last: when the last one of them was sent, in "
-             "seconds after the fault; worst case and mean (of SIGKILL): by the formulas of `dnslb ttl`"]
+             "seconds after the fault; by the formulas of `dnslb ttl`: the mean, of SIGKILL, and the worst case"]
     if late:
         notes.append(f"later than the worst case: {'; '.join(late)}")
     measurements: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from comparison.l7 import Front
 from comparison.load import Outcome, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Meter, Process, free_port
-from comparison.statistics import median, percentiles, spread
+from comparison.statistics import Spread, median, percentile, percentiles, spread
 from comparison.unbound import Layer
 from comparison.wrk import WRK
 
@@ -31,7 +31,8 @@ AGE = 10.0                  # seconds that a kept connection lives
 GAP = 0.15                  # seconds between two segments
 TTL = 5
 RESOLVERS = 2
-SHARES = (0.5, 0.9, 0.99, 0.999)
+SHARES = (0.5, 0.9, 0.99)
+TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)    # milliseconds
 ROLES = ("balancer", "resolvers", "backends", "client")
 PRECISE = 1000              # samples from which on a 99.9th percentile is given
 
@@ -159,10 +160,16 @@ def run(lab: Lab) -> Result:
 # What it says.
 
 
-def pooled_percentiles(samples: Sequence[Sample]) -> list[float]:
-    """Milliseconds, of all repeats together."""
-    everything = [latency * 1000 for sample in samples for latency in sample.latencies]
-    return percentiles(everything, SHARES) if everything else [0.0] * len(SHARES)
+def latencies(samples: Sequence[Sample], shares: Sequence[float]) -> list[Spread]:
+    """The percentiles, in milliseconds, repeat by repeat: a minute that something else disturbed is not in a median."""
+    repeats = [percentiles(sample.latencies, shares) for sample in samples if sample.latencies]
+    return [spread([1000 * value for value in values]) for values in zip(*repeats, strict=True)]
+
+
+def rarest(samples: Sequence[Sample]) -> float | None:
+    """The 99.9th percentile, in milliseconds, of all repeats together; None when they are too few."""
+    everything = [latency for sample in samples for latency in sample.latencies]
+    return 1000 * percentile(everything, 0.999) if len(everything) >= PRECISE else None
 
 
 def rates_of(samples: dict[str, list[Sample]]) -> list[int]:
@@ -178,15 +185,15 @@ def report(lab: Lab, ways: Sequence[Way], samples: dict[str, list[Sample]], most
     tables.append(cpu_table(names, samples, most))
     failed = {label: sum(sample.failed for sample in found) for label, found in samples.items()}
     notes = [*lab.notes, *(f"{label}: {count} requests failed" for label, count in failed.items() if count),
-             "tuned: see scripts/README.md; nginx keeps no connections to its servers unless it is told to",
+             "tuned: see scripts/README.md; nginx keeps no connections to its servers unless it is told to; the others "
+             "do, and save the clones the accepting of connections",
              "the clones are Python and shared by all; generator, balancers and clones share the cores, so the highest "
              "throughput says what is left over for them more than what a balancer could do alone"]
     measurements: dict[str, Any] = {
         "ttl": TTL, "failed": failed,
-        "latency_ms": {label: dict(zip(map(str, SHARES), pooled_percentiles(found), strict=True))
-                       for label, found in samples.items()},
-        "median_ms_by_repeat": {label: [1000 * median(sample.latencies) for sample in found]
-                                for label, found in samples.items()},
+        "latency_ms": {label: {str(share): asdict(one)
+                               for share, one in zip(SHARES, latencies(found, SHARES), strict=True)}
+                       | {"0.999": rarest(found)} for label, found in samples.items()},
         "cpu_ms_per_request": {label: {role: [sample.cpu[role] for sample in found] for role in ROLES}
                                for label, found in samples.items()},
         "wrk_per_second": most,
@@ -202,11 +209,9 @@ def latency_table(title: str, names: Sequence[str], samples: dict[str, list[Samp
     rows = []
     for name in names:
         found = samples[f"{name}/{kind}"]
-        middle = spread([1000 * median(sample.latencies) for sample in found])
-        count = sum(len(sample.latencies) for sample in found)
-        _, p90, p99, p999 = pooled_percentiles(found)
-        rows.append([name, middle.show(2), f"{p90:.2f}", f"{p99:.2f}", f"{p999:.2f}" if count >= PRECISE else "–"])
-    return Table(title, ["", "p50 (range of repeats)", "p90", "p99", "p99.9"], rows)
+        rare = rarest(found)
+        rows.append([name, *(one.show(2) for one in latencies(found, SHARES)), f"{rare:.2f}" if rare else "–"])
+    return Table(title, ["", "p50", "p90", "p99", "p99.9 of all repeats"], rows)
 
 
 def cpu_table(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[str, list[float]]) -> Table:
@@ -224,15 +229,19 @@ def cpu_table(names: Sequence[str], samples: dict[str, list[Sample]], most: dict
 
 
 def reading(names: Sequence[str], samples: dict[str, list[Sample]], most: dict[str, list[float]]) -> str:
-    kind = f"{RATES[1]}/new"
-    middle = {name: pooled_percentiles(samples[f"{name}/{kind}"])[0] for name in names}
-    cost = {name: median([sample.cpu["balancer"] + sample.cpu["resolvers"] for sample in samples[f"{name}/{kind}"]])
-            for name in names}
-    hops = [name for name in names if name not in ("direct", "dnslb")]
-    added = ", ".join(f"{name} {middle[name] - middle['direct']:+.2f} ms and {cost[name]:.3f} CPU seconds"
-                      for name in ["dnslb", *hops])
-    text = (f"At {RATES[1]} new connections a second the median is {middle['direct']:.2f} ms without any balancing; to "
-            f"it and per 1,000 requests add: {added} (by DNS it is the look-up, resolvers included).")
+    def middle(name: str, kind: str) -> float:
+        return latencies(samples[f"{name}/{kind}"], SHARES)[0].median
+
+    def cost(name: str) -> float:
+        return median([sample.cpu["balancer"] + sample.cpu["resolvers"] for sample in samples[f"{name}/{new}"]])
+
+    new, kept = f"{RATES[1]}/new", f"{POOLED_RATE}/kept"
+    added = ", ".join(f"{name} {middle(name, new) - middle('direct', new):+.2f} and "
+                      f"{middle(name, kept) - middle('direct', kept):+.2f} ms, {cost(name):.3f} s of CPU"
+                      for name in names if name != "direct")
+    text = (f"Without any balancing the median is {middle('direct', new):.2f} ms over new connections and "
+            f"{middle('direct', kept):.2f} over kept ones; to it, and to the CPU of 1,000 requests over new ones, add: "
+            f"{added} (by DNS it is the look-up, resolvers included).")
     if most:
         rates = ", ".join(f"{name} {median(most[name]):,.0f}" for name in names if name in most)
         text += f"  The most that went through, requests a second over kept connections: {rates}."
@@ -247,20 +256,25 @@ def draw_latency(names: Sequence[str], rates: Sequence[int], samples: dict[str, 
     panels = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for rate, panel in zip(rates, panels, strict=True):
         for name, colour in zip(names, COLOURS, strict=False):
-            ordered = sorted(1000 * latency for sample in samples[f"{name}/{rate}/new"] for latency in sample.latencies)
-            tail = [10 ** (-at / 20) for at in range(61) if 10 ** (-at / 20) * len(ordered) >= 3]
-            panel.plot([1 / share for share in tail], percentiles(ordered, [1 - share for share in tail]),
-                       color=colour, label=name, linewidth=2 if name in ("direct", "dnslb") else 1.3)
+            found = samples[f"{name}/{rate}/new"]
+            fewest = min(len(sample.latencies) for sample in found)
+            tail = [10 ** (-at / 20) for at in range(61) if 10 ** (-at / 20) * fewest >= 2]
+            curve = latencies(found, [1 - share for share in tail])
+            panel.plot([1 / share for share in tail], [one.median for one in curve], color=colour, label=name,
+                       linewidth=2 if name in ("direct", "dnslb") else 1.3)
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlim(1, 1000)
         panel.set_xticks([1, 10, 100, 1000], ["0", "90", "99", "99.9"])
         panel.set_xlabel("percentile")
         panel.set_title(f"{rate} requests/s", fontsize=10)
+        panel.minorticks_off()
     panels[0].set_ylabel("ms")
-    panels[0].set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
-    panels[0].minorticks_off()
-    panels[0].legend(fontsize=8)
+    lowest, highest = panels[0].get_ylim()
+    ticks = [tick for tick in TICKS if lowest < tick < highest]
+    panels[0].set_yticks(ticks, map(str, ticks))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(names), fontsize=8)
 
 
 def draw_cpu(names: Sequence[str], samples: dict[str, list[Sample]], figure: Figure) -> None:

@@ -28,6 +28,7 @@ def matrix(results: Mapping[str, Result]) -> Table:
         found = results.get(experiment)
         texts = [cell(found.measurements, column) if found and cell else "" for column in COLUMNS]
         rows.append([title, *(text or said for text, said in zip(texts, otherwise, strict=True))])
+    rows = [row for row in rows if any(row[1:])]    # of some there is nothing to say unmeasured
     return Table("What each can do; figures where they were measured (default / tuned), n/a where it cannot be done",
                  ["", *COLUMNS], rows, is_numeric=False)
 
@@ -51,9 +52,10 @@ def lost(fault: str) -> Cell:
 
 
 def added_latency(measured: Measured, column: str) -> str:
-    medians = measured["latency_ms"]
-    name = f"{column}/400/new"
-    return f"{medians[name]['0.5'] - medians['direct/400/new']['0.5']:+.2f} ms" if name in medians else ""
+    """Over new and over kept connections."""
+    medians = {label: figures["0.5"]["median"] for label, figures in measured["latency_ms"].items()}
+    kinds = [kind for kind in ("400/new", "400/kept") if f"{column}/{kind}" in medians]
+    return " / ".join(f"{medians[f'{column}/{kind}'] - medians[f'direct/{kind}']:+.2f} ms" for kind in kinds)
 
 
 def added_cpu(measured: Measured, column: str) -> str:
@@ -113,7 +115,8 @@ ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
     ("lost when it answers 500", "failover", lost("status 500"), ("", "", "", "")),
     ("repeats a failed request elsewhere", "", None, (f"{NO} (some clients do)", *L7_ALL)),
     ("active probes", "", None, ("yes", "yes", "yes", f"{NO} (in the free version)")),
-    ("added to the median latency", "hop", added_latency, ("a look-up", "a hop", "a hop", "a hop")),
+    ("added to the median latency (new / kept connections)", "hop", added_latency,
+     ("a look-up", "a hop", "a hop", "a hop")),
     ("CPU per 1,000 requests", "hop", added_cpu, ("", "", "", "")),
     ("bandwidth passes through it", "", None, ("no", *L7_ALL)),
     ("share of a backend that is slow (of four)", "unlike", slow_share, (f"least connections {NO}", *L7_ALL)),
