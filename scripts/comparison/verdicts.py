@@ -12,6 +12,7 @@ from comparison.experiment import Result, Table
 from comparison.statistics import median
 
 NO = "n/a"
+DETOUR = "all data pass its site"
 COLUMNS = ("dnslb", "HAProxy", "Envoy", "nginx")
 Measured = Mapping[str, Any]    # of one experiment
 Cell = Callable[[Measured, str], str]
@@ -131,7 +132,7 @@ ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
     ("ends TLS", "", None, (NO, *L7_ALL)),
     ("backends see the client's address", "", None, ("yes", "in a header", "in a header", "in a header")),
     ("balances what is not HTTP", "", None, ("anything with a name", "TCP", "TCP, some protocols", "TCP (stream)")),
-    ("balances between sites", "", None, ("yes", NO, NO, NO)),
+    ("balances between sites", "", None, ("yes", *[DETOUR] * 3)),
 )
 
 
