@@ -407,7 +407,7 @@ def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target
     records = Records()
     for before, after in ((None, UP), (UP, UP), (UP, DOWN), (DOWN, DOWN), (DOWN, UP), (UP, DOWN)):
         records.hear(KEY, Outcome(after.up, "", 0.1), before, after)
-    assert (records[KEY].up, records[KEY].down) == (1, 2)
+    assert records[KEY].changes == 3
     records.keep([KEY])
     assert KEY in records
     records.keep([])

@@ -105,7 +105,6 @@ _IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
 _UP = gauge("dnslb_backend_up", "1 when the verdict is up; absent without a probe.")
 _MODE = gauge("dnslb_backend_mode", "Always 1; the label tells the order: ready, drain or maint.")
 _WEIGHT = gauge("dnslb_backend_weight", "Weight of the policy.")
-_HANDED_OUT = gauge("dnslb_backend_handed_out", "1 while it is in the answers.")
 _SHARE = gauge("dnslb_backend_share_ratio", "Share of the leading answers that it should have.")
 _LED = counter("dnslb_backend_leading_answers_total", "Answers that it led.")
 _CHANGES = counter("dnslb_backend_verdict_changes_total", "Changes of the verdict.")
@@ -251,14 +250,9 @@ def _backends(rows: list[_Row]) -> list[tuple[Family, str]]:
         (_UP, _UP.lines((row.labels, int(row.up)) for row in rows if row.up is not None)),
         (_MODE, _MODE.lines((f'{row.labels},mode="{row.mode}"', 1) for row in rows)),
         (_WEIGHT, _WEIGHT.lines((row.labels, row.weight) for row in rows)),
-        (_HANDED_OUT, _HANDED_OUT.lines((row.labels, int(row.share > 0)) for row in rows)),
         (_SHARE, _SHARE.lines((row.labels, row.share) for row in rows)),
         (_LED, _LED.lines((row.labels, row.led) for row in rows)),
-        (_CHANGES, _CHANGES.lines(
-            (f'{text},to="{verdict}"', count)
-            for text, record in probed
-            for verdict, count in (("up", record.up), ("down", record.down))
-        )),
+        (_CHANGES, _CHANGES.lines((text, record.changes) for text, record in probed)),
         (_PROBES, _PROBES.lines(
             (f"{text},{_outcome(ok, reason)}", count)
             for text, record in probed

@@ -21,7 +21,7 @@ _LONGEST = 100     # characters of a reason
 class Record:
     """Of one target.  Laid out to be small: there may be many."""
 
-    __slots__ = ("buckets", "down", "is_up", "outcomes", "passed", "seconds", "took", "up")
+    __slots__ = ("buckets", "changes", "is_up", "outcomes", "passed", "seconds", "took")
 
     def __init__(self) -> None:
         self.took = array("d")      # seconds, of the last ones
@@ -29,7 +29,7 @@ class Record:
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.outcomes: Counter[tuple[bool, str]] = Counter()  # by result and reason
-        self.up = self.down = 0     # changes of the verdict
+        self.changes = 0            # of the verdict
         self.is_up = True           # the verdict
 
     def note(self, outcome: Outcome) -> None:
@@ -56,8 +56,7 @@ class Records(dict[Key, Record]):
         record.note(outcome)
         record.is_up = after.up
         if before is not None and before.up != after.up:
-            record.up += after.up
-            record.down += not after.up
+            record.changes += 1
 
     def keep(self, keys: Collection[Key]) -> None:
         """Forget what is probed no more."""

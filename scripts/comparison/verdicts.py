@@ -132,7 +132,7 @@ ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
     ("ends TLS", "", None, (NO, *L7_ALL)),
     ("backends see the client's address", "", None, ("yes", "in a header", "in a header", "in a header")),
     ("balances what is not HTTP", "", None, ("anything with a name", "TCP", "TCP, some protocols", "TCP (stream)")),
-    ("balances between sites", "", None, ("yes", *[DETOUR] * 3)),
+    ("balances between sites", "", None, ("yes", DETOUR, DETOUR, DETOUR)),
 )
 
 
