@@ -357,6 +357,7 @@ def test_the_list_names_all_experiments() -> None:
 
 def test_an_interrupted_run_leaves_nothing_behind() -> None:
     program("unbound", "unbound")
+    module("matplotlib", "matplotlib")
     before = set(parts())
     running = compare("--quick", "--only", "failover")
     assert running.stdout

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import dns.message
 import pytest
+from comparison import unbound
+from comparison.stub import Endpoint
+from comparison.unbound import Setting
 from dnslb_server import DNSLB, eventually, question, started
 from peers import STARTING, Address, free_port, running
 from programs import program
@@ -34,27 +37,6 @@ pools:
   www:
     probe: {{tcp: {port}, interval: 500ms, timeout: 400ms, fall: 2, rise: 1}}
     ttl: {{min: 1s, failover: 6s}}
-"""
-UNBOUND = """\
-server:
-  interface: 127.0.0.1@{port}
-  do-daemonize: no
-  chroot: ""
-  username: ""
-  directory: "{directory}"
-  pidfile: ""
-  use-syslog: no
-  num-threads: 1
-  do-ip6: no
-  do-not-query-localhost: no
-  access-control: 127.0.0.0/8 allow
-  module-config: "iterator"
-  local-zone: "test." nodefault
-stub-zone:
-  name: "example.test."
-  stub-addr: 127.0.0.1@{authority}
-remote-control:
-  control-enable: no
 """
 
 
@@ -96,20 +78,21 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     """Backends, dnslb over them, unbound before it, and a client that asks all the time."""
-    unbound = program("unbound", "unbound")
+    resolving = program("unbound", "unbound")
     probed, port, asked = free_port(), free_port(), free_port()
     (tmp_path / "zones").mkdir()
     (tmp_path / "zones" / "example.test.zone").write_text(ZONE)
     (tmp_path / "zones" / "example.test.yaml").write_text(POLICY.format(port=probed))
     configuration = tmp_path / "unbound.conf"
-    configuration.write_text(UNBOUND.format(port=asked, authority=port, directory=tmp_path))
-    resolver = Address("127.0.0.1", asked)
+    ours, theirs = Endpoint("127.0.0.1", asked), [Endpoint("127.0.0.1", port)]
+    configuration.write_text(unbound.configuration(Setting(), ours, theirs, str(tmp_path), "example.test."))
+    resolver = Address(ours.address, ours.port)
     with ExitStack() as stack:
         backends = {
             host: stack.enter_context(socket.create_server((host, probed), backlog=4096)) for host in HOSTS
         }
         stack.enter_context(started(tmp_path, "--listen", f"127.0.0.1:{port}", "--workers", "2"))
-        stack.enter_context(running([unbound, "-d", "-c", str(configuration)], tmp_path / "unbound.log"))
+        stack.enter_context(running([resolving, "-d", "-c", str(configuration)], tmp_path / "unbound.log"))
         client = Client(resolver)
         stack.enter_context(_asking(client))
         eventually(lambda: client.last.keys() == {*HOSTS}, "the resolver does not hand out all of them", STARTING)

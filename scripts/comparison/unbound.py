@@ -30,7 +30,9 @@ class Resolver:
     endpoint: Endpoint
 
 
-def configuration(setting: Setting, endpoint: Endpoint, authorities: Sequence[Endpoint], directory: str) -> str:
+def configuration(
+    setting: Setting, endpoint: Endpoint, authorities: Sequence[Endpoint], directory: str, zone: str = ZONE
+) -> str:
     def yes(wanted: bool) -> str:
         return "yes" if wanted else "no"
 
@@ -59,7 +61,7 @@ server:
   rrset-roundrobin: {yes(setting.roundrobin)}
   serve-expired: {yes(setting.serve_expired)}
 stub-zone:
-  name: "{ZONE}"
+  name: "{zone}"
 {stubs}
 remote-control:
   control-enable: no
