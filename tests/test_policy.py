@@ -578,7 +578,6 @@ def test_a_promise_needs_a_probe() -> None:
     assert said("pools: {www: {ttl: {failover: 60s}}}") == [f"f:1:31: {fact}; {remedy}"]
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 300), st.none() | st.integers(1, 100), st.integers(1, 100), st.integers(1, 6), st.integers(3, 400),
     st.integers(0, 30),
@@ -829,7 +828,7 @@ def slips(draw: st.DrawFn) -> str:
     return "".join(tokens)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(FILES)
 def test_a_pool_without_mistakes_can_be_served_and_keeps_its_promise(text: str) -> None:
     for one in read(text.encode(), "f", find)[0]:
@@ -844,7 +843,7 @@ def test_a_pool_without_mistakes_can_be_served_and_keeps_its_promise(text: str) 
                 assert one.probe.detection + limits.ceiling + ttl.OVERTIME <= one.ttl.failover + 1e-6
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given((slips() | VALUES | st.text()).map(lambda text: text.encode()) | st.binary())
 @example(b"&a {pools: *a, defaults: *a}")
 @example(b"pools: &a {www: *a, six: {probe: *a, backends: *a, ttl: *a}}")

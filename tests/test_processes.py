@@ -214,7 +214,8 @@ main(sys.argv[1:], prog_name="dnslb")
 @pytest.mark.parametrize("failing", [{0, 1}, {0}, {1}], ids=["both", "the first", "the second"])
 def test_workers_that_cannot_start_end_the_server_with_an_error(tmp_path: Path, failing: set[int]) -> None:
     source = BROKEN.format(failing=failing)
-    options = ("--control", str(tmp_path / "control"), "--workers", "2", *listen(free_port()))
+    kept = ("--state", str(tmp_path / "state"), "--control", str(tmp_path / "control"))
+    options = (*kept, "--workers", "2", *listen(free_port()))
     command = [sys.executable, "-c", source, "serve", str(SAMPLE_ZONES), *options]
     with launched(command, tmp_path) as server:
         assert server.ends_within(STARTING) == 1
@@ -365,7 +366,8 @@ def test_every_process_runs_as_the_user_once_the_ports_are_open(tmp_path: Path) 
 def test_a_worker_of_the_sample_zones_is_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     port = free_port()
     start = time.monotonic()
-    options = ("--control", str(tmp_path / "control"), "--workers", "2", *listen(port))
+    kept = ("--state", str(tmp_path / "state"), "--control", str(tmp_path / "control"))
+    options = (*kept, "--workers", "2", *listen(port))
     command = [*DNSLB, "serve", str(SAMPLE_ZONES), *options]
     with launched(command, tmp_path) as server:
         eventually(lambda: is_served("example.com.", Address("127.0.0.1", port)), "no answer", STARTING)

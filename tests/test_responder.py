@@ -233,7 +233,7 @@ SERVERS = [responder(ZONE, identity=IDENTITY), responder(ZONE, transport=TCP, id
 
 
 @given(packets=st.lists(queries(), min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_ready_reply_is_the_plain_one(packets: list[bytes]) -> None:
     """Whatever was asked before: the quick way and the plain way give the same records, in some turn's order."""
     for transport, limit in ((UDP, 1232), (TCP, 0xFFFF)):
@@ -253,7 +253,7 @@ def canonical(reply: bytes) -> list[object]:
 
 
 @given(packet=queries())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_plain_reply_is_what_the_packet_says(packet: bytes) -> None:
     """What dnspython reads in the packet is what ``dns.answer`` said, as far as it fits."""
     reply = SERVERS[1].respond(packet)
@@ -280,7 +280,7 @@ def wire_text(name: bytes) -> str:
 
 
 @given(packet=st.one_of(st.binary(max_size=200), queries()))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_any_octets_in_octets_or_silence_out(packet: bytes) -> None:
     for server, limit in zip(SERVERS, (1232, 0xFFFF), strict=True):
         reply = server.respond(packet)

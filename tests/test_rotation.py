@@ -178,7 +178,7 @@ def test_when_one_leaves_only_its_own_clients_move(names: tuple[bytes, ...], dat
     before = [names[leader] for leader in slots(names, None)]
     after = [left[leader] for leader in slots(left, None)]
     assert all(was == gone for was, now in zip(before, after, strict=True) if was != now)
-    assert before.count(gone) / SLOTS < 1 / len(names) + 0.05
+    assert before.count(gone) / SLOTS < 1 / len(names) + 0.1  # six standard deviations, of two names
 
 
 def test_sticky_leaders_have_their_weights_share() -> None:
