@@ -1,69 +1,153 @@
-"""Replies ready to send: packed once, for every turn, and then indexed.
+"""Replies ready to send: packed once, put in order when a turn first comes, cut to the room that a client has.
 
-The tables of them are bounded: they may forget, since all can be packed again.  Pure: no I/O.
+The tables of them are bounded: what was kept longest goes first, since all can be packed again.  Pure: no I/O.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 
-from dnslb.balance.order import Rotation, Turns, arrangement, arrangements, period
+from dnslb.balance.order import Rotation, Turns, arrangement, period
 from dnslb.dns import message, rrtype
-from dnslb.dns.message import Body
+from dnslb.dns.message import Body, Cut
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Node
 
-_TABLE = 32 << 20     # octets of ready replies before a table starts afresh: some 25,000 small ones
-_OVERHEAD = 1000      # octets that one reply costs besides its bodies: objects and keys
+_TABLE = 32 << 20     # octets of ready replies in a table: some 20,000 small ones
+_OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects and keys
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
-_ARRANGED = 1 << 16   # positions in all arrangements of one reply, above which each is worked out when it comes
-_POINTER = 8          # octets of a place in a tuple or list
 _RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
+_SIZES = 100          # of one reply, kept ready: there are no more, unless it has a hundred optional RRsets
+
+
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """How the records that take turns do it."""
+
+    rotation: Rotation
+    turns: Turns
+    is_pool: bool = False  # then some of the addresses are shown when there is no room for all
+    leaders: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot of clients
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whom a reply serves, and what makes it another one."""
+
+    owners: frozenset[Name] = frozenset()    # the nodes that decided it
+    apart: Collection[bytes] = ()            # types and classes that it does not serve, when it serves all others
+    existing: Mapping[Name, Node] | None = None  # names that it does not serve, when it serves all that are missing
 
 
 class Ready:
-    """A reply to one question, but for the id, the spelling of the name and the OPT record."""
+    """A reply of one size, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("at", "drawn", "existing", "heads", "next", "note", "octets", "owners", "size", "slots", "special")
+    __slots__ = ("apart", "at", "drawn", "existing", "heads", "next", "note", "of", "size", "slots", "special")
 
-    def __init__(self, body: Body, window: int, owners: frozenset[Name]) -> None:
-        """``window``: of the records that take turns, so many are in a reply."""
-        answers = body.counts[0] - len(body.turning) + window
-        self.heads = _heads(body.flags, answers, *body.counts[1:])
-        self.size = body.window_size(window)
-        self.octets = self.size    # held in memory, about
-        self.owners = owners       # the nodes that decided the reply
-        self.existing: Mapping[Name, Node] = {}  # names not covered, when the reply stands for all missing ones
-        self.next: Callable[[], bytes] = bytes   # the octets after the question, for the next turn
-        self.special = False                     # there is a note, or it depends on the client
-        self.note = b""                          # an option for the OPT record
-        self.at: Callable[[int], bytes] = bytes  # the octets after the question at a turn of the period
+    def __init__(self, of: Reply, flags: int, counts: tuple[int, int, int], size: int, note: bytes) -> None:
+        self.of = of
+        self.heads = _heads(flags, *counts)
+        self.size = size + len(note)              # octets after the question, and of the note
+        self.note = note                          # an option for the OPT record
+        self.next: Callable[[], bytes] = bytes    # the octets after the question, for the next turn
+        self.at: Callable[[int], bytes] = bytes   # the same, for a turn of the period
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
-        self.drawn: list[int] = []               # for sticky orders: how often each has led
+        self.drawn: list[int] = []                # for sticky orders: how often each has led
+        self.special = bool(note) or of.is_withheld  # it has a note, or depends on the client, or must not be sent
+        self.apart = of.scope.apart
+        self.existing = of.scope.existing or {}
 
-    def take_turns(self, body: Body, rotation: Rotation, turns: Turns) -> None:
-        """Put the records in another order each turn: a body for each, if they are not too large."""
+
+class Reply:
+    """The reply to one question, in every size.
+
+    What fits into a room is told by few numbers, and by these the sizes are kept, not by the room: a client may name
+    any.  They share what was packed; only the largest has its turns in a table.
+    """
+
+    __slots__ = ("_body", "_note", "_sizes", "_turning", "is_whole", "is_withheld", "largest", "octets", "scope")
+
+    def __init__(  # noqa: PLR0913 - what was packed, and what the pool makes of it
+        self,
+        body: Body,
+        room: int,
+        scope: Scope,
+        turning: Turning | None = None,
+        note: bytes = b"",
+        *,
+        is_withheld: bool = False,
+    ) -> None:
+        """``room``: octets after the question that the largest may have; ``note``: an option for its OPT record."""
+        self.scope = scope
+        self.is_whole = body.is_whole
+        self.is_withheld = is_withheld
+        self._body = body
+        self._turning = turning
+        self._note = note
+        self._sizes: dict[tuple[int, int, bool], Ready] = {}
+        self.octets = body.size + _RECORD * len(body.turning)  # held in memory, about
+        self.largest = self.within(room)
+
+    def within(self, room: int) -> Ready:
+        """As much of it as fits into so many octets after the question."""
+        cut, window = self._fit(room)
+        size = cut.size if window is None else self._body.window_size(window)
+        # The note goes before any record does (RFC 8914 §3).
+        noted = bool(self._note) and size + len(self._note) <= room
+        key = cut.size, -1 if window is None else window, noted
+        ready = self._sizes.get(key)
+        if ready is None:
+            ready = self._make(cut, window, self._note if noted else b"")
+            if len(self._sizes) < _SIZES:
+                self._sizes[key] = ready
+        return ready
+
+    def _fit(self, room: int) -> tuple[Cut, int | None]:
+        """Up to where it fits; of a pool that is not shown whole, how many addresses."""
+        body, turning = self._body, self._turning
+        cut = body.cut(room)
+        if turning is None or not turning.is_pool or not (cut.is_short or turning.rotation.answers):
+            return cut, None
+        return cut, body.window(room, turning.rotation.answers or len(body.turning)) or None
+
+    def _make(self, cut: Cut, window: int | None, note: bytes) -> Ready:
+        body, turning = self._body, self._turning
+        flags, counts, size = body.flags | (message.TC if cut.is_short else 0), cut.counts, cut.size
+        if window is not None:
+            chain = sum(one.size <= len(body.before) for one in body.cuts) - 1
+            flags, counts, size = body.flags, (body.cuts[chain].counts[0] + window, 0, 0), body.window_size(window)
+        ready = Ready(self, flags, counts, size, note)
+        if turning is None or (window is None and cut.size <= len(body.before)):
+            every = tuple(range(len(body.turning)))
+            ready.next = repeat(body.arranged(every)[: cut.size]).__next__
+            return ready
         n = len(body.turning)
-        count = period(rotation, n)
-        positions = count * (rotation.answers or n)
-        if count * self.size <= _TABULATED:
-            self.at = [body.arranged(order) for order in arrangements(rotation, n)].__getitem__
-            self.octets = count * self.size
-        elif positions <= _ARRANGED:
-            orders = list(arrangements(rotation, n))
-            self.at = lambda turn: body.arranged(orders[turn])
-            self.octets = body.size + n * _RECORD + positions * _POINTER
-        else:
-            self.at = lambda turn: body.arranged(arrangement(rotation, n, turn))
-            self.octets = body.size + n * _RECORD
-        self.next = map(self.at, turns).__next__
+        shown = Rotation(turning.rotation.order, turning.rotation.weights, n if window is None else window)
+        ready.at = lambda turn: body.arranged(arrangement(shown, n, turn))[:size]
+        octets = size * period(shown, n)
+        if not self._sizes and octets <= _TABULATED:  # this is the largest
+            ready.at = _Turns(ready.at).__getitem__
+            self.octets += octets
+        ready.next = map(ready.at, turning.turns).__next__
+        if turning.leaders is not None:
+            ready.slots, ready.drawn, ready.special = turning.leaders, turning.turns.drawn, True
+        return ready
 
-    def stick(self, leaders: tuple[int, ...], turns: Turns) -> None:
-        """Give each slot of clients its leader."""
-        self.slots = leaders
-        self.drawn = turns.drawn
-        self.octets += _POINTER * len(leaders)
+
+class _Turns(dict[int, bytes]):
+    """The bodies by turn, each put together when it first comes."""
+
+    def __init__(self, at: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._at = at
+
+    def __missing__(self, turn: int) -> bytes:
+        octets = self[turn] = self._at(turn)
+        return octets
 
 
 @lru_cache(maxsize=1024)
@@ -76,23 +160,48 @@ def _heads(flags: int, answers: int, authority: int, additional: int) -> tuple[b
     )
 
 
-class Table(dict[bytes, Ready]):
-    """Ready replies by question.  When it would grow too large it forgets all: bounded, and read as fast as a dict."""
+class Table(OrderedDict[bytes, Ready]):
+    """The largest ready replies, by what is asked.  Bounded, and read as fast as a dict.
 
-    def __init__(self, limit: int = _TABLE) -> None:
+    ``owners`` are the nodes whose replies may have to be dropped: those of pools.
+    """
+
+    def __init__(self, owners: Collection[Name] = (), limit: int = _TABLE) -> None:
         super().__init__()
+        self._owners = owners
         self._limit = limit
         self._octets = 0
+        self._decided: dict[Name, set[bytes]] = {}  # the keys of the replies that an owner decided
 
     def keep(self, key: bytes, ready: Ready) -> None:
-        octets = ready.octets + _OVERHEAD
-        if self._octets + octets > self._limit:
-            self.clear()
-            self._octets = 0
-        self._octets += octets
+        self._octets += ready.of.octets + _OVERHEAD
         self[key] = ready
+        self._enter(key, ready)
+        while self._octets > self._limit:
+            self._drop(next(iter(self)))
 
-    def forget(self, owners: frozenset[Name]) -> None:
+    def forget(self, owners: Iterable[Name]) -> None:
         """Drop every reply that one of these nodes decided."""
-        for key in [key for key, ready in self.items() if not owners.isdisjoint(ready.owners)]:
-            self._octets -= self.pop(key).octets + _OVERHEAD
+        for owner in owners:
+            for key in self._decided.pop(owner, ()):
+                self._drop(key)
+
+    def index(self) -> None:
+        """There are more owners than before."""
+        for key, ready in self.items():
+            self._enter(key, ready)
+
+    def _enter(self, key: bytes, ready: Ready) -> None:
+        for owner in ready.of.scope.owners:
+            if owner in self._owners:
+                self._decided.setdefault(owner, set()).add(key)
+
+    def _drop(self, key: bytes) -> None:
+        ready = self.pop(key)
+        self._octets -= ready.of.octets + _OVERHEAD
+        for owner in ready.of.scope.owners:
+            keys = self._decided.get(owner)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._decided[owner]

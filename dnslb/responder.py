@@ -74,8 +74,9 @@ class Responder:
         if transport.idle is not None:
             self._options[KEEPALIVE] = transport.idle.to_bytes(2)
         self._zones = snapshot.zones
-        self._by_question = snapshot.by_question
-        self._covering = snapshot.covering
+        self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
+        self._by_question = self._replies.by_question
+        self._covering = self._replies.covering
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
 
@@ -92,20 +93,33 @@ class Responder:
         name = packet[12 : end - 4].lower()
         kind = packet[end - 4 : end]
         ready = self._by_question.get(name + kind)
-        if ready is None and name:
-            ready = self._covering.get(name[:1] + name[1 + name[0] :] + kind)
-            if ready is not None and (name in ready.existing or name in self._zones):
-                ready = None
+        if ready is None and kind[2:] == _IN:
+            ready = self._ready_for_many(name, kind)
         plan = plans.get(packet[end : end + _OPT_START])
         if plan is None or plan.length != len(packet) - end:
             return self._considered(packet, client)
-        if ready is None or end + ready.size > plan.limit:
+        if ready is None:
             if kind[2:] != _IN or kind[:2] in _TRANSFERS or not is_whole(name):
                 return self._considered(packet, client)
-            ready = self._snapshot.ready(name, kind, plan.limit - end)
+            ready = self._snapshot.ready(name, kind, self._replies)
+        if end + ready.size > plan.limit:
+            ready = ready.of.within(plan.limit - end)
         if ready.special:
             return _special(packet, end, ready, plan, client)
         return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
+
+    def _ready_for_many(self, name: bytes, kind: bytes) -> Ready | None:
+        """The reply that this question shares with others: of other types, or for other names that are missing."""
+        ready = self._by_question.get(name)
+        if ready is not None:
+            return None if kind in ready.apart else ready
+        if not name:
+            return None
+        key = name[:1] + name[1 + name[0] :]
+        ready = self._covering.get(key)
+        if ready is None or kind in ready.apart:
+            ready = self._covering.get(key + kind)
+        return None if ready is None or name in ready.existing or name in self._zones else ready
 
     def _considered(self, packet: bytes, client: bytes) -> bytes | None:
         """The reply to a packet that is not of the common shapes, or is the first of its kind."""
@@ -124,7 +138,7 @@ class Responder:
         if kind[:2] in _TRANSFERS:
             return self._refusal(packet, asked, rrtype.REFUSED)
         plan = self._plan(packet, asked)
-        ready = self._snapshot.ready(fold(asked.name), kind, plan.limit - asked.end)
+        ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(plan.limit - asked.end)
         return _special(packet, asked.end, ready, plan, client)
 
     def _plan(self, packet: bytes, asked: Query) -> _Plan:
@@ -138,7 +152,7 @@ class Responder:
         plans = self._plans.get(packet[2:12])
         if plans is not None and _is_told_by_its_start(packet, asked):
             if len(plans) >= _PLANS:
-                plans.clear()
+                del plans[next(iter(plans))]
             plans[packet[asked.end : asked.end + _OPT_START]] = plan
         return plan
 
@@ -181,8 +195,10 @@ class Responder:
         return packet[:2] + head + packet[HEADER : asked.end] + record + opt
 
 
-def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes:
-    """A reply that may depend on the client, or have a note in its OPT record."""
+def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
+    """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
+    if ready.of.is_withheld:
+        return None
     if ready.slots is None:
         body = ready.next()
     else:

@@ -7,8 +7,9 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from random import Random
 from typing import TypeAlias
@@ -16,18 +17,20 @@ from typing import TypeAlias
 from dnslb.balance.order import Order, Rotation, Turns, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
-from dnslb.dns.edns import extended_error
-from dnslb.dns.message import Body
+from dnslb.dns.edns import PAYLOAD, extended_error
+from dnslb.dns.message import Body, Cut
 from dnslb.dns.name import MAX_LABEL, Name, closest, is_whole, parent
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
-from dnslb.ready import Ready, Table
+from dnslb.ready import Ready, Reply, Scope, Table, Turning
 
-_WHOLE = 1 << 24  # octets of room for a pool of which only a window will be shown
-_OTHER = 0        # the code of an extended error that has no code of its own (RFC 8914 §4.1)
+_OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
+_IN = rrtype.IN.to_bytes(2)
+_SOME_TYPE = bytes(2) + _IN  # type 0, which no name has
 
 Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
+Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
 
 KINDS = {4: rrtype.A, 6: rrtype.AAAA}  # types of addresses, by IP version
 
@@ -39,10 +42,50 @@ class Serving:
     rrset: RRset               # the addresses handed out, maybe none, and the TTL in force
     rotation: Rotation
     fails_open: bool = False   # no backend is up: these are handed out for want of better
+    withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
+    floor: int = 0             # the lowest TTL that the pool has, in seconds
+    note: str = ""             # what clients are told besides (RFC 8914)
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Ready(Body(rrtype.REFUSED, (0, 0, 0), b"", (), b""), 0, frozenset())
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),), True), 0, Scope()).largest
+
+
+class Replies:
+    """Ready replies in messages of one size, at most.
+
+    A reply that is the same for all types that a name does not have is kept by the name alone: so nobody can fill the
+    tables by asking for types.
+    """
+
+    def __init__(self, most: int, owners: Collection[Name]) -> None:
+        """``most``: octets of a message; ``owners``: the nodes whose replies are forgotten now and then."""
+        self.most = most
+        self.by_question = Table(owners)  # by folded name + type + class, or folded name
+        self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
+
+    def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
+        """The reply to folded ``name``, or to all missing names like it below ``covers``."""
+        table, key = self._place(name, covers)
+        ready = table.get(key)
+        return table.get(key + kind) if ready is None or kind in ready.apart else ready
+
+    def keep(self, name: Name, kind: bytes, covers: Name | None, ready: Ready) -> None:
+        table, key = self._place(name, covers)
+        table.keep(key if ready.apart else key + kind, ready)
+
+    def forget(self, owners: Collection[Name]) -> None:
+        """Drop every reply that one of these nodes decided."""
+        self.by_question.forget(owners)
+        self.covering.forget(owners)
+
+    def index(self) -> None:
+        """There are more owners than before."""
+        self.by_question.index()
+        self.covering.index()
+
+    def _place(self, name: Name, covers: Name | None) -> tuple[Table, bytes]:
+        return (self.by_question, name) if covers is None else (self.covering, _covering_key(name, covers))
 
 
 class Snapshot:
@@ -56,22 +99,26 @@ class Snapshot:
     ) -> None:
         self._overlay: dict[Name, Node] = {}
         self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
-        self.by_question = Table()  # folded name + type + class
-        self.covering = Table()     # see _covering_key; + type + class
+        self.over_udp = Replies(PAYLOAD, self._overlay)
+        self.over_tcp = Replies(0xFFFF, self._overlay)
         self._rotation = Rotation(order)
         self._rng = rng
         self.packed = 0             # replies that were not found ready
         self._turns: dict[Key, Turns] = {}
         self._servings: dict[Key, Serving] = {}
-        self._led: dict[Key, dict[bytes, int]] = {}  # not yet told, of what was handed out before
         self.update(servings or {})
 
-    def update(self, servings: Mapping[Key, Serving]) -> None:
-        """From now on the pools serve this.  Only the replies concerned are packed again."""
+    def update(self, servings: Mapping[Key, Serving]) -> dict[Key, Led]:
+        """From now on the pools serve this.  Only the replies concerned are packed again.
+
+        What their addresses have led up to now is as in ``led``.
+        """
+        led = self.led(servings)
+        owners = {owner for owner, _ in servings}
+        is_larger = not owners <= self._overlay.keys()
         for key, serving in servings.items():
             owner, kind = key
             zone = self._zone(owner, b"")
-            self._bank(key)
             before = self._servings.get(key)
             n = len(serving.rrset.rdatas)
             if before is None or not n:
@@ -83,113 +130,89 @@ class Snapshot:
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
             self._overlay[owner] = tuple(sorted((*others, *ours)))
-        owners = frozenset(owner for owner, _ in servings)
-        self.by_question.forget(owners)
-        self.covering.forget(owners)
-
-    def led(self) -> dict[Key, dict[bytes, int]]:
-        """How often each address of a pool led an answer, by RRset and rdata, since this was last asked."""
-        for key in self._turns.keys() & self._servings.keys():
-            self._bank(key)
-        led, self._led = self._led, {}
+        for replies in (self.over_udp, self.over_tcp):
+            if is_larger:
+                replies.index()
+            replies.forget(owners)
         return led
 
-    def _bank(self, key: Key) -> None:
-        """Credit the leading answers to the addresses that are handed out now."""
-        if key not in self._turns or key not in self._servings:
-            return
-        counts = self._turns[key].led()
-        if counts is not None:
-            led = self._led.setdefault(key, {})
-            for rdata, count in zip(self._servings[key].rrset.rdatas, counts, strict=True):
-                led[rdata] = led.get(rdata, 0) + count
+    @property
+    def turning(self) -> list[Key]:
+        """The RRsets of pools that are asked for."""
+        return list(self._turns.keys() & self._servings.keys())
+
+    def led(self, keys: Iterable[Key]) -> dict[Key, Led]:
+        """How often each address of these RRsets led an answer since this was last asked; those that were asked."""
+        found = {}
+        for key in keys:
+            counts = self._turns[key].led() if key in self._turns and key in self._servings else None
+            if counts is not None:
+                rdatas = self._servings[key].rrset.rdatas
+                found[key] = {rdata: count for rdata, count in zip(rdatas, counts, strict=True) if count}
+        return found
 
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
         zone = self._zone(name, kind)
         return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
-    def ready(self, name: Name, kind: bytes, room: int) -> Ready:
-        """The reply to folded ``name``, type and class ``kind``, in ``room`` octets after the question."""
+    def ready(self, name: Name, kind: bytes, replies: Replies) -> Ready:
+        """The largest reply to folded ``name``, type and class ``kind``; class IN, and no transfer."""
         zone = self._zone(name, kind)
         if zone is None:
             return _REFUSED
-        table, key = self._place(zone, name, kind)
-        full = table.get(key)
-        if full is None:
+        covers = None if name in zone.nodes else zone.encloser(name)
+        ready = replies.find(name, kind, covers)
+        if ready is None:
             reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
-            if reply.covers is not None:
-                table, key = self.covering, _covering_key(name, reply.covers) + kind
-                full = table.get(key)
-        if full is None:
-            full = self._pack(zone, name, reply, 0xFFFF - HEADER - len(name) - 4)
-            table.keep(key, full)
-        if full.size <= room:
-            return full
-        key += room.to_bytes(2)
-        fitting = table.get(key)
-        if fitting is None:
-            fitting = self._pack(zone, name, self.plain(name, kind), room)
-            table.keep(key, fitting)
-        return fitting
+            if reply.covers != covers and reply.covers is not None:
+                ready = replies.find(name, kind, reply.covers)
+        if ready is None:
+            ready = self._pack(zone, name, kind, reply, replies.most - HEADER - len(name) - 4)
+            # A name that neither exists nor is like others would be kept for nobody.
+            if covers is None or reply.covers is not None:
+                replies.keep(name, kind, reply.covers, ready)
+        return ready
 
     def questions(self, most: int) -> list[Question]:
         """Those whose replies are ready: the first that were asked for, which are those that are asked most."""
-        asked = ((key[:-4], key[-4:]) for key in self.by_question)
+        asked = ((key, _SOME_TYPE) if is_whole(key) else (key[:-4], key[-4:]) for key in self.over_udp.by_question)
         return list(islice(((name, kind) for name, kind in asked if is_whole(name)), most))
 
     def prepare(self, questions: Iterable[Question]) -> None:
         """Have the replies to these questions ready before anybody asks them."""
         for name, kind in questions:
-            self.ready(name, kind, 0xFFFF)
+            self.ready(name, kind, self.over_udp)
 
-    def _place(self, zone: Zone, name: Name, kind: bytes) -> tuple[Table, bytes]:
-        """Where the ready reply is kept if there is one."""
-        if name not in zone.nodes:
-            encloser = zone.encloser(name)
-            key = _covering_key(name, encloser) + kind
-            if key in self.covering:
-                return self.covering, key
-        return self.by_question, name + kind
-
-    def _pack(self, zone: Zone, name: Name, reply: Answer, room: int) -> Ready:
-        """The ready reply.
-
-        A pool that is larger than fits shows a window of it, in turn, rather than sending the client to TCP.
-        """
+    def _pack(self, zone: Zone, name: Name, kind: bytes, reply: Answer, room: int) -> Ready:
         self.packed += 1
-        serving = self._servings.get(reply.turning) if reply.turning else None
-        rotation = serving.rotation if serving else self._rotation
         body = message.pack(name, reply, room)
-        window = n = len(body.turning)
-        if rotation.answers is not None or (serving and body.flags & message.TC):
-            body = message.pack(name, reply, _WHOLE)
-            n = len(body.turning)
-            window = body.window_that_fits(room, n if rotation.answers is None else min(n, rotation.answers))
-            if not window:
-                body = message.pack(name, reply, room)
-                n = len(body.turning)
-        ready = Ready(body, window, reply.consulted)
-        ready.existing = zone.nodes
+        serving = self._servings.get(reply.turning) if reply.turning else None
+        apart = reply.types_apart
+        is_alike = apart is not None and int.from_bytes(kind[:2]) not in apart
+        scope = Scope(
+            owners=reply.consulted,
+            apart=_kinds(apart) if apart is not None and is_alike else (),
+            existing=None if reply.covers is None else zone.nodes,
+        )
+        note = b"" if serving is None else _note(serving)
+        is_withheld = serving is not None and serving.withheld
+        return Reply(body, room, scope, self._turning(reply, body, serving), note, is_withheld=is_withheld).largest
+
+    def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
+        """How the records take turns, if they do."""
+        n = len(body.turning)
+        # The one address of a pool takes turns too: they are counted.
         if reply.turning is None or n < (1 if serving else 2):
-            only = body.arranged(tuple(range(n)))
-            ready.next = lambda: only
-        else:
-            # The one address of a pool takes turns too: they are counted.
-            shown = replace(rotation, answers=window)
-            if reply.turning not in self._turns:
-                self._turns[reply.turning] = Turns(shown, n, self._rng)
-            ready.take_turns(body, shown, self._turns[reply.turning])
-            if rotation.order is Order.STICKY and n > 1:
-                ready.stick(slots(reply.answer[-1].rrset.rdatas, rotation.weights), self._turns[reply.turning])
-        if serving and serving.fails_open:
-            note = extended_error(_OTHER, f"no backend is up; all {len(serving.rrset.rdatas)} are handed out")
-            # The note goes before any record does (RFC 8914 §3).
-            if ready.size + len(note) <= room:
-                ready.note = note
-                ready.size += len(note)
-        ready.special = bool(ready.note) or ready.slots is not None
-        return ready
+            return None
+        rotation = serving.rotation if serving else self._rotation
+        turns = self._turns.get(reply.turning)
+        if turns is None:
+            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng)
+        leaders = None
+        if rotation.order is Order.STICKY and n > 1:
+            leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+        return Turning(rotation, turns, serving is not None, leaders)
 
     def _zone(self, name: Name, kind: bytes) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
@@ -199,6 +222,20 @@ class Snapshot:
                 return above
         apex = closest(name, self.zones)
         return None if apex is None else self.zones[apex]
+
+
+@lru_cache(maxsize=1024)
+def _kinds(types: frozenset[int]) -> frozenset[bytes]:
+    """Type and class, as they stand in a question."""
+    return frozenset(number.to_bytes(2) + _IN for number in types)
+
+
+def _note(serving: Serving) -> bytes:
+    """What clients are told besides, as an option for the OPT record."""
+    text = serving.note
+    if serving.fails_open and not text:
+        text = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out"
+    return extended_error(_OTHER, text) if text else b""
 
 
 def _cycle(serving: Serving) -> tuple[int, Rotation]:

@@ -82,9 +82,9 @@ def test_only_the_replies_concerned_are_packed_again() -> None:
     snapshot, server = world({WWW_A: serving("192.0.2.11")})
     ask(server, "other.example.com A")
     ask(server, "www.example.com A")
-    kept = dict(snapshot.by_question)
+    kept = dict(snapshot.over_udp.by_question)
     snapshot.update({WWW_A: serving("192.0.2.12")})
-    assert set(kept) - set(snapshot.by_question) == {wire("www.example.com.") + b"\0\1\0\1"}
+    assert set(kept) - set(snapshot.over_udp.by_question) == {wire("www.example.com.") + b"\0\1\0\1"}
 
 
 def test_an_empty_pool_is_nodata_and_comes_back() -> None:
@@ -265,13 +265,13 @@ def test_every_leading_answer_is_credited_to_its_address_whatever_changes(
     seen, counted = Counter[bytes](), Counter[bytes]()
     for hosts, order, questions, is_told in story:
         rotation = Rotation(order, answers=1 if order is Order.SPREAD else None)
-        snapshot.update({WWW_A: serving(*hosts, rotation=rotation)})
+        counted.update(snapshot.update({WWW_A: serving(*hosts, rotation=rotation)}).get(WWW_A, {}))
         for number in range(questions):
             client = AF_INET.to_bytes(2, byteorder) + bytes((0, 53, 198, 51, number, 1))
             name, size = ("alias", 512) if number % 2 else ("www", 1232)
             seen.update(inet_aton(host) for host in addresses(server, name, client=client, size=size)[:1])
         if is_told:
-            counted.update(snapshot.led().get(WWW_A, {}))
-    counted.update(snapshot.led().get(WWW_A, {}))
+            counted.update(snapshot.led([WWW_A]).get(WWW_A, {}))
+    counted.update(snapshot.led([WWW_A]).get(WWW_A, {}))
     assert counted == seen
-    assert snapshot.led() == {}
+    assert snapshot.led(snapshot.turning) == {}

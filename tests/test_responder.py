@@ -325,11 +325,11 @@ def test_the_tables_are_bounded() -> None:
     server = Responder(world, UDP, Identity())
     for number in range(65_536):
         server.respond(header(0, 1, 0, 0, 0) + b"\3www\7example\3com\0" + number.to_bytes(2) + b"\0\1")
-    assert len(world.by_question) < 35_000
+    assert len(world.over_udp.by_question) < 35_000
     for number in range(30_000):
         label = b"%08x" % number
         server.respond(header(0, 1, 0, 0, 0) + b"\x08" + label + b"\7example\3com\0\0\1\0\1")
-    assert len(world.covering) < 10
+    assert len(world.over_udp.covering) < 10
 
 
 def test_ready_replies_of_missing_names_do_not_depend_on_who_asked_first() -> None:
@@ -381,9 +381,9 @@ def test_names_below_the_glue_of_a_cut_share_one_ready_reply() -> None:
     question = wire("a.ns.sub.example.com.") + b"\0\1\0\1"
     for _ in range(3):
         server.respond(header(0, 1, 0, 0, 0) + question)
-    [ready] = world.covering.values()
+    [ready] = world.over_udp.covering.values()
     server.respond(header(0, 1, 0, 0, 0) + question.replace(b"\1a\2ns", b"\1b\2ns"))
-    assert list(world.covering.values()) == [ready]
+    assert list(world.over_udp.covering.values()) == [ready]
 
 
 def test_a_new_snapshot_can_be_prepared_for_what_the_old_one_is_asked() -> None:
@@ -394,9 +394,9 @@ def test_a_new_snapshot_can_be_prepared_for_what_the_old_one_is_asked() -> None:
         assert Responder(old, UDP, IDENTITY).respond(query(f"{label}.example.com {kind}"))
     new.prepare(old.questions(100))
     # What stands for all names that are missing is not a question: it is packed when it is asked for.
-    assert set(new.by_question) == set(old.by_question)
-    assert len(new.by_question) >= len(asked) - 3
+    assert set(new.over_udp.by_question) == set(old.over_udp.by_question)
+    assert len(new.over_udp.by_question) >= len(asked) - 3
     assert len(old.questions(2)) == 2
     emptied = snapshot(zone("example.org.", "@ 300 SOA ns1 hostmaster 1 2 3 4 60\n@ 300 NS ns1"))
     emptied.prepare(old.questions(100))
-    assert not emptied.by_question
+    assert not emptied.over_udp.by_question

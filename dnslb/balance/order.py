@@ -6,7 +6,7 @@ A rotation has a table of arrangements; a turn indexes it.  Pure: turn, client a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -23,6 +23,7 @@ SLOTS = 1024          # for STICKY: parts that clients are divided into, each wi
 _RANDOM_LAPS = 16     # for RANDOM: orders of the followers to draw from, at most
 _RANDOM_TABLE = 256   # for RANDOM: arrangements in all, about
 _SPREAD_LAPS = 8      # for SPREAD: orders of the followers, at most
+_TABLE = 4096         # for SPREAD: arrangements in all, about
 
 
 class Order(Enum):
@@ -56,7 +57,7 @@ def arrangement(rotation: Rotation, n: int, turn: int) -> Arrangement:
     """The arrangement of ``n`` records at one turn of a period."""
     leaders = _leaders(rotation, n)
     lap, place = divmod(turn, len(leaders))
-    return _behind(rotation.order, leaders[place], n, lap)[: rotation.answers]
+    return _behind(rotation, leaders[place], n, lap)
 
 
 def period(rotation: Rotation, n: int) -> int:
@@ -68,7 +69,7 @@ def laps(rotation: Rotation, n: int) -> int:
     """How many orders the followers of one leader come in."""
     match rotation.order:
         case Order.SPREAD:
-            return max(1, min(n - 1, _SPREAD_LAPS))
+            return max(1, min(n - 1, _SPREAD_LAPS, _TABLE // n))
         case Order.RANDOM:
             return max(1, min(_RANDOM_LAPS, _RANDOM_TABLE // len(_leaders(rotation, n))))
     return 1
@@ -126,24 +127,27 @@ class Turns:
             yield turn
 
 
-def _leaders(rotation: Rotation, n: int) -> tuple[int, ...]:
+def _leaders(rotation: Rotation, n: int) -> Sequence[int]:
     if rotation.order is Order.NONE:
         return (0,)
     if rotation.weights is None or rotation.order is Order.STICKY:
-        return tuple(range(n))
+        return range(n)
     return smooth(rotation.weights)
 
 
-def _behind(order: Order, leader: int, n: int, lap: int) -> Arrangement:
-    """The leader, and the others behind it."""
-    ring = (*range(leader + 1, n), *range(leader))
-    if order is Order.SPREAD and n > 2:
+def _behind(rotation: Rotation, leader: int, n: int, lap: int) -> Arrangement:
+    """The leader, and those behind it that are shown: their number is what it costs, not how many there are."""
+    followers = min(n, rotation.answers or n) - 1
+    if rotation.order is Order.RANDOM:
+        places: Iterable[int] = Random(lap * n + leader).sample(range(n - 1), followers)
+    elif rotation.order is Order.SPREAD and n > 2:
         # In each lap another of them comes second: evenly chosen when there are more than laps.
-        second = lap * (n - 1) // min(n - 1, _SPREAD_LAPS)
-        ring = ring[second:] + ring[:second]
-    elif order is Order.RANDOM:
-        ring = tuple(Random(lap * n + leader).sample(ring, n - 1))
-    return (leader, *ring)
+        second = lap * (n - 1) // laps(rotation, n)
+        places = ((second + place) % (n - 1) for place in range(followers))
+    else:
+        end = leader + 1 + followers
+        return (*range(leader, min(n, end)), *range(end - n))
+    return (leader, *[(leader + 1 + place) % n for place in places])
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,9 @@ from dnslb.dns.zone import RRset, Zone, find
 
 MAX_LINKS = 16  # aliases followed in one reply; a resolver asks on from the last
 
+# Never answered as a type that there is not: DS may be the parent's (RFC 4035 §3.1.4.1), the others are no records.
+_ANSWERED_APART = frozenset({rrtype.DS, rrtype.ANY, rrtype.AXFR, rrtype.IXFR})
+
 
 class Placed(NamedTuple):
     """An RRset in a section, under the owner name that the reply shows (a wildcard's is the name asked for)."""
@@ -39,6 +42,8 @@ class Answer:
     turning: tuple[Name, int] | None = None
     # When set: every other missing name below this one gets the same reply.
     covers: Name | None = None
+    # When set: questions of every other type get the same reply.  So one serves for all types that there are not.
+    types_apart: frozenset[int] | None = None
     # The names whose records decided the reply, whether or not they had any.
     consulted: frozenset[Name] = frozenset()
 
@@ -54,6 +59,7 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
     asked = name
     seen = {name}
     sources: tuple[Name, ...] = ()
+    apart = _ANSWERED_APART
     for _ in range(MAX_LINKS):
         match look_up(zone, name, wanted):
             case Hit(source, rrset):
@@ -70,21 +76,31 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                     _negative(zone, rrtype.NOERROR),
                     answer=chain,
                     covers=_covered(asked, name, source, covers),
+                    types_apart=apart | _types(zone, source),
                     consulted=frozenset((*sources, source)),
                 )
             case NxDomain(encloser):
                 negative = _negative(zone, rrtype.NXDOMAIN)
-                return replace(negative, answer=chain, covers=encloser if name is asked else None)
+                covers = encloser if name is asked else None
+                return replace(negative, answer=chain, covers=covers, types_apart=apart, consulted=frozenset(sources))
             case Delegation(cut) if chain and cut in apexes:
                 break
             case Delegation(cut, rrset):
                 referral = _referral(zone, cut, rrset)
                 below = cut if name is asked and name not in zone.nodes else None
                 # AA speaks of the first owner name in the answer section (RFC 1034 §4.3.2, RFC 2181 §5.4.1).
-                return replace(referral, answer=chain, authoritative=bool(chain), covers=below or covers)
+                return replace(
+                    referral,
+                    answer=chain,
+                    authoritative=bool(chain),
+                    covers=below or covers,
+                    types_apart=apart,
+                    consulted=referral.consulted.union(sources),
+                )
             case Alias(source, rrset):
                 covers = _covered(asked, name, source, covers)
                 sources = (*sources, source)
+                apart |= _types(zone, source)
                 chain = (*chain, Placed(name, rrset))
                 name = fold(rrset.rdatas[0])
             case Redirection(owner, rrset):
@@ -95,7 +111,8 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                     return Answer(rcode=rrtype.YXDOMAIN, answer=chain)
                 chain = (*chain, Placed(name, RRset(rrtype.CNAME, rrset.ttl, (target,))))
                 if wanted == rrtype.CNAME:
-                    break
+                    return Answer(answer=chain)
+                apart |= {rrtype.CNAME}
                 name = fold(target)
         if name in seen:
             # Where a loop closes depends on where it was entered.
@@ -104,7 +121,12 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
         if not is_at_or_below(name, zone.apex):
             break
         seen.add(name)
-    return Answer(answer=chain, covers=covers)
+    return Answer(answer=chain, covers=covers, types_apart=apart, consulted=frozenset(sources))
+
+
+def _types(zone: Zone, name: Name) -> frozenset[int]:
+    """Those that the name has."""
+    return frozenset(rrset.rrtype for rrset in zone.node(name) or ())
 
 
 def _covered(asked: Name, name: Name, source: Name, covers: Name | None) -> Name | None:

@@ -9,6 +9,7 @@ from dnslb.dns import rrtype
 PAYLOAD = 1232           # octets: what we send and ask for over UDP, so that nothing is fragmented (RFC 9715 §3)
 PLAIN_PAYLOAD = 512      # octets over UDP without EDNS (RFC 1035 §4.2.1)
 NSID, KEEPALIVE, EXTENDED_ERROR = 3, 11, 15  # option codes (RFC 5001, RFC 7828, RFC 8914)
+_OPTIONS = 32            # in a query, at most: there are some twenty sorts
 _FIXED = 11              # octets of an OPT record up to its options; the last two are their length
 
 _DO = 0x8000
@@ -25,11 +26,15 @@ class Edns:
 
 
 def parse(fixed: bytes, options: bytes) -> Edns | None:
-    """The OPT record with the octets of its class and TTL (6) and its rdata; None when the options are malformed."""
+    """The OPT record with the octets of its class and TTL (6) and its rdata.
+
+    None when the options are malformed, or too many.
+    """
     codes = set()
-    at = 0
+    at = count = 0
     while at < len(options):
-        if at + 4 > len(options):
+        count += 1
+        if at + 4 > len(options) or count > _OPTIONS:
             return None
         codes.add(int.from_bytes(options[at : at + 2]))
         at += 4 + int.from_bytes(options[at + 2 : at + 4])

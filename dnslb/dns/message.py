@@ -6,8 +6,11 @@ Pure: no I/O.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from operator import attrgetter
+from sys import maxsize
+from typing import NamedTuple
 
 from dnslib.label import DNSBuffer, DNSLabel
 
@@ -19,39 +22,54 @@ from dnslb.dns.query import HEADER
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 _POINTER = b"\xc0\x0c"     # to the question's name
 _FARTHEST_POINTER = 0x3FFF  # octets from the start of the message (RFC 1035 §4.1.4)
+_ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
+
+
+class Cut(NamedTuple):
+    """Where a reply may end: behind a whole RRset, or before the first."""
+
+    size: int                     # octets after the question, up to there
+    counts: tuple[int, int, int]  # records up to there: answer, authority, additional
+    is_short: bool                # whether something required comes only later: TC
+
+
+_size = attrgetter("size")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
     """What follows the question in a reply; the records that take turns stand apart, so that any order can be had.
 
-    No record points into another that takes turns: every order is a valid message.
+    No record points into another that takes turns: every order is a valid message.  Nor does one point to what comes
+    after it: a reply for less room is the beginning of this one, up to a cut.
     """
 
-    flags: int                   # AA, TC and the response code
-    counts: tuple[int, int, int]  # answer, authority, additional
+    flags: int                  # AA and the response code
     before: bytes
-    turning: tuple[bytes, ...]
+    turning: tuple[bytes, ...]  # of addresses all, also when they are too many for the reply
     after: bytes
+    cuts: tuple[Cut, ...]       # by their sizes
+    is_whole: bool              # whether nothing was left out
 
     @property
     def size(self) -> int:
-        return self.window_size(len(self.turning))
+        """Octets of all that fitted."""
+        return self.cuts[-1].size
+
+    def cut(self, room: int) -> Cut:
+        """The last that is within so many octets."""
+        return self.cuts[max(0, bisect_right(self.cuts, room, key=_size) - 1)]
 
     def window_size(self, window: int) -> int:
-        """Octets with so many of the records that take turns, at most."""
-        return self._window_sizes(window)[-1]
+        """Octets with so many addresses that take turns: they are all of one length."""
+        return len(self.before) + window * (len(self.turning[0]) if self.turning else 0)
 
-    def window_that_fits(self, room: int, most: int) -> int:
-        """How many of the records that take turns fit, whichever they are."""
-        return max(0, bisect_right(self._window_sizes(most), room) - 1)
+    def window(self, room: int, most: int) -> int:
+        """How many of the addresses that take turns fit."""
+        each = len(self.turning[0]) if self.turning else 0
+        return max(0, min(most, len(self.turning), (room - len(self.before)) // each)) if each else 0
 
-    def _window_sizes(self, most: int) -> list[int]:
-        """The octets, at most, by how many of the records that take turns there are: none, one, and so on."""
-        largest = sorted(map(len, self.turning), reverse=True)[:most]
-        return list(accumulate(largest, initial=len(self.before) + len(self.after)))
-
-    def arranged(self, order: tuple[int, ...]) -> bytes:
+    def arranged(self, order: Sequence[int]) -> bytes:
         """With these of the records that take turns, in this order."""
         return self.before + b"".join([self.turning[index] for index in order]) + self.after
 
@@ -72,22 +90,20 @@ def chaos_txt(text: str) -> bytes:
 def pack(asked: Name, answer: Answer, room: int) -> Body:
     """The reply to a question for folded ``asked`` in at most ``room`` octets after the question.
 
-    Whole RRsets only: one that is required and does not fit sets TC and ends the reply, an optional one is left out
-    (RFC 2181 §9).
+    Whole RRsets only: one that is required and does not fit ends the reply, as does an optional one (RFC 2181 §9).
     """
     packer = _Packer(asked, answer.covers or asked, room)
     flags = answer.rcode | (AA if answer.authoritative else 0)
-    counts = [0, 0, 0]
-    for section, placed, turns in _required(answer):
+    required = _required(answer)
+    cuts = [Cut(0, (0, 0, 0), bool(required))]
+    rest = [*required, *((2, placed, False) for placed in answer.additional)]
+    for number, (section, placed, turns) in enumerate(rest, start=1):
         if not packer.add(placed, turns):
-            flags |= TC
             break
+        counts = list(cuts[-1].counts)
         counts[section] += len(placed.rrset.rdatas)
-    else:
-        for placed in answer.additional:
-            if packer.add(placed):
-                counts[2] += len(placed.rrset.rdatas)
-    return Body(flags, (counts[0], counts[1], counts[2]), *packer.parts())
+        cuts.append(Cut(packer.size, (counts[0], counts[1], counts[2]), number < len(required)))
+    return Body(flags, *packer.parts(), tuple(cuts), is_whole=len(cuts) > len(rest))
 
 
 def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:
@@ -109,7 +125,8 @@ class _Packer:
         self._limit = self._start + room
         self._buffer = DNSBuffer(bytes(self._start))
         self._buffer.offset = self._start
-        self._turning: list[int] = []  # where each record that takes turns begins, and where the last one ends
+        self._turning: tuple[bytes, ...] = ()  # the records that take turns
+        self._turns = (maxsize, maxsize)  # where they begin and end in the message
         # Later names may point at the part of the question that is the same for all who get this reply.
         suffix = labels(known)
         at = HEADER + len(asked) - len(known)
@@ -117,24 +134,57 @@ class _Packer:
             self._buffer.names[tuple(suffix[index:])] = at
             at += 1 + len(label)
 
+    @property
+    def size(self) -> int:
+        """Octets after the question."""
+        return len(self._buffer.data) - self._start
+
     def add(self, placed: Placed, turns: bool = False) -> bool:
-        """Whether the whole RRset fitted; when not, the message is as before."""
-        buffer = self._buffer
+        """Whether the whole RRset fitted; when not, the message is as before.
+
+        Of addresses that take turns all are kept even then, so that some of them can be shown.
+        """
+        buffer, rrset = self._buffer, placed.rrset
         size, names = len(buffer.data), dict(buffer.names)
-        begins = []
-        for record in placed.rrset.rdatas:
-            begins.append(len(buffer.data))
-            self._record(placed.owner, placed.rrset.rrtype, placed.rrset.ttl, record)
-            if len(buffer.data) > self._limit:
-                del buffer.data[size:]
-                buffer.offset, buffer.names = size, names
-                return False
+        are_kept = turns and rrset.rrtype in _ADDRESSES
+        room = self._limit - size
+        fits = sum(map(len, rrset.rdatas)) <= room
+        records: list[bytes] = []
+        if fits or are_kept:
+            records = self._records(placed, turns, maxsize if are_kept else room)
+            fits = sum(map(len, records)) <= room and len(records) == len(rrset.rdatas)
+        if turns and (fits or are_kept):
+            self._turning = tuple(records)
+            self._turns = size, size + sum(map(len, records)) * fits
+        if fits:
+            buffer.data[size:] = b"".join(records)
+            buffer.offset = len(buffer.data)
+        else:
+            del buffer.data[size:]
+            buffer.offset, buffer.names = size, names
+        return fits
+
+    def _records(self, placed: Placed, turns: bool, room: int) -> list[bytes]:
+        """The RRset's records one by one, as they follow one another; not all when they are too long for the room."""
+        buffer, rrset = self._buffer, placed.rrset
+        start, names = len(buffer.data), dict(buffer.names)
+        have_names = rdata.has_names(rrset.rrtype)
+        records: list[bytes] = []
+        for record in rrset.rdatas:
+            if len(records) == 2 and not have_names:
+                # All owners from the second on are alike: no need to ask dnslib for each of ten thousand.
+                fixed = records[1][: -2 - len(rrset.rdatas[1])]
+                records += [fixed + len(each).to_bytes(2) + each for each in rrset.rdatas[2:]]
+                break
+            begin = len(buffer.data)
+            self._record(placed.owner, rrset.rrtype, rrset.ttl, record)
+            records.append(bytes(buffer.data[begin:]))
             if turns:
                 # No one may point into a record that moves.
                 buffer.names = dict(names)
-        if turns:
-            self._turning = [*begins, len(buffer.data)]
-        return True
+            if len(buffer.data) - start > room:
+                break
+        return records
 
     def _record(self, owner: Name, kind: int, ttl: int, record: bytes) -> None:
         buffer = self._buffer
@@ -162,8 +212,5 @@ class _Packer:
     def parts(self) -> tuple[bytes, tuple[bytes, ...], bytes]:
         """Before, the records that take turns, after."""
         octets = bytes(self._buffer.data)
-        if not self._turning:
-            return octets[self._start :], (), b""
-        first, last = self._turning[0], self._turning[-1]
-        edges = zip(self._turning, self._turning[1:], strict=False)
-        return octets[self._start : first], tuple(octets[a:b] for a, b in edges), octets[last:]
+        first, last = self._turns
+        return octets[self._start : first], self._turning, octets[last:]

@@ -1,7 +1,7 @@
 """A packet from the network, read strictly: every octet may be hostile.
 
 dnslib's parser is not used here: it lets names through that it cannot pack, and raises more than it documents.
-Pure: no I/O.  Work is bounded by the length of the packet.
+Pure: no I/O.  Work is bounded before it is begun: by the length of the packet, the records and the options in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dnslb.dns.edns import Edns
 from dnslb.dns.name import MAX_LABEL, MAX_NAME, Name
 
 HEADER = 12   # octets (RFC 1035 §4.1.1)
+LONGEST = 4096  # octets of a query: a question, an OPT record with padding (RFC 7830), a signature need far less
+_RECORDS = 4  # besides the question: an OPT record, a signature, the SOA record of IXFR or NOTIFY
 _COUNTS = Struct("!HHHH")
 _KIND = Struct("!HH")  # type and class
 _POINTER = 0xC0        # the first octet of a compression pointer, at least (RFC 1035 §4.1.4)
@@ -47,7 +49,7 @@ def parse(packet: bytes) -> Query | None:
     opcode = packet[2] >> 3 & 0xF
     questions, answers, authorities, additionals = _COUNTS.unpack_from(packet, 4)
     # One question, no more and no less (RFC 9619 §4).
-    if questions > 1:
+    if questions > 1 or len(packet) > LONGEST:
         return Query(opcode, rcode=rrtype.FORMERR)
     name, wanted, rrclass, at = b"", 0, 0, HEADER
     try:
@@ -57,6 +59,8 @@ def parse(packet: bytes) -> Query | None:
             name = packet[HEADER:end]
             wanted, rrclass = _KIND.unpack_from(packet, end)
             at = end + 4
+        if answers + authorities + additionals > _RECORDS:
+            raise _Broken
         opt, rcode = _read_opt(packet, at, answers + authorities, additionals)
     except _Broken:
         return Query(opcode, name, wanted, rrclass, at, rcode=rrtype.FORMERR)

@@ -18,7 +18,7 @@ from dnslb.dns.rdata.field import name_end
 from dnslb.dns.rdata.formats import Format
 from dnslb.dns.rdata.table import FORMATS
 
-__all__ = ["BadRdata", "parse", "pieces", "target", "text"]
+__all__ = ["BadRdata", "has_names", "parse", "pieces", "target", "text"]
 
 _NUMBERS = rrtype.NUMBERS
 
@@ -125,6 +125,11 @@ _ADDRESS_PARSERS = {rrtype.A: _parse_a, rrtype.AAAA: _parse_aaaa}
 _PARSERS: Mapping[int, Callable[[Sequence[str], Name], bytes]] = {
     number: _ADDRESS_PARSERS.get(number) or partial(formats.parse, form) for number, form in FORMATS.items()
 } | {number: partial(_parse_host, FORMATS[number]) for number in (rrtype.NS, rrtype.CNAME, rrtype.PTR)}
+
+
+def has_names(rrtype_: int) -> bool:
+    """Whether rdata of the type holds names that may be compressed: see ``pieces``."""
+    return rrtype_ in _COMPRESSIBLE
 
 
 def pieces(rrtype_: int, rdata: bytes) -> tuple[tuple[bytes, bool], ...]:
