@@ -8,7 +8,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
+from struct import Struct
 from sys import maxsize
 from typing import NamedTuple
 
@@ -18,10 +20,12 @@ from dnslb.dns import rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
 from dnslb.dns.name import Name, labels
 from dnslb.dns.query import HEADER
+from dnslb.dns.zone import RRset
 
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 _POINTER = b"\xc0\x0c"     # to the question's name
 _FARTHEST_POINTER = 0x3FFF  # octets from the start of the message (RFC 1035 §4.1.4)
+_FIXED = Struct("!HHI")
 _ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
 
 
@@ -117,100 +121,120 @@ def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:
 
 
 class _Packer:
-    """A message under construction: the guarded door to dnslib's buffer."""
+    """A message under construction."""
 
     def __init__(self, asked: Name, known: Name, room: int) -> None:
+        """``known``: the end of the question's name that is the same for all who get this reply."""
         self._asked = asked
+        self._known = known
         self._start = HEADER + len(asked) + 4
         self._limit = self._start + room
-        self._buffer = DNSBuffer(bytes(self._start))
-        self._buffer.offset = self._start
+        self._octets = bytearray(self._start)
         self._turning: tuple[bytes, ...] = ()  # the records that take turns
-        self._turns = (maxsize, maxsize)  # where they begin and end in the message
-        # Later names may point at the part of the question that is the same for all who get this reply.
+        self._turns = (maxsize, maxsize)       # where they begin and end in the message
+
+    @cached_property
+    def _names(self) -> _Names:
+        return _Names(self._asked, self._known)
+
+    @property
+    def size(self) -> int:
+        """Octets after the question."""
+        return len(self._octets) - self._start
+
+    def add(self, placed: Placed, turns: bool = False) -> bool:
+        """Whether the whole RRset fitted; when not, it is left out, and nothing more must be added.
+
+        Of addresses that take turns all are kept even then, so that some of them can be shown.
+        """
+        rrset, at = placed.rrset, len(self._octets)
+        room = self._limit - at
+        are_kept = turns and rrset.rrtype in _ADDRESSES
+        if sum(map(len, rrset.rdatas)) > room and not are_kept:
+            return False
+        pack = self._records_with_names if rdata.has_names(rrset.rrtype) else self._records
+        records = pack(placed, turns)
+        octets = b"".join(records)
+        fits = len(octets) <= room and len(records) == len(rrset.rdatas)
+        if fits:
+            self._octets += octets
+        if turns and (fits or are_kept):
+            self._turning, self._turns = tuple(records), (at, len(self._octets))
+        return fits
+
+    def _records(self, placed: Placed, turns: bool) -> list[bytes]:
+        """The RRset's records, one by one."""
+        owner, rrset = placed
+        fixed = _fixed(rrset)
+        at = len(self._octets)
+        first = rest = self._owner(owner, at)
+        if not turns and len(rrset.rdatas) > 1:
+            # All owners but the first are alike, so that ten thousand records cost little.
+            rest = self._owner(owner, at + len(first))
+        elif turns and first != _POINTER:
+            self._names.forget(at)
+        records = [rest + fixed + len(each).to_bytes(2) + each for each in rrset.rdatas]
+        records[0] = first + records[0][len(rest) :]
+        return records
+
+    def _records_with_names(self, placed: Placed, turns: bool) -> list[bytes]:
+        """The same for rdata with names in it; no more than one record too many for the message."""
+        owner, rrset = placed
+        fixed = _fixed(rrset)
+        begin = at = len(self._octets)
+        records = []
+        for each in rrset.rdatas:
+            shown = self._owner(owner, at)
+            octets = b""
+            for piece, is_name in rdata.pieces(rrset.rrtype, each):
+                # Two octets tell the length of the rdata.
+                place = at + len(shown) + len(fixed) + 2 + len(octets)
+                octets += self._names.encode(piece, place) if is_name else piece
+            records.append(shown + fixed + len(octets).to_bytes(2) + octets)
+            at += len(records[-1])
+            if at > self._limit:
+                break
+            if turns:
+                # No one may point into a record that moves.
+                self._names.forget(begin)
+        return records
+
+    def _owner(self, owner: Name, at: int) -> bytes:
+        return _POINTER if owner == self._asked else self._names.encode(owner, at)
+
+    def parts(self) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        """Before, the records that take turns, after."""
+        octets = bytes(self._octets)
+        first, last = self._turns
+        return octets[self._start : first], self._turning, octets[last:]
+
+
+class _Names:
+    """The names in one message, compressed (RFC 1035 §4.1.4): the guarded door to dnslib's buffer."""
+
+    def __init__(self, asked: Name, known: Name) -> None:
+        """Names may point at ``known``, the end of the question's name ``asked``."""
+        self._buffer = DNSBuffer()
         suffix = labels(known)
         at = HEADER + len(asked) - len(known)
         for index, label in enumerate(suffix):
             self._buffer.names[tuple(suffix[index:])] = at
             at += 1 + len(label)
 
-    @property
-    def size(self) -> int:
-        """Octets after the question."""
-        return len(self._buffer.data) - self._start
+    def encode(self, name: Name, at: int) -> bytes:
+        """The name as it is written at this place of the message; later names may point there."""
+        if at + len(name) > _FARTHEST_POINTER:
+            return name  # dnslib would write a pointer that does not fit its 14 bits
+        self._buffer.data.clear()
+        self._buffer.offset = at
+        self._buffer.encode_name(DNSLabel(labels(name)))
+        return bytes(self._buffer.data)
 
-    def add(self, placed: Placed, turns: bool = False) -> bool:
-        """Whether the whole RRset fitted; when not, the message is as before.
+    def forget(self, place: int) -> None:
+        """Let nothing point at this place or behind it."""
+        self._buffer.names = {name: at for name, at in self._buffer.names.items() if at < place}
 
-        Of addresses that take turns all are kept even then, so that some of them can be shown.
-        """
-        buffer, rrset = self._buffer, placed.rrset
-        size, names = len(buffer.data), dict(buffer.names)
-        are_kept = turns and rrset.rrtype in _ADDRESSES
-        room = self._limit - size
-        fits = sum(map(len, rrset.rdatas)) <= room
-        records: list[bytes] = []
-        if fits or are_kept:
-            records = self._records(placed, turns, maxsize if are_kept else room)
-            fits = sum(map(len, records)) <= room and len(records) == len(rrset.rdatas)
-        if turns and (fits or are_kept):
-            self._turning = tuple(records)
-            self._turns = size, size + sum(map(len, records)) * fits
-        if fits:
-            buffer.data[size:] = b"".join(records)
-            buffer.offset = len(buffer.data)
-        else:
-            del buffer.data[size:]
-            buffer.offset, buffer.names = size, names
-        return fits
 
-    def _records(self, placed: Placed, turns: bool, room: int) -> list[bytes]:
-        """The RRset's records one by one, as they follow one another; not all when they are too long for the room."""
-        buffer, rrset = self._buffer, placed.rrset
-        start, names = len(buffer.data), dict(buffer.names)
-        have_names = rdata.has_names(rrset.rrtype)
-        records: list[bytes] = []
-        for record in rrset.rdatas:
-            if len(records) == 2 and not have_names:
-                # All owners from the second on are alike: no need to ask dnslib for each of ten thousand.
-                fixed = records[1][: -2 - len(rrset.rdatas[1])]
-                records += [fixed + len(each).to_bytes(2) + each for each in rrset.rdatas[2:]]
-                break
-            begin = len(buffer.data)
-            self._record(placed.owner, rrset.rrtype, rrset.ttl, record)
-            records.append(bytes(buffer.data[begin:]))
-            if turns:
-                # No one may point into a record that moves.
-                buffer.names = dict(names)
-            if len(buffer.data) - start > room:
-                break
-        return records
-
-    def _record(self, owner: Name, kind: int, ttl: int, record: bytes) -> None:
-        buffer = self._buffer
-        if owner == self._asked:
-            buffer.append(_POINTER)
-        else:
-            self._name(owner)
-        buffer.pack("!HHIH", kind, rrtype.IN, ttl, len(record))
-        start = len(buffer.data)
-        for piece, is_name in rdata.pieces(kind, record):
-            if is_name:
-                self._name(piece)
-            else:
-                buffer.append(piece)
-        buffer.update(start - 2, "!H", len(buffer.data) - start)
-
-    def _name(self, name: Name) -> None:
-        label = DNSLabel(labels(name))
-        # dnslib would write a pointer that does not fit its 14 bits.
-        if len(self._buffer.data) + len(name) > _FARTHEST_POINTER:
-            self._buffer.encode_name_nocompress(label)
-        else:
-            self._buffer.encode_name(label)
-
-    def parts(self) -> tuple[bytes, tuple[bytes, ...], bytes]:
-        """Before, the records that take turns, after."""
-        octets = bytes(self._buffer.data)
-        first, last = self._turns
-        return octets[self._start : first], self._turning, octets[last:]
+def _fixed(rrset: RRset) -> bytes:
+    """Type, class and TTL."""
+    return _FIXED.pack(rrset.rrtype, rrtype.IN, rrset.ttl)

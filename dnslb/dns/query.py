@@ -59,8 +59,6 @@ def parse(packet: bytes) -> Query | None:
             name = packet[HEADER:end]
             wanted, rrclass = _KIND.unpack_from(packet, end)
             at = end + 4
-        if answers + authorities + additionals > _RECORDS:
-            raise _Broken
         opt, rcode = _read_opt(packet, at, answers + authorities, additionals)
     except _Broken:
         return Query(opcode, name, wanted, rrclass, at, rcode=rrtype.FORMERR)
@@ -75,6 +73,8 @@ def _read_opt(packet: bytes, at: int, before: int, additionals: int) -> tuple[Ed
     """
     opt: Edns | None = None
     rcode = rrtype.NOERROR
+    if before + additionals > _RECORDS:
+        raise _Broken
     for number in range(before + additionals):
         start = at
         at = _skip_name(packet, at)
