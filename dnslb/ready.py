@@ -66,31 +66,22 @@ class Reply:
     """The reply to one question, in every size.
 
     What fits into a room is told by few numbers, and by these the sizes are kept, not by the room: a client may name
-    any.  They share what was packed; only the largest has its turns in a table.
+    any.  They share what was packed; only the first that is asked for, the largest, has its turns in a table.
     """
 
-    __slots__ = ("_body", "_note", "_sizes", "_turning", "is_whole", "is_withheld", "largest", "octets", "scope")
+    __slots__ = ("_body", "_note", "_sizes", "_turning", "is_withheld", "octets", "scope")
 
-    def __init__(  # noqa: PLR0913 - what was packed, and what the pool makes of it
-        self,
-        body: Body,
-        room: int,
-        scope: Scope,
-        turning: Turning | None = None,
-        note: bytes = b"",
-        *,
-        is_withheld: bool = False,
+    def __init__(
+        self, body: Body, scope: Scope, turning: Turning | None = None, note: bytes = b"", *, is_withheld: bool = False
     ) -> None:
-        """``room``: octets after the question that the largest may have; ``note``: an option for its OPT record."""
+        """``note``: an option for the OPT record."""
         self.scope = scope
-        self.is_whole = body.is_whole
         self.is_withheld = is_withheld
         self._body = body
         self._turning = turning
         self._note = note
         self._sizes: dict[tuple[int, int, bool], Ready] = {}
         self.octets = body.size + _RECORD * len(body.turning)  # held in memory, about
-        self.largest = self.within(room)
 
     def within(self, room: int) -> Ready:
         """As much of it as fits into so many octets after the question."""
@@ -105,6 +96,10 @@ class Reply:
             if len(self._sizes) < _SIZES:
                 self._sizes[key] = ready
         return ready
+
+    def let_go(self) -> None:
+        """It is not kept any more: no cycle must be left for the garbage collector to find."""
+        self._sizes.clear()
 
     def _fit(self, room: int) -> tuple[Cut, int | None]:
         """Up to where it fits; of a pool that is not shown whole, how many addresses."""
@@ -129,7 +124,7 @@ class Reply:
         shown = Rotation(turning.rotation.order, turning.rotation.weights, n if window is None else window)
         ready.at = lambda turn: body.arranged(arrangement(shown, n, turn))[:size]
         octets = size * period(shown, n)
-        if not self._sizes and octets <= _TABULATED:  # this is the largest
+        if not self._sizes and octets <= _TABULATED:
             ready.at = _Turns(ready.at).__getitem__
             self.octets += octets
         ready.next = map(ready.at, turning.turns).__next__
@@ -198,6 +193,7 @@ class Table(OrderedDict[bytes, Ready]):
 
     def _drop(self, key: bytes) -> None:
         ready = self.pop(key)
+        ready.of.let_go()
         self._octets -= ready.of.octets + _OVERHEAD
         for owner in ready.of.scope.owners:
             keys = self._decided.get(owner)

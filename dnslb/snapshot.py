@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -42,13 +42,13 @@ class Serving:
     rrset: RRset               # the addresses handed out, maybe none, and the TTL in force
     rotation: Rotation
     fails_open: bool = False   # no backend is up: these are handed out for want of better
+    floor: int = 0             # seconds: the lowest TTL that the pool may have
+    note: str = ""             # what clients should know, in an extended error
     withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
-    floor: int = 0             # the lowest TTL that the pool has, in seconds
-    note: str = ""             # what clients are told besides (RFC 8914)
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),), True), 0, Scope()).largest
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),)), Scope()).within(0)
 
 
 class Replies:
@@ -174,10 +174,10 @@ class Snapshot:
                 replies.keep(name, kind, reply.covers, ready)
         return ready
 
-    def questions(self, most: int) -> list[Question]:
-        """Those whose replies are ready: the first that were asked for, which are those that are asked most."""
-        asked = ((key, _SOME_TYPE) if is_whole(key) else (key[:-4], key[-4:]) for key in self.over_udp.by_question)
-        return list(islice(((name, kind) for name, kind in asked if is_whole(name)), most))
+    def questions(self, most: int) -> Iterator[Question]:
+        """Those whose replies are ready now: the first that were asked for, which are those that are asked most."""
+        keys = list(islice(self.over_udp.by_question, most))
+        return ((key, _SOME_TYPE) if is_whole(key) else (key[:-4], key[-4:]) for key in keys)
 
     def prepare(self, questions: Iterable[Question]) -> None:
         """Have the replies to these questions ready before anybody asks them."""
@@ -197,7 +197,8 @@ class Snapshot:
         )
         note = b"" if serving is None else _note(serving)
         is_withheld = serving is not None and serving.withheld
-        return Reply(body, room, scope, self._turning(reply, body, serving), note, is_withheld=is_withheld).largest
+        turning = self._turning(reply, body, serving)
+        return Reply(body, scope, turning, note, is_withheld=is_withheld).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -232,9 +233,8 @@ def _kinds(types: frozenset[int]) -> frozenset[bytes]:
 
 def _note(serving: Serving) -> bytes:
     """What clients are told besides, as an option for the OPT record."""
-    text = serving.note
-    if serving.fails_open and not text:
-        text = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out"
+    alarm = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out" if serving.fails_open else ""
+    text = "; ".join(filter(None, (alarm, serving.note)))
     return extended_error(_OTHER, text) if text else b""
 
 

@@ -33,7 +33,7 @@ from dnslb.dns.zone import RRset
 from dnslb.exposition import counter, gauge, histogram, labels
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.record import BOUNDS, OTHER, Records
-from dnslb.serve.tally import Tally
+from dnslb.serve.tally import Leads
 from dnslb.snapshot import Serving
 
 ROOT = Path(__file__).parent.parent
@@ -414,20 +414,20 @@ def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target
     assert KEY not in records
 
 
-def tally(led: dict[bytes, int]) -> Tally:
-    return Tally({}, {}, {(b"www", 1): led}, packed=0, accepted=0, rejected=0, open=0, bugs=0)
+def leads(led: dict[bytes, int]) -> Leads:
+    return Leads({(b"www", 1): led})
 
 
 def test_what_is_told_of_the_time_before_a_change_does_not_count_after_it() -> None:
     ledger, key = Ledger(), (b"www", 1)
     assert ledger.achieved(key, b"a") is None
-    ledger.hear(1, tally({b"a": 2, b"b": 2}), (1, 0))
+    ledger.credit(leads({b"a": 2, b"b": 2}), (1, 0))
     assert ledger.achieved(key, b"a") == 0.5
     ledger.note({key: Serving(RRset(1, 30, (b"a", b"b")), Rotation())}, (1, 1))
-    ledger.hear(1, tally({b"b": 5}), (1, 0))  # a worker that has not heard of the change
+    ledger.credit(leads({b"b": 5}), (1, 0))  # a worker that has not heard of the change
     assert ledger.achieved(key, b"b") is None
-    ledger.hear(2, tally({b"a": 3}), (1, 1))
-    ledger.hear(3, tally({b"b": 1}), (2, 0))  # of the next generation
+    ledger.credit(leads({b"a": 3}), (1, 1))
+    ledger.credit(leads({b"b": 1}), (2, 0))  # of the next generation
     assert ledger.achieved(key, b"a") == 0.75
     assert ledger.led(key) == {b"a": 5, b"b": 8}
     ledger.keep({key: {b"a"}})

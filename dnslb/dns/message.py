@@ -53,7 +53,6 @@ class Body:
     turning: tuple[bytes, ...]  # of addresses all, also when they are too many for the reply
     after: bytes
     cuts: tuple[Cut, ...]       # by their sizes
-    is_whole: bool              # whether nothing was left out
 
     @property
     def size(self) -> int:
@@ -107,7 +106,7 @@ def pack(asked: Name, answer: Answer, room: int) -> Body:
         counts = list(cuts[-1].counts)
         counts[section] += len(placed.rrset.rdatas)
         cuts.append(Cut(packer.size, (counts[0], counts[1], counts[2]), number < len(required)))
-    return Body(flags, *packer.parts(), tuple(cuts), is_whole=len(cuts) > len(rest))
+    return Body(flags, *packer.parts(), tuple(cuts))
 
 
 def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:

@@ -1,6 +1,7 @@
 """Messages between the parent and a worker, over a socket pair.
 
-Pickles behind four octets of length: both ends are the same program, and nobody else has the sockets.
+Pickles behind four octets of length: both ends are the same program, and nobody else has the sockets.  However many
+wait, packets and probes have their turn between them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-_LENGTH = 4  # octets
+_LENGTH = 4    # octets
+_TURN = 0.002  # seconds of hearing messages in a row
+
+
+def packed(message: object) -> bytes:
+    """The message as it goes over a channel."""
+    octets = pickle.dumps(message)
+    return len(octets).to_bytes(_LENGTH) + octets
 
 
 class Channel(asyncio.Protocol):
@@ -19,7 +27,9 @@ class Channel(asyncio.Protocol):
     def __init__(self, heard: Callable[[Any], None]) -> None:
         self._heard = heard
         self._call: Callable[[], None] | None = None  # when the other end has ended
-        self._has_ended = False
+        self._has_ended = False   # and all that came before is heard
+        self._is_ending = False
+        self._is_hearing = False  # in later turns of the loop
         self._lost = asyncio.Event()
         self._received = bytearray()
         self._unsent: list[bytes] = []
@@ -37,21 +47,42 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        while len(self._received) >= _LENGTH:
-            end = _LENGTH + int.from_bytes(self._received[:_LENGTH])
-            if len(self._received) < end:
-                return
-            message = pickle.loads(self._received[_LENGTH:end])
-            del self._received[:end]
-            self._heard(message)
+        if not self._is_hearing:
+            self._hear()
 
     def eof_received(self) -> bool:
-        self._end()
+        self._is_ending = True
+        if not self._is_hearing:
+            self._end()
         return True  # this end may still have something to say
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
+        self.eof_received()
         self._lost.set()
+
+    def _hear(self) -> None:
+        """Pass on what has come, for a while; the rest in the loop's next turn."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN
+        self._is_hearing = False
+        while (message := self._next()) is not None:
+            self._heard(pickle.loads(message))
+            if loop.time() >= until:
+                self._is_hearing = True
+                loop.call_soon(self._hear)
+                return
+        if self._is_ending:
+            self._end()
+
+    def _next(self) -> bytearray | None:
+        """The next whole message, taken from what was received."""
+        received = self._received
+        end = _LENGTH + int.from_bytes(received[:_LENGTH])
+        if len(received) < max(end, _LENGTH):
+            return None
+        message = received[_LENGTH:end]
+        del received[:end]
+        return message
 
     def when_ended(self, call: Callable[[], None]) -> None:
         """Call this once all that the other end had to say is heard: it has finished, or is gone."""
@@ -67,8 +98,10 @@ class Channel(asyncio.Protocol):
 
     def say(self, message: object) -> None:
         """Send the message, now or as soon as the channel is open."""
-        octets = pickle.dumps(message)
-        frame = len(octets).to_bytes(_LENGTH) + octets
+        self.pass_on(packed(message))
+
+    def pass_on(self, frame: bytes) -> None:
+        """The same with a packed message, which may go to others too."""
         if self._transport is None:
             self._unsent.append(frame)
         elif not self._transport.is_closing():

@@ -12,22 +12,23 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.serve import worker
-from dnslb.serve.channel import Channel
+from dnslb.serve.channel import Channel, packed
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.sockets import Sockets
-from dnslb.serve.tally import Tally
+from dnslb.serve.tally import Leads, Tally
 from dnslb.serve.worker import Recalled, Task, Update
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving
 
+_PIECE = 100         # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0        # seconds for the workers to tell what they are asked
 _SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only after a pause
 _PAUSE = 1.0         # seconds
@@ -56,7 +57,8 @@ class _Worker:
     born: float         # by the monotonic clock
     knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
-    questions: Sequence[Question] | None = None  # what its clients ask; None until it has told
+    questions: list[Question] = field(default_factory=list)  # what its clients ask
+    is_recalled: bool = True  # whether it has told all of them
     heard: float = 0.0  # when it last said something, by the monotonic clock
     is_asked: bool = False  # for its tally, and has not told
 
@@ -116,24 +118,27 @@ class Crew:
     def publish(self, servings: Mapping[Key, Serving]) -> int:
         """From now on the pools serve this.  The number is for ``in_force``."""
         self.servings.update(servings)
-        self._number += 1
-        if self._is_up:
-            self._ledger.note(servings, (self._serial, self._number))
-        for alive in self._workers.values():
-            alive.channel.say(Update(self._number, servings))
+        for some in _pieces(servings):
+            self._number += 1
+            if self._is_up:
+                self._ledger.note(some, (self._serial, self._number))
+            frame = packed(Update(self._number, some))
+            for alive in self._workers.values():
+                alive.channel.pass_on(frame)
         return self._number
 
     async def recall(self) -> list[Question]:
         """What the workers are asked, as far as they tell in time."""
         for alive in self._workers.values():
-            alive.questions = None
+            alive.questions.clear()
+            alive.is_recalled = False
             alive.channel.say(worker.RECALL)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
-                while any(alive.questions is None for alive in self._workers.values()):
+                while not all(alive.is_recalled for alive in self._workers.values()):
                     self._changed.clear()
                     await self._changed.wait()
-        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.questions or ()))
+        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.questions))
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -233,15 +238,18 @@ class Crew:
                 alive.channel.say(worker.TELL)
         asyncio.get_running_loop().call_later(_ASK, self._ask)
 
-    def _hear(self, alive: _Worker, said: int | Tally | Recalled) -> None:
+    def _hear(self, alive: _Worker, said: int | Tally | Leads | Recalled) -> None:
         """Called when a worker says which update it answers by, or tells what it was asked to tell."""
         alive.heard = time.monotonic()
         match said:
             case Tally():
                 alive.is_asked = False
-                self._ledger.hear(alive.pid, said, (self._serial, alive.in_force))
-            case Recalled(questions):
-                alive.questions = questions
+                self._ledger.hear(alive.pid, said)
+            case Leads():
+                self._ledger.credit(said, (self._serial, alive.in_force))
+            case Recalled(questions, is_all):
+                alive.questions += questions
+                alive.is_recalled = is_all
                 self._changed.set()
             case number:
                 alive.in_force = max(number, alive.knew)
@@ -274,6 +282,13 @@ class Crew:
             dead.number + 1, dead.pid, _ending(status), f" in {pause:g} s" if pause else "",
         )  # fmt: skip
         loop.call_later(pause, self._start, dead.number)
+
+
+def _pieces(servings: Mapping[Key, Serving]) -> Iterator[Mapping[Key, Serving]]:
+    """Of a bounded size, and one at least."""
+    items = list(servings.items())
+    for start in range(0, max(1, len(items)), _PIECE):
+        yield dict(items[start : start + _PIECE])
 
 
 def _close_all_but(kept: list[int]) -> None:

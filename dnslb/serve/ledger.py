@@ -11,7 +11,7 @@ from itertools import count
 from typing import TypeAlias
 
 from dnslb.balance.order import Rotation
-from dnslb.serve.tally import Tally
+from dnslb.serve.tally import Leads, Tally
 from dnslb.snapshot import Key, Serving
 
 Moment: TypeAlias = tuple[int, int]  # a crew, and an update to it: later ones are greater
@@ -55,8 +55,8 @@ class Ledger:
         """The number of a new crew."""
         return next(self._crews)
 
-    def hear(self, pid: int, tally: Tally, moment: Moment) -> None:
-        """A worker that answers by the update of that moment tells what it has counted."""
+    def hear(self, pid: int, tally: Tally) -> None:
+        """A worker tells what it has counted."""
         self.udp.update(tally.udp)
         self.tcp.update(tally.tcp)
         self.packed += tally.packed
@@ -64,7 +64,10 @@ class Ledger:
         self.rejected += tally.rejected
         self.bugs += tally.bugs
         self.open[pid] = tally.open
-        for key, led in tally.led.items():
+
+    def credit(self, leads: Leads, moment: Moment) -> None:
+        """A worker that answered by the update of that moment tells which addresses led its answers."""
+        for key, led in leads.led.items():
             _add(self._led, key, led)
             if moment >= self._since.get(key, _START):
                 _add(self._recent, key, led)

@@ -8,21 +8,27 @@ from dataclasses import dataclass, field
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
 from dnslb.serve.tcp import Limits
-from dnslb.snapshot import Key, Snapshot
+from dnslb.snapshot import Key, Led, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """What a worker tells."""
 
-    udp: Mapping[bytes, int]                   # replies by their head
+    udp: Mapping[bytes, int]  # replies by their head
     tcp: Mapping[bytes, int]
-    led: Mapping[Key, Mapping[bytes, int]]     # answers by the address that led them, for each RRset of a pool
-    packed: int                                # replies that were not found ready
-    accepted: int                              # TCP connections
-    rejected: int                              # TCP connections over the limits
-    open: int                                  # TCP connections, now
+    packed: int               # replies that were not found ready
+    accepted: int             # TCP connections
+    rejected: int             # TCP connections over the limits
+    open: int                 # TCP connections, now
     bugs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """What a worker tells of some pools: answers by the address that led them."""
+
+    led: Mapping[Key, Led]
 
 
 @dataclass(slots=True)
@@ -40,7 +46,6 @@ class Counts:
         tally = Tally(
             udp=self.udp.take(),
             tcp=self.tcp.take(),
-            led=self.snapshot.led(),
             packed=self.snapshot.packed,
             accepted=self.limits.accepted,
             rejected=self.limits.rejected,

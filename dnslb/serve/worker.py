@@ -9,10 +9,11 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from random import Random
 
 from dnslb.dns.name import Name
@@ -21,7 +22,8 @@ from dnslb.responder import UDP, Identity, Responder, Transport
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.channel import Channel
 from dnslb.serve.sockets import Sockets
-from dnslb.serve.tally import Counts
+from dnslb.serve.tally import Counts, Leads
+from dnslb.serve.tasks import step_by_step
 from dnslb.serve.tcp import Connection, Limits
 from dnslb.serve.udp import Drain
 from dnslb.settings import Settings
@@ -31,6 +33,7 @@ READY = 0             # what a worker says to its parent once it answers; later,
 TELL = "tell"         # what the parent says to hear a worker's tally
 RECALL = "recall"     # what the parent says to hear what a worker is asked
 _MOST_RECALLED = 10_000  # questions
+_PIECE = 500          # of what there is to tell, in one turn of the loop
 _PARTING = 1.0        # seconds that open TCP connections get to take their last replies, and the parent the last tally
 
 _log = logging.getLogger("dnslb")
@@ -46,9 +49,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What a worker is asked."""
+    """Some of what a worker is asked."""
 
     questions: Sequence[Question]
+    is_all: bool  # whether nothing comes after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ def run(task: Task) -> None:
     """The life of a worker, from just after the fork."""
     # What was loaded stays: collecting garbage must not touch, and so copy, the memory shared with the parent.
     gc.freeze()
+    # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
+    gc.set_threshold(2000, 10, 1 << 30)
     asyncio.run(_serve(task))
 
 
@@ -93,13 +99,28 @@ async def _serve(task: Task) -> None:
     servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
 
     def hear(said: Update | str) -> None:
-        # Before an update as well: the parent knows then by which one each answer was given.
-        channel.say(counts.take())
         if isinstance(said, Update):
-            snapshot.update(said.servings)
+            # Before the number: the parent knows then by which update each answer was given.
+            channel.say(Leads(snapshot.update(said.servings)))
             channel.say(said.number)
         elif said == RECALL:
-            channel.say(Recalled(snapshot.questions(_MOST_RECALLED)))
+            step_by_step(recall())
+        else:
+            step_by_step(tell())
+
+    def tell() -> Iterator[None]:
+        channel.say(counts.take())
+        turning = snapshot.turning
+        for start in range(0, len(turning), _PIECE):
+            channel.say(Leads(snapshot.led(turning[start : start + _PIECE])))
+            yield
+
+    def recall() -> Iterator[None]:
+        questions = snapshot.questions(_MOST_RECALLED)
+        while some := list(islice(questions, _PIECE)):
+            channel.say(Recalled(some, is_all=False))
+            yield
+        channel.say(Recalled((), is_all=True))
 
     channel = Channel(hear)
     channel.when_ended(leaving.set)
@@ -112,7 +133,8 @@ async def _serve(task: Task) -> None:
         loop.remove_reader(pair.udp)
         drain.drain()
     await _finished(limits)
-    channel.say(counts.take())
+    for _ in tell():
+        pass
     channel.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(_PARTING):
