@@ -1,6 +1,7 @@
 """What the pools serve, worked out again whenever a verdict, an order or the time changes it.
 
-Lives in the parent.  ``balance`` decides; here its decisions become RRsets, and the clock is read.
+Lives in the parent.  ``balance`` decides; here its decisions become RRsets, and the clock is read.  A lone change goes
+out at once; what follows it closely goes out together.  However many pools change, probes and requests have their turn.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from dnslb.balance import admin, selection, ttl
 from dnslb.balance.admin import Admin, Mode, Scope
@@ -23,6 +26,8 @@ from dnslb.dns.zone import RRset
 from dnslb.probe.schedule import Key as Asked
 from dnslb.snapshot import KINDS, Key, Serving
 
+_GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
+_TURN = 0.005   # seconds of working out pools in a row
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
 
@@ -69,7 +74,12 @@ class Balancer:
         for desk in self._desks.values():
             for backend in desk.pool.backends:
                 self._holding.setdefault(backend.address, []).append(desk)
-        self._concerned: dict[Name, _Desk] = {}  # to be worked out in this moment
+        self._urgent: OrderedDict[Name, _Desk] = OrderedDict()  # to be worked out: a verdict or an order has changed
+        self._due: OrderedDict[Name, _Desk] = OrderedDict()     # the same, because of the time
+        self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when that goes on
+        self._published = -inf  # when anything was, by the loop's clock
+        self._prepared: set[Name] = set()  # pools that are worked out already, before the start
+        self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
 
     @property
     def keys(self) -> set[Asked]:
@@ -106,21 +116,40 @@ class Balancer:
         self.healths[key] = after
         if before is not None and (before.up, before.streak) == (after.up, after.streak):
             return
-        for desk in self._asking.get(key, ()) if self._publish else ():
-            if before is not None and before.up != after.up:
-                desk.verdicts.append((key, after))
-            self._concern(desk)
+        for desk in self._asking.get(key, ()):
+            self._prepared.discard(desk.owner)
+            if self._publish is not None:
+                if before is not None and before.up != after.up:
+                    desk.verdicts.append((key, after))
+                self._concern(self._urgent, desk)
+
+    async def prepare(self) -> None:
+        """Before ``start``: work out what there are many of, with pauses."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN
+        for desk in self._desks.values():
+            self._begin(desk)
+            if loop.time() > until:
+                await asyncio.sleep(0)
+                until = loop.time() + _TURN
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
         """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
-        now = self._clock()
         for desk in self._desks.values():
-            # What another life of the server has handed out is still in caches.
-            for version in desk.pool.zone_ttls:
-                self._assume_copies(desk, version, now + ttl.bounds(desk.pool, version).ceiling)
-            self._work_out(desk)
+            if desk.owner not in self._prepared:
+                self._begin(desk)
             _tell_who_is_down(desk, _healths(desk.pool, self.healths))
         self._publish = publish
+        if self._due:
+            self._flush()  # some have become due since they were prepared
+
+    def _begin(self, desk: _Desk) -> None:
+        # What another life of the server has handed out is still in caches.
+        now = self._clock()
+        for version in desk.pool.zone_ttls:
+            self._assume_copies(desk, version, now + ttl.bounds(desk.pool, version).ceiling)
+        self._work_out(desk)
+        self._prepared.add(desk.owner)
 
     def inherit(self, old: Balancer) -> None:
         """Before ``start``: the answers go on from those of the old generation, which caches hold.
@@ -139,17 +168,24 @@ class Balancer:
                     self._assume_copies(desk, version, now + seconds)
 
     def obey(self, orders: Mapping[Scope, Admin]) -> None:
-        """From now on these orders stand; what they change is published before this returns."""
+        """From now on these orders stand.
+
+        What they change is published before this returns, unless it is much: then when it is ``settled``.
+        """
         before, self.orders = self.orders, dict(orders)
         changed = {scope for scope in before.keys() | orders.keys() if before.get(scope) != orders.get(scope)}
         if self._publish is None:
             return
-        concerned = {desk.owner: desk for scope in changed for desk in self._holding.get(scope.address, ())}
-        changes: dict[Key, Serving] = {}
-        for desk in concerned.values():
-            changes |= self._work_out(desk)
-        if changes:
-            self._publish(changes)
+        for scope in changed:
+            for desk in self._holding.get(scope.address, ()):
+                self._urgent[desk.owner] = desk
+        if self._urgent:
+            self._flush()
+
+    async def settled(self) -> None:
+        """Wait until all that verdicts and orders have changed up to now is worked out and published."""
+        if self._urgent:
+            await self._settled.wait()
 
     def rrset(self, owner: Name, version: int) -> tuple[Selection, Ttl]:
         """What is handed out, and for how long, as last worked out."""
@@ -167,28 +203,44 @@ class Balancer:
             for version in desk.rrsets:
                 self._note_copies(desk, version, now)
         self._publish = None
+        self._urgent.clear()
+        self._settled.set()
         for desk in self._desks.values():
             if desk.timer is not None:
                 desk.timer.cancel()
 
-    def _concern(self, desk: _Desk) -> None:
-        """Work the pool out anew, once for all that changes in this moment."""
-        if not self._concerned:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._concerned[desk.owner] = desk
+    def _concern(self, waiting: OrderedDict[Name, _Desk], desk: _Desk) -> None:
+        """Work the pool out anew, once for all that changes until then."""
+        waiting[desk.owner] = desk
+        if self._next is None:
+            loop = asyncio.get_running_loop()
+            left = self._published + _GATHER - loop.time()
+            self._next = loop.call_later(left, self._flush) if left > 0 else loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        concerned, self._concerned = self._concerned, {}
+        """Work out some of the pools that wait, and publish them."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         if self._publish is None:
             return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN
         changes: dict[Key, Serving] = {}
-        for desk in concerned.values():
+        while (waiting := self._urgent or self._due) and loop.time() < until:
+            _, desk = waiting.popitem(last=False)
             changes |= self._work_out(desk)
             for key, health in desk.verdicts:
                 _tell(desk, key, health)
             desk.verdicts.clear()
         if changes:
             self._publish(changes)
+        self._published = loop.time()
+        if self._urgent or self._due:
+            self._next = loop.call_soon(self._flush)
+        if not self._urgent:
+            settled, self._settled = self._settled, asyncio.Event()
+            settled.set()
 
     def _work_out(self, desk: _Desk) -> dict[Key, Serving]:
         """What it serves otherwise than before."""
@@ -230,7 +282,7 @@ class Balancer:
             desk.timer = None
         else:
             # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
-            desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, desk)
+            desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, self._due, desk)
 
 
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:

@@ -34,6 +34,7 @@ class Generation:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed."""
         self.balancer.healths = {key: health for key, health in healths.items() if key in self.balancer.keys}
         self.balancer.orders = dict(orders)
+        await self.balancer.prepare()
         self.balancer.start(self.crew.publish)
         self.crew.servings = dict(self.balancer.servings)
         await self.crew.come_up()
@@ -41,7 +42,8 @@ class Generation:
         self._ledger.generations += 1
 
     async def settled(self) -> None:
-        """Wait until every worker answers by all that was published up to now."""
+        """Wait until every worker answers by all that verdicts and orders have changed up to now."""
+        await self.balancer.settled()
         await self.crew.settled()
 
     async def answer(self) -> None:
