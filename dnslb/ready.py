@@ -69,7 +69,7 @@ class Reply:
     any.  They share what was packed; only the first that is asked for, the largest, has its turns in a table.
     """
 
-    __slots__ = ("_body", "_note", "_sizes", "_turning", "is_withheld", "octets", "scope")
+    __slots__ = ("_body", "_most_sizes", "_note", "_sizes", "_turning", "is_withheld", "octets", "scope")
 
     def __init__(
         self, body: Body, scope: Scope, turning: Turning | None = None, note: bytes = b"", *, is_withheld: bool = False
@@ -81,6 +81,7 @@ class Reply:
         self._turning = turning
         self._note = note
         self._sizes: dict[tuple[int, int, bool], Ready] = {}
+        self._most_sizes = _SIZES
         self.octets = body.size + _RECORD * len(body.turning)  # held in memory, about
 
     def within(self, room: int) -> Ready:
@@ -93,12 +94,13 @@ class Reply:
         ready = self._sizes.get(key)
         if ready is None:
             ready = self._make(cut, window, self._note if noted else b"")
-            if len(self._sizes) < _SIZES:
+            if len(self._sizes) < self._most_sizes:
                 self._sizes[key] = ready
         return ready
 
     def let_go(self) -> None:
         """It is not kept any more: no cycle must be left for the garbage collector to find."""
+        self._most_sizes = 0
         self._sizes.clear()
 
     def _fit(self, room: int) -> tuple[Cut, int | None]:

@@ -77,6 +77,8 @@ def order_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: 
     The name's own order before the general one.  ``mode`` of it is right at ``now`` only, since the other order may
     take over: ask ``leaves_for`` and ``next_change_for`` about later.
     """
+    if not orders:  # the common case; addresses are slow to hash, and a large pool asks for each of them
+        return None
     concerned = [order for order in _concerned(orders, owner, address) if not is_over(order, now)]
     for order in concerned:
         if is_in_force(order, now):
@@ -98,14 +100,14 @@ def leaves_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now:
 
 def next_change_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: float) -> float | None:
     """The time from which on ``mode_for`` is another; None: never, by time alone."""
+    if not orders:
+        return None
     current = mode_for(orders, owner, address, now)
     edges = sorted(time for order in _concerned(orders, owner, address) for time in _edges(order, now))
     return next((time for time in edges if mode_for(orders, owner, address, time) is not current), None)
 
 
 def _concerned(orders: Mapping[Scope, Admin], owner: str, address: Address) -> list[Admin]:
-    if not orders:  # the common case; addresses are slow to hash, and a large pool asks for each of them
-        return []
     found = (orders.get(Scope(owner, address)), orders.get(Scope(None, address)))
     return [order for order in found if order is not None]
 

@@ -80,7 +80,7 @@ def next_change(
     """
     addresses = (backend.address for backend in pool.backends)
     times = [admin.next_change_for(orders, pool.owner, address, now) for address in addresses]
-    for version in (4, 6):
+    for version in (4, 6) if pool.slowstart > 0 else ():
         chosen, _ = _choose(pool, version, healths, orders, now)
         times += _steps_ahead(pool, chosen, healths, now)
     return min((time for time in times if time is not None), default=None)
@@ -94,7 +94,7 @@ def quantise(weights: Sequence[Fraction | float]) -> tuple[int, ...]:
     their place for less, by less than (1 + *p*)/256.  A larger weight never gets fewer places than a smaller one; equal
     ones may differ by one place.  More than 256 members cannot differ: each gets 1.
     """
-    if len(weights) > MOST_TURNS:
+    if len(weights) > MOST_TURNS or len(set(weights)) == 1:
         return (1,) * len(weights)
     exact = [Fraction(weight) for weight in weights]
     scale = lcm(*(weight.denominator for weight in exact))
@@ -135,6 +135,8 @@ def _health(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> 
 
 
 def _weights(pool: Pool, chosen: list[Backend], healths: Mapping[Address, Health], now: float) -> list[Fraction]:
+    if pool.slowstart <= 0:
+        return [Fraction(max(1, backend.weight)) for backend in chosen]
     ramps = [_ramp(pool, backend, healths) for backend in chosen]
     moment = _moment(ramps, now)
     return [

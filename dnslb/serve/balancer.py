@@ -301,7 +301,7 @@ def _asked(pool: Pool) -> list[Asked]:
 
 def _healths(pool: Pool, known: Mapping[Asked, Health]) -> dict[Address, Health]:
     """By probed address."""
-    return {key[1]: known[key] for key in _asked(pool) if key in known}
+    return {key[1]: health for key in _asked(pool) if (health := known.get(key)) is not None}
 
 
 def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and nothing else
