@@ -34,9 +34,10 @@ PORTS = 64              # that they come from
 BEFORE = 2.0            # seconds of load before something happens
 AFTER = 14.0            # seconds of load after it
 MOST_HUNG = 7.0         # seconds of losses after a worker hangs: noticed after 5 s, and replaced
-MOST_SILENT = 1.0       # seconds without an answer when the first process was killed
+MOST_SILENT = 0.1       # seconds without an answer when the first process was killed
 MOST_LOWERED = 5.0      # seconds until workers whose parent hangs answer with the lowest TTL: three intervals, and some
 TTL, LOWEST, INTERVAL = 60, 5, 1.0
+ON_THE_WAY = 0.05       # seconds that a query may have been due before
 AGAIN = 0.1             # seconds between attempts to start
 QUESTIONS = (FOUR, TWO, NODATA, MISSING)
 BACKENDS = ("127.0.1.11", "127.0.1.12")
@@ -93,7 +94,7 @@ def begin(server: Server, site: Site, stack: ExitStack, port: int) -> Place:
     return Place(server, command, process, target, directory, stack)
 
 
-def under_load(server: Server, ground: Ground, happen: Callable[[Place], None]) -> tuple[list[traffic.Asked], float]:
+def under_load(server: Server, ground: Ground, happen: Callable[[Place], float]) -> tuple[list[traffic.Asked], float]:
     """What the others met, and when (by time.monotonic) it happened."""
     with tempfile.TemporaryDirectory(prefix="dnslb-hang-") as name, ExitStack() as stack:
         directory = Path(name)
@@ -105,8 +106,7 @@ def under_load(server: Server, ground: Ground, happen: Callable[[Place], None]) 
             load = traffic.Others(place.target.port, questions, BEFORE + AFTER, RATE, PORTS)
             with traffic.steady(program, load) as others:
                 time.sleep(BEFORE)
-                began = time.monotonic()
-                happen(place)
+                began = happen(place)
                 time.sleep(max(0.0, began + AFTER - time.monotonic()))
                 asked = traffic.seen(others)
             # Before the stack ends what runs: a suspended process could not end by itself.
@@ -130,9 +130,9 @@ def resume(root: int) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-# -- what happens ------------------------------------------------------------------------------------------------------
+# -- what happens, and when (by time.monotonic) it did -----------------------------------------------------------------
 
-def suspend_worker(place: Place) -> None:
+def suspend_worker(place: Place) -> float:
     """SIGSTOP of the busiest process but the first."""
     root = place.target.pid
     before = usage(root).cpu
@@ -141,30 +141,34 @@ def suspend_worker(place: Place) -> None:
     busiest = max(after.keys() - {root}, key=lambda pid: after[pid] - before.get(pid, 0.0), default=None)
     if busiest is None:
         raise RefusedError("it has one process only")
+    began = time.monotonic()
     os.kill(busiest, signal.SIGSTOP)
+    return began
 
 
-def suspend_first(place: Place) -> None:
-    os.kill(place.target.pid, signal.SIGSTOP)
-
-
-def kill_first(place: Place) -> None:
-    os.kill(place.target.pid, signal.SIGKILL)
+def kill_first(place: Place) -> float:
+    began = time.monotonic()
+    place.process.kill()
     place.process.wait()
     keep_starting(place)
+    return began
 
 
-def restart(place: Place) -> None:
+def restart(place: Place) -> float:
     """SIGTERM, and once it has ended, start."""
+    began = time.monotonic()
     place.process.terminate()
     with suppress(subprocess.TimeoutExpired):
         place.process.wait(AFTER / 2)
     keep_starting(place)
+    return began
 
 
-def take_over(place: Place) -> None:
+def take_over(place: Place) -> float:
     """A second one takes the sockets of the first, which then ends by itself."""
+    began = time.monotonic()
     place.start_again(1, "--takeover")
+    return began
 
 
 def keep_starting(place: Place) -> None:
@@ -183,7 +187,7 @@ def keep_starting(place: Place) -> None:
 @dataclass(frozen=True, slots=True)
 class Event:
     what: str
-    happen: Callable[[Place], None]
+    happen: Callable[[Place], float]
     held: str               # lost, silence or over: which of the figures has a bar
     most: float | None      # the bar, for dnslb
 
@@ -228,8 +232,10 @@ def losses(event: Event, server: Server, ground: Ground) -> Iterator[Finding]:
         if server.name == DNSLB.name:
             yield Finding(f"{what}: queries lost", server.name, math.inf, "queries", 0.0, str(error))
         return
-    since = [query for query in asked if query.due >= began - 0.1]
-    met, over = traffic.summary(since), traffic.last_loss(since, began - 0.1)
+    # What was on the way may be lost too.
+    began -= ON_THE_WAY
+    since = [query for query in asked if query.due >= began]
+    met, over = traffic.summary(since), traffic.last_loss(since, began)
     note = f"{met.loss:.1%} of {met.asked:,}" + (f", {met.wrong} wrong" if met.wrong else "")
     if met.lag > traffic.MOST_LAG:
         note += f"; ourselves {1e3 * met.lag:.0f} ms late"
@@ -255,7 +261,7 @@ def hung_parent(ground: Ground) -> Iterator[Finding]:
         while ttl is not None and ttl <= 2 * LOWEST and time.monotonic() < deadline:
             time.sleep(0.2)
             ttl = answered_ttl(place.target.port)[0]
-        suspend_first(place)
+        place.process.send_signal(signal.SIGSTOP)
         began, lowered, explained = time.monotonic(), math.inf, math.inf
         while time.monotonic() < began + AFTER and math.inf in (lowered, explained):
             now, is_explained = answered_ttl(place.target.port)
