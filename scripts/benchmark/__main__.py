@@ -339,15 +339,20 @@ def resist(options: argparse.Namespace, ground: Ground) -> int:
     servers = choose([server.name for server in abuse.SERVERS], options.python)
     servers = [server for server in servers if not server.is_floor]
     outcomes = list(abuse.measure_all(attacks, servers, ground))
-    findings = [*abuse.judged(outcomes), *abuse.measure_doors(names, ground)]
+    doors_found = list(abuse.measure_doors(names, ground))
     if outcomes:
         print("", abuse.tables(outcomes), sep="\n")
-    return judge("abuse", "Bars", options, findings, outcomes=[asdict(outcome) for outcome in outcomes])
+    return judge("abuse", options, [*abuse.judged(outcomes), *doors_found],
+                 f"{abuse.markdown(outcomes)}\n\n{finding.as_rows(doors_found)}",
+                 outcomes=[asdict(outcome) for outcome in outcomes])
 
 
-def judge(name: str, title: str, options: argparse.Namespace, findings: Sequence[Finding], **more: object) -> int:
-    """Print the table, write the JSON; 1 when a bar is missed."""
-    print("", finding.table(title, findings), "", sep="\n")
+def judge(name: str, options: argparse.Namespace, findings: Sequence[Finding], markdown: str, **more: object) -> int:
+    """Print all figures beside their bars, write the JSON; 1 when a bar is missed.
+
+    ``markdown`` is the same for scripts/README.md.
+    """
+    print("", finding.table(name, findings), "", markdown, "", sep="\n")
     versions = {server.name: version(server, options.python) for server in SERVERS
                 if server.name in {found.server for found in findings} | set(abuse.OTHERS)}
     finding.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / f"{name}.json", machine(), versions,
@@ -377,10 +382,10 @@ def main() -> int:
             return resist(options, Ground(options.python, cores[0]))
         if options.outage is not None:
             findings = list(outage.measure(options.outage or outage.CASES, Ground(options.python, cores[0])))
-            return judge("outage", "Many verdicts at once", options, findings)
+            return judge("outage", options, findings, finding.as_rows(findings))
         if options.hang is not None:
             findings = list(hang.measure(options.hang or hang.CASES, Ground(options.python, cores[0])))
-            return judge("hang", "Processes that hang, die or are replaced", options, findings)
+            return judge("hang", options, findings, finding.as_rows(findings))
         return reload_cost(options, cores) if options.reloads else run(options, cores)
     except RefusedError as error:
         print(error)

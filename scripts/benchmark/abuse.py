@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from random import Random
 
-from benchmark import doors, report, traffic
+from benchmark import doors, finding, report, traffic
 from benchmark.backends import Witness
 from benchmark.finding import Finding
 from benchmark.processes import ServerStoppedError, usage
@@ -48,7 +48,7 @@ MOST_LATE = 0.050           # seconds that a probe may come late
 SOCKETS = 16                # of the hostile client over UDP
 WATCHED = tuple(f"127.0.1.{host}" for host in range(11, 15))
 PROBED = 0.2                # seconds from probe to probe of these
-SEVENTY = tuple(f"127.0.2.{host}" for host in range(1, 71))
+LARGE = "127.0.1.10"         # what is probed for every backend of the large pool
 SERVERS = (DNSLB, NSD, BIND)
 OTHERS = tuple(server.name for server in SERVERS[1:])
 
@@ -66,6 +66,7 @@ class Attack:
     rate: int = 0           # a second
     connections: int = 0    # each writes as fast as it is read
     addresses: int = 1      # that they come from
+    pool: int = 0           # addresses of the set that is asked for
 
     def words(self, port: int, file: Path, seconds: float) -> tuple[object, ...]:
         """For hostile.c."""
@@ -93,9 +94,9 @@ def query(name: bytes, rrtype: int, size: int = 1232, options: bytes = b"") -> b
     return struct.pack(">6H", 0, RD, 1, 0, 0, 1) + name + struct.pack(">HH", rrtype, 1) + opt
 
 
-def sizes(owner: str) -> Packet:
-    name = wire_name(f"{owner}.{ZONE_NAME}")
-    return lambda rng: query(name, A, rng.randrange(512, 1233))
+def sizes(rng: Random) -> bytes:
+    """For the large set, with room for more or fewer of its addresses."""
+    return query(wire_name(f"large.{ZONE_NAME}"), A, rng.randrange(512, 1233))
 
 
 def unknown_type(rng: Random) -> bytes:
@@ -122,9 +123,9 @@ def ordinary(rng: Random) -> bytes:
 
 ATTACKS = (
     Attack("none", "nobody else asks", None, 0),
-    Attack("sizes-70", "a set of 70 addresses (dnslb: a pool), EDNS sizes 512 to 1232", sizes("seventy"), 20_000, 5000),
-    Attack("sizes-1000", "a set of 1,000, the same", sizes("thousand"), 20_000, 5000),
-    Attack("sizes-10000", "a set of 10,000, the same", sizes("myriad"), 20_000, 5000),
+    Attack("sizes-70", "a set of 70 addresses (dnslb: a pool), EDNS sizes 512 to 1232", sizes, 20_000, 5000, pool=70),
+    Attack("sizes-1000", "a set of 1,000, the same", sizes, 20_000, 5000, pool=1000),
+    Attack("sizes-10000", "a set of 10,000, the same", sizes, 20_000, 5000, pool=10_000),
     Attack("types", "unknown types of existing names", unknown_type, 300_000, 60_000),
     Attack("options", "350 options in the OPT record", with_options(350), 10_000, 8000),
     Attack("random", "random names that do not exist", random_name, 300_000, 60_000),
@@ -150,20 +151,17 @@ def made_able(server: Server) -> Server:
     return replace(server, files=tuple(files))
 
 
-def addresses(count: int) -> Iterator[str]:
-    return (str(IPv4Address(0x0A000000 + number)) for number in range(1, count + 1))
-
-
-def lay_out(directory: Path, ground: Ground, probe_port: int) -> Site:
+def lay_out(directory: Path, attack: Attack, ground: Ground, probe_port: int) -> Site:
     zone = directory / "zones" / f"{ZONE_NAME}.zone"
     zone.parent.mkdir()
-    sets = {"watched": WATCHED, "seventy": SEVENTY, "thousand": addresses(1000), "myriad": addresses(10_000)}
-    zone.write_text(ZONE + "".join(f"{owner} A {address}\n" for owner, each in sets.items() for address in each))
-    zone.with_suffix(".yaml").write_text(f"""\
-pools:
-  watched: {{probe: {{tcp: {probe_port}, interval: {1000 * PROBED:.0f}ms, timeout: 200ms}}}}
-  seventy: {{probe: {{tcp: {probe_port}, interval: 5s}}}}
-""")
+    large = [str(IPv4Address(0x0A000000 + number)) for number in range(1, attack.pool + 1)]
+    zone.write_text(ZONE + "".join(f"watched A {address}\n" for address in WATCHED)
+                    + "".join(f"large A {address}\n" for address in large))
+    policy = f"pools:\n  watched: {{probe: {{tcp: {probe_port}, interval: {1000 * PROBED:.0f}ms, timeout: 200ms}}}}\n"
+    if large:
+        backends = ", ".join(f"{address}: {{probe_address: {LARGE}}}" for address in large)
+        policy += f"  large: {{probe: {{tcp: {probe_port}, interval: 5s}}, backends: {{{backends}}}}}\n"
+    zone.with_suffix(".yaml").write_text(policy)
     return Site(directory, zone, zone, None, ground.python, ground.core)
 
 
@@ -181,9 +179,9 @@ class Means:
 def measure(attack: Attack, server: Server, means: Means, ground: Ground) -> Outcome:
     """The others beside the attack, on a server of their own."""
     with tempfile.TemporaryDirectory(prefix="dnslb-abuse-") as name, ExitStack() as stack:
-        witness = stack.enter_context(Witness((*WATCHED, *SEVENTY)))
-        witness.revive(*WATCHED, *SEVENTY)
-        target = start(made_able(server), lay_out(Path(name), ground, witness.port), CLASSES[0], stack)
+        witness = stack.enter_context(Witness((*WATCHED, LARGE)))
+        witness.revive(*WATCHED, LARGE)
+        target = start(made_able(server), lay_out(Path(name), attack, ground, witness.port), CLASSES[0], stack)
         time.sleep(2 * PROBED)
         enemy = None
         if attack.packet:
@@ -286,6 +284,22 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         return one
 
     return "\n\n".join(report.grid(title, rows, columns, cell(show)) for title, show in SHOWN)
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """The table of scripts/README.md."""
+    servers = list(dict.fromkeys(outcome.server for outcome in outcomes))
+    found = {(outcome.attack, outcome.server): outcome for outcome in outcomes if not outcome.refused}
+    head = ["attack", *(f"lost: {server}" for server in servers), *(f"ms: {server}" for server in servers),
+            "probes late, ms"]
+    rows = []
+    for attack in dict.fromkeys(outcome.attack for outcome in outcomes):
+        ours = found.get((attack, DNSLB.name))
+        measured = [found.get((attack, server)) for server in servers]
+        rows.append([f"`{attack}`", *(loss(each) if each else "–" for each in measured),
+                     *(f"{1e3 * each.others.late:.1f}" if each else "–" for each in measured),
+                     f"{1e3 * ours.late:.0f}" if ours and ours.late is not None else "–"])
+    return finding.markdown(head, rows)
 
 
 def judged(outcomes: Sequence[Outcome]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,22 @@ def table(title: str, findings: Sequence[Finding]) -> str:
         put(cell, width) for put, cell, width in zip(shape, row, widths, strict=True)).rstrip() for row in lines)])
 
 
-def markdown(findings: Sequence[Finding]) -> str:
-    """The same for scripts/README.md."""
-    rows = [("", "server", "figure", "bar", ""), ("---", "---", "---:", "---:", "---"), *map(line, findings)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The rows as a table for scripts/README.md; the first column is text, the others are figures."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def as_rows(findings: Sequence[Finding]) -> str:
+    """One row for each figure, one column for each server."""
+    servers = list(dict.fromkeys(found.server for found in findings))
+    bars: dict[str, str] = {}
+    cells: dict[tuple[str, str], str] = {}
+    for found in findings:
+        cells[found.what, found.server] = line(found)[2]
+        bars[found.what] = line(found)[3] or bars.get(found.what, "")
+    return markdown(("", *servers, "bar"), (
+        (what, *(cells.get((what, server), "–") for server in servers), bar) for what, bar in bars.items()))
 
 
 def write(path: Path, machine: str, versions: dict[str, str | None], findings: Sequence[Finding],
