@@ -20,7 +20,8 @@ from random import Random
 from benchmark import doors, finding, report, traffic
 from benchmark.backends import Witness
 from benchmark.finding import Finding
-from benchmark.processes import ServerStoppedError, usage
+from benchmark.measurement import LARGEST_NOISE
+from benchmark.processes import ServerStoppedError, core_seconds, usage
 from benchmark.queries import (
     CLASSES,
     FOUR,
@@ -85,6 +86,7 @@ class Outcome:
     busy: float             # share of its core that the server used
     microseconds: float     # CPU of the server per query of the hostile client that was answered, or sent if none was
     late: float | None      # seconds that the latest probe came late; None: it has no probes
+    noise: float            # share of that core that something else used
     refused: str = ""       # why there are no figures
 
 
@@ -212,17 +214,17 @@ def measure(attack: Attack, server: Server, means: Means, ground: Ground) -> Out
             log = Path(name) / "hostile.log"
             enemy = stack.enter_context(traffic.hostile(means.programs.hostile, words, log, seconds))
             time.sleep(BEFORE)
-        before, began = usage(target.pid), time.monotonic()
+        before, core, began = usage(target.pid), core_seconds(ground.core), time.monotonic()
         load = traffic.Others(target.port, means.questions, SECONDS, RATE)
         with traffic.steady(means.programs.steady, load) as others:
             time.sleep(SECONDS)
-            after, ended = usage(target.pid), time.monotonic()
+            after, core, ended = usage(target.pid), core_seconds(ground.core) - core, time.monotonic()
             asked = traffic.seen(others)
         cpu, wall = after.cpu_since(before), ended - began
         sent = traffic.sent(enemy) if enemy else None
         late = witness.lateness(WATCHED, PROBED, began, ended) if server is DNSLB else None
         return Outcome(server.name, attack.name, traffic.summary(asked), sent, cpu / wall, per_query(cpu / wall, sent),
-                       late)
+                       late, max(0.0, core - cpu) / wall)
 
 
 def per_query(busy: float, sent: Sent | None) -> float:
@@ -251,7 +253,7 @@ def measure_all(chosen: Sequence[Attack], servers: Sequence[Server], ground: Gro
 
 
 def nothing(server: str, attack: str, why: str) -> Outcome:
-    return Outcome(server, attack, traffic.summary(()), None, 0.0, 0.0, None, why)
+    return Outcome(server, attack, traffic.summary(()), None, 0.0, 0.0, None, 0.0, why)
 
 
 def describe(outcome: Outcome) -> str:
@@ -260,6 +262,8 @@ def describe(outcome: Outcome) -> str:
         return f"{head} without: {outcome.refused}"
     others = outcome.others
     disturbed = f", OURSELVES {1e3 * others.lag:.0f} ms late" if others.lag > traffic.MOST_LAG else ""
+    if outcome.noise > LARGEST_NOISE:
+        disturbed += f", SOMETHING ELSE {outcome.noise:.0%} of its core"
     hostile = ""
     if outcome.hostile:
         sent = outcome.hostile
