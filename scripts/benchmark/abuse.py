@@ -7,6 +7,7 @@ a server that was started for it.  dnslb probes four backends all the time, whic
 
 from __future__ import annotations
 
+import math
 import struct
 import tempfile
 import time
@@ -269,8 +270,7 @@ def describe(outcome: Outcome) -> str:
         sent = outcome.hostile
         hostile = f"; hostile {sent.queries / sent.seconds:,.0f}/s, {sent.replies / sent.seconds:,.0f} replies/s"
     late = "" if outcome.late is None else f"; probes {1e3 * outcome.late:.0f} ms late"
-    return (f"{head} {others.loss:7.2%} lost, {1e3 * others.median:.2f} / {1e3 * others.late:.1f} / "
-            f"{1e3 * others.slowest:.1f} ms; core {outcome.busy:.0%}{hostile}{late}{disturbed}")
+    return (f"{head} {others.loss:7.2%} lost, {latency(outcome)} ms; core {outcome.busy:.0%}{hostile}{late}{disturbed}")
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
@@ -281,8 +281,12 @@ def loss(outcome: Outcome) -> str:
 
 def latency(outcome: Outcome) -> str:
     met = outcome.others
-    return " / ".join(f"{1e3 * seconds:.{digits}f}" for seconds, digits in
-                      ((met.median, 2), (met.late, 1), (met.slowest, 1)))
+    return " / ".join(milliseconds(seconds) for seconds in (met.median, met.late, met.slowest))
+
+
+def milliseconds(seconds: float) -> str:
+    """A dash when there was no reply at all."""
+    return "–" if math.isinf(seconds) else f"{1e3 * seconds:.{2 if seconds < 0.001 else 1}f}"
 
 
 def load(outcome: Outcome) -> str:
@@ -323,7 +327,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         ours = found.get((attack, DNSLB.name))
         measured = [found.get((attack, server)) for server in servers]
         rows.append([f"`{attack}`", *(loss(each) if each else "–" for each in measured),
-                     *(f"{1e3 * each.others.late:.1f}" if each else "–" for each in measured),
+                     *(milliseconds(each.others.late) if each else "–" for each in measured),
                      f"{1e3 * ours.late:.0f}" if ours and ours.late is not None else "–"])
     return finding.markdown(head, rows)
 
