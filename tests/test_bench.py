@@ -49,10 +49,10 @@ def test_losses_are_over_after_the_last_one_unless_they_go_on(taken: tuple[float
 
 def test_a_probe_is_late_by_what_its_pause_exceeds_the_interval() -> None:
     address = "127.0.1.1"
-    witness = Witness([address])
-    witness.probed[address] += [1.0, 1.2, 1.65, 1.85]
-    assert witness.lateness([address], 0.2, since=1.0, until=2.0) == pytest.approx(0.25)
-    assert witness.lateness([address], 0.2, since=1.7, until=2.5) == pytest.approx(0.45)
+    with Witness([address]) as witness:
+        witness.probed[address] += [1.0, 1.2, 1.65, 1.85]
+        assert witness.lateness([address], 0.2, since=1.0, until=2.0) == pytest.approx(0.25)
+        assert witness.lateness([address], 0.2, since=1.7, until=2.5) == pytest.approx(0.45)
 
 
 def test_a_bar_is_kept_by_what_equals_it_and_missed_by_what_never_came() -> None:
