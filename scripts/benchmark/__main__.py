@@ -8,6 +8,9 @@
     scripts/bench --only static pool weighted sticky
     scripts/bench --probes                what probing costs dnslb's parent, in less than a minute
     scripts/bench --reloads               what clients notice of reloads of 100,000 records, in half a minute
+    scripts/bench --abuse                 what one cheap hostile client takes from the others, in six minutes
+    scripts/bench --outage                what clients notice when 10,000 pools change at once, in two minutes
+    scripts/bench --hang                  what they notice of processes that hang, die or are replaced, in three minutes
     scripts/bench --also 'old=/tmp/old/bin/python -m dnslb serve $zones --listen 127.0.0.1:$port --workers 1'
 
 How.  Every server runs on one core with one worker or thread, the generator (dnsperf) on another; same zone, same
@@ -51,13 +54,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from types import FrameType
 
-from benchmark import balance, probes, reloads, report
+from benchmark import abuse, balance, doors, finding, hang, outage, probes, reloads, report
 from benchmark.backends import Backends
+from benchmark.finding import Finding
 from benchmark.measurement import Load, Refusal, Run, measure_quietly
 from benchmark.queries import (
     BACKENDS,
@@ -73,7 +77,7 @@ from benchmark.queries import (
     stream,
 )
 from benchmark.servers import SERVERS, Server, fill, find, other
-from benchmark.targets import HERE, RefusedError, Site, Target, compile_c, start, version
+from benchmark.targets import HERE, Ground, RefusedError, Site, Target, compile_c, start, version
 
 ALL_CLASSES = CLASSES + POOL_CLASSES
 SEED = 2                    # of the servers' order and of the packets
@@ -123,6 +127,12 @@ def arguments() -> argparse.Namespace:
     add("--chart", type=picture, metavar="FILE", help=".svg or .png; default: bench.svg beside the JSON")
     add("--probes", action="store_true", help="instead: what probing costs dnslb, in less than a minute")
     add("--reloads", action="store_true", help="instead: what clients notice of reloads, in half a minute")
+    add("--abuse", nargs="*", metavar="CASE", choices=[*(attack.name for attack in abuse.ATTACKS), *doors.CASES],
+        help=f"instead: hostile clients, of: {' '.join((*(attack.name for attack in abuse.ATTACKS), *doors.CASES))}")
+    add("--outage", nargs="*", metavar="CASE", choices=list(outage.CASES),
+        help=f"instead: mass outages, of: {' '.join(outage.CASES)}")
+    add("--hang", nargs="*", metavar="CASE", choices=list(hang.CASES),
+        help=f"instead: processes that hang or die, of: {' '.join(hang.CASES)}")
     add("--python", default=sys.executable, metavar="PATH", help="that runs dnslb; default: the one that runs this")
     options = parser.parse_args()
     if options.rate and options.generator == "load":
@@ -322,6 +332,36 @@ def reload_cost(options: argparse.Namespace, cores: Sequence[int]) -> int:
     return 1 if found.lost else 0
 
 
+def resist(options: argparse.Namespace, ground: Ground) -> int:
+    """--abuse: 0 when every bar is kept."""
+    attacks = [attack for attack in abuse.ATTACKS if attack.name in options.abuse or not options.abuse]
+    names = [name for name in doors.CASES if name in options.abuse or not options.abuse]
+    servers = choose([server.name for server in abuse.SERVERS], options.python)
+    servers = [server for server in servers if not server.is_floor]
+    outcomes = list(abuse.measure_all(attacks, servers, ground))
+    doors_found = list(abuse.measure_doors(names, ground))
+    if outcomes:
+        print("", abuse.tables(outcomes), sep="\n")
+    return judge("abuse", options, [*abuse.judged(outcomes), *doors_found],
+                 f"{abuse.markdown(outcomes)}\n\n{finding.as_rows(doors_found)}",
+                 outcomes=[asdict(outcome) for outcome in outcomes])
+
+
+def judge(name: str, options: argparse.Namespace, findings: Sequence[Finding], markdown: str, **more: object) -> int:
+    """Print all figures beside their bars, write the JSON; 1 when a bar is missed.
+
+    ``markdown`` is the same for scripts/README.md.
+    """
+    print("", finding.table(name, findings), "", markdown, "", sep="\n")
+    versions = {server.name: version(server, options.python) for server in SERVERS
+                if server.name in {found.server for found in findings} | set(abuse.OTHERS)}
+    finding.write(options.json or Path(tempfile.mkdtemp(prefix="dnslb-bench-")) / f"{name}.json", machine(), versions,
+                  findings, **more)
+    missed = sum(not found.is_kept for found in findings)
+    print(f"{missed} of {sum(found.most is not None for found in findings)} bars missed" if missed else "all bars kept")
+    return 1 if missed else 0
+
+
 def interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -338,6 +378,14 @@ def main() -> int:
     try:
         if options.probes:
             return probe_cost(options, cores[0])
+        if options.abuse is not None:
+            return resist(options, Ground(options.python, cores[0]))
+        if options.outage is not None:
+            findings = list(outage.measure(options.outage or outage.CASES, Ground(options.python, cores[0])))
+            return judge("outage", options, findings, finding.as_rows(findings))
+        if options.hang is not None:
+            findings = list(hang.measure(options.hang or hang.CASES, Ground(options.python, cores[0])))
+            return judge("hang", options, findings, finding.as_rows(findings))
         return reload_cost(options, cores) if options.reloads else run(options, cores)
     except RefusedError as error:
         print(error)

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from types import TracebackType
+from typing import Self
 
 BACKLOG = 128
 PORTS = range(20000, 30000)     # below the ephemeral ports: nobody is given one of these by chance
 SPARE_FILES = 100               # beside the sockets
+PRIORITY = -10                  # of the thread that notes times
 TICK = 0.2                      # seconds until the thread looks whether something has changed
 
 
@@ -33,7 +38,7 @@ class Backends:
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self.accepted = 0       # connections so far
 
-    def __enter__(self) -> Backends:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -50,6 +55,13 @@ class Backends:
             self._sockets[address].listen(BACKLOG)
             self._selector.register(self._sockets[address], selectors.EVENT_READ)
 
+    def kill(self, *addresses: str) -> None:
+        """From now on they refuse; ``revive`` brings them back."""
+        for address in addresses:
+            self._selector.unregister(self._sockets[address])
+            # A listening socket that is shut down listens no more, and keeps its port.
+            self._sockets[address].shutdown(socket.SHUT_RDWR)
+
     def _serve(self) -> None:
         while not self._ended.is_set():
             for key, _ in self._selector.select(TICK):
@@ -61,6 +73,34 @@ class Backends:
                 while True:
                     listener.accept()[0].close()
                     self.accepted += 1
+                    self._note(listener)
+
+    def _note(self, listener: socket.socket) -> None:
+        """One was accepted."""
+
+
+class Witness(Backends):
+    """Backends that note when each is probed."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        super().__init__(addresses)
+        self.probed: dict[str, list[float]] = {address: [] for address in addresses}  # by time.monotonic
+
+    def _serve(self) -> None:
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), PRIORITY)
+        super()._serve()
+
+    def _note(self, listener: socket.socket) -> None:
+        self.probed[listener.getsockname()[0]].append(time.monotonic())
+
+    def lateness(self, addresses: Sequence[str], interval: float, since: float, until: float) -> float:
+        """Seconds by which the latest probe of these came later than ``interval`` after the one before."""
+        latest = 0.0
+        for address in addresses:
+            times = [since, *(at for at in self.probed[address] if since <= at <= until), until]
+            latest = max(latest, *(after - before for before, after in pairwise(times)))
+        return max(0.0, latest - interval)
 
 
 def bind_all(addresses: Sequence[str]) -> tuple[int, dict[str, socket.socket]]:

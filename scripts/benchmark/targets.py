@@ -40,6 +40,14 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """What the servers of a bench run on."""
+
+    python: str         # that runs dnslb
+    core: int           # that servers are pinned to
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     server: Server
     pid: int
@@ -73,11 +81,10 @@ def find_fault(target: Target, query_class: QueryClass, rng: Random, timeout: fl
     return None
 
 
-def start(server: Server, site: Site, query_class: QueryClass, stack: ExitStack) -> Target:
-    """Write its files, start it, wait until it answers the class rightly; RefusedError when it never does."""
+def prepare(server: Server, site: Site, port: int) -> list[str]:
+    """Write its files; the command that starts it, as often as one likes."""
     directory = site.directory / server.name
     directory.mkdir()
-    port = free_port()
     values = {"directory": directory, "zones": site.zone.parent, "zone": site.zone, "port": port, "python": site.python,
               "records": site.records, "probe_port": site.probe_port}
     files = dict(server.files) | dict(server.pool_files if site.probe_port else ())
@@ -88,6 +95,13 @@ def start(server: Server, site: Site, query_class: QueryClass, stack: ExitStack)
         compile_c(HERE / server.source, directory / server.name)
     command = [fill(word, **values) for word in server.command]
     command[0] = find(command[0]) or command[0]
+    return command
+
+
+def start(server: Server, site: Site, query_class: QueryClass, stack: ExitStack) -> Target:
+    """Write its files, start it, wait until it answers the class rightly; RefusedError when it never does."""
+    directory, port = site.directory / server.name, free_port()
+    command = prepare(server, site, port)
     log = directory / "log"
     process = stack.enter_context(running(command, site.core, log, ROOT))
     target = Target(server, process.pid, port, site.core)

@@ -1,0 +1,143 @@
+/* A well-behaved client for scripts/bench --abuse, --outage and --hang: it asks at a steady rate, whatever becomes of its
+ * queries, checks each reply, and tells when each query was due and how long its reply took.
+ *
+ * usage: steady PORT FILE SECONDS RATE SOCKETS
+ *
+ * FILE holds queries, each behind its length in two octets, the rcode that its reply must have in one, and the number of
+ * answer records in two; the ids are overwritten; at the end of the file it starts again.  The queries go out over so
+ * many sockets in turn, each with a port of its own.  One line for each query is printed at the end: when it was due
+ * (CLOCK_MONOTONIC, s), how much later it was sent (s), and how long after it was due the reply came (s), or LOST, or
+ * WRONG for one that was not right.  A reply that takes longer than PATIENCE is lost.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { HEADER = 12, BEFORE = 5, LARGEST = 65535, SOCKETS = 256, QR_TC = 0x82, AA = 0x04 };
+static const double PATIENCE = 1.0, LOST = -1, WRONG = -2;  /* s */
+
+struct query {
+    const unsigned char *entry;  /* in the file */
+    double due, sent, taken;
+};
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void fail(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static size_t length_of(const unsigned char *entry)
+{
+    return (size_t)entry[0] << 8 | entry[1];
+}
+
+/* Whether it is the reply that its query calls for: an authoritative one, whole, to the same question. */
+static bool is_right(const unsigned char *entry, const unsigned char *reply, size_t length)
+{
+    const unsigned char *query = entry + BEFORE;
+    size_t end = HEADER;
+    while (query[end])
+        end += 1 + query[end];
+    end += 5;
+    return length >= end && (reply[2] & QR_TC) == 0x80 && (reply[2] & AA) && (reply[3] & 15) == entry[2]
+        && reply[6] == entry[3] && reply[7] == entry[4] && !memcmp(reply + HEADER, query + HEADER, end - HEADER);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 6) {
+        fprintf(stderr, "usage: steady PORT FILE SECONDS RATE SOCKETS\n");
+        return 2;
+    }
+    struct stat status;
+    int file = open(argv[2], O_RDONLY), sockets = atoi(argv[5]);
+    if (file < 0 || fstat(file, &status) < 0)
+        fail(argv[2]);
+    size_t size = (size_t)status.st_size, at = 0;
+    const unsigned char *entries = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
+    if (entries == MAP_FAILED)
+        fail(argv[2]);
+    double rate = atof(argv[4]);
+    long total = (long)(atof(argv[3]) * rate);
+    struct query *queries = calloc((size_t)total + 1, sizeof *queries);
+    if (!queries || sockets < 1 || sockets > SOCKETS)
+        return fprintf(stderr, "1 to %d sockets\n", SOCKETS), 2;
+
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
+    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct pollfd readable[SOCKETS];
+    for (int i = 0; i < sockets; i++) {
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof server) < 0)
+            fail("connect");
+        readable[i] = (struct pollfd){fd, POLLIN, 0};
+    }
+    prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+
+    static unsigned char octets[LARGEST];
+    double start = now(), end = start + (double)total / rate + PATIENCE;
+    long sent = 0, replied = 0;
+    for (double time; (time = now()) < end && !(sent == total && replied == total);) {
+        while (sent < total && time >= start + (double)sent / rate) {
+            struct query *query = &queries[sent];
+            *query = (struct query){entries + at, start + (double)sent / rate, now(), LOST};
+            size_t length = length_of(query->entry);
+            at = at + BEFORE + length < size ? at + BEFORE + length : 0;
+            memcpy(octets, query->entry + BEFORE, length);
+            octets[0] = (unsigned char)(sent >> 8);
+            octets[1] = (unsigned char)sent;
+            /* A refused port (nobody listens) is told here; the query is lost, as the next one may not be. */
+            int fd = readable[sent % sockets].fd;
+            if (send(fd, octets, length, 0) < 0 && errno == ECONNREFUSED)
+                send(fd, octets, length, 0);
+            sent++;
+        }
+        double left = (sent < total ? start + (double)sent / rate : end) - now();
+        struct timespec pause = {0, 0};
+        if (left > 0)
+            pause = (struct timespec){(time_t)left, (long)((left - (double)(time_t)left) * 1e9)};
+        if (ppoll(readable, (nfds_t)sockets, &pause, NULL) <= 0)
+            continue;
+        for (int i = 0; i < sockets; i++) {
+            if (!readable[i].revents)
+                continue;
+            for (ssize_t length; (length = recv(readable[i].fd, octets, sizeof octets, 0)) >= 0;) {
+                if (length < HEADER)
+                    continue;
+                /* The last query with this id. */
+                long id = octets[0] << 8 | octets[1], number = id + (sent - 1 - id) / 65536 * 65536;
+                if (number >= sent || number % sockets != i)
+                    continue;
+                struct query *query = &queries[number];
+                double taken = now() - query->due;
+                if (query->taken != LOST || taken > PATIENCE)
+                    continue;
+                query->taken = is_right(query->entry, octets, (size_t)length) ? taken : WRONG;
+                replied++;
+            }
+        }
+    }
+    for (long number = 0; number < sent; number++) {
+        struct query *query = &queries[number];
+        printf("%.6f %.6f %.6f\n", query->due, query->sent - query->due, query->taken);
+    }
+    return 0;
+}
