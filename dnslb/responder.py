@@ -16,7 +16,7 @@ from zlib import crc32
 from dnslb.balance.order import SLOTS
 from dnslb.dns import edns, message, query, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
-from dnslb.dns.name import MAX_NAME, fold, is_whole
+from dnslb.dns.name import MAX_NAME, fold, starts
 from dnslb.dns.query import HEADER, Query
 from dnslb.ready import Ready
 from dnslb.snapshot import Snapshot
@@ -99,9 +99,10 @@ class Responder:
         if plan is None or plan.length != len(packet) - end:
             return self._considered(packet, client)
         if ready is None:
-            if kind[2:] != _IN or kind[:2] in _TRANSFERS or not is_whole(name):
+            begins = starts(name)
+            if kind[2:] != _IN or kind[:2] in _TRANSFERS or begins is None:
                 return self._considered(packet, client)
-            ready = self._snapshot.ready(name, kind, self._replies)
+            ready = self._snapshot.ready(name, kind, self._replies, begins)
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
         if ready.special:

@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -19,13 +19,14 @@ from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import PAYLOAD, extended_error
 from dnslb.dns.message import Body, Cut
-from dnslb.dns.name import MAX_LABEL, Name, closest, is_whole, parent
+from dnslb.dns.name import MAX_LABEL, Name, is_whole, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 from dnslb.ready import Ready, Reply, Scope, Table, Turning
 
 _OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 _IN = rrtype.IN.to_bytes(2)
+_DS = rrtype.DS.to_bytes(2)
 _SOME_TYPE = bytes(2) + _IN  # type 0, which no name has
 
 Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
@@ -99,6 +100,7 @@ class Snapshot:
     ) -> None:
         self._overlay: dict[Name, Node] = {}
         self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
+        self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
         self.over_udp = Replies(PAYLOAD, self._overlay)
         self.over_tcp = Replies(0xFFFF, self._overlay)
         self._rotation = Rotation(order)
@@ -118,7 +120,7 @@ class Snapshot:
         is_larger = not owners <= self._overlay.keys()
         for key, serving in servings.items():
             owner, kind = key
-            zone = self._zone(owner, b"")
+            zone = self._zone(owner, b"", starts(owner) or [])
             before = self._servings.get(key)
             n = len(serving.rrset.rdatas)
             if before is None or not n:
@@ -153,15 +155,20 @@ class Snapshot:
 
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
-        zone = self._zone(name, kind)
+        zone = self._zone(name, kind, starts(name) or [])
         return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
-    def ready(self, name: Name, kind: bytes, replies: Replies) -> Ready:
-        """The largest reply to folded ``name``, type and class ``kind``; class IN, and no transfer."""
-        zone = self._zone(name, kind)
+    def ready(self, name: Name, kind: bytes, replies: Replies, begins: Sequence[int] | None = None) -> Ready:
+        """The largest reply to folded ``name``, type and class ``kind``; class IN, and no transfer.
+
+        ``begins``: where its labels do, if that is known.
+        """
+        if begins is None:
+            begins = starts(name) or []
+        zone = self._zone(name, kind, begins)
         if zone is None:
             return _REFUSED
-        covers = None if name in zone.nodes else zone.encloser(name)
+        covers = None if name in zone.nodes else zone.encloser_at(name, begins)
         ready = replies.find(name, kind, covers)
         if ready is None:
             reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
@@ -215,14 +222,19 @@ class Snapshot:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
         return Turning(rotation, turns, serving is not None, leaders)
 
-    def _zone(self, name: Name, kind: bytes) -> Zone | None:
+    def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
-        if kind[:2] == rrtype.DS.to_bytes(2) and name in self.zones and len(name) > 1:
-            above = self._zone(parent(name), b"")
-            if above is not None:
-                return above
-        apex = closest(name, self.zones)
-        return None if apex is None else self.zones[apex]
+        own = self._deepest(name, begins)
+        if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
+            return self._deepest(name, begins[1:]) or own
+        return own
+
+    def _deepest(self, name: Name, begins: Sequence[int]) -> Zone | None:
+        for at in begins[-self._depth :]:
+            zone = self.zones.get(name[at:])
+            if zone is not None:
+                return zone
+        return None
 
 
 @lru_cache(maxsize=1024)

@@ -80,7 +80,7 @@ def look_up(zone: Zone, name: Name, wanted: int) -> Outcome:
 def _parting(zone: Zone, name: Name, wanted: int) -> Delegation | Redirection | None:
     """The topmost cut or DNAME on the way from the apex down to the name."""
     topmost = None
-    for ancestor in ancestors(name):
+    for ancestor in ancestors(zone.encloser(name)):
         if ancestor in zone.cuts:
             topmost = ancestor
         if ancestor == zone.apex:

@@ -25,6 +25,7 @@ from dnslb.dns.zone import RRset
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 _POINTER = b"\xc0\x0c"     # to the question's name
 _FARTHEST_POINTER = 0x3FFF  # octets from the start of the message (RFC 1035 §4.1.4)
+_COMPRESSED = 40  # labels of a name, at most: there are 34 in the name of an IPv6 address
 _FIXED = Struct("!HHI")
 _ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
 
@@ -214,19 +215,21 @@ class _Names:
     def __init__(self, asked: Name, known: Name) -> None:
         """Names may point at ``known``, the end of the question's name ``asked``."""
         self._buffer = DNSBuffer()
-        suffix = labels(known)
-        at = HEADER + len(asked) - len(known)
+        suffix = labels(known)[-_COMPRESSED:]
+        at = HEADER + len(asked) - 1 - sum(1 + len(label) for label in suffix)
         for index, label in enumerate(suffix):
             self._buffer.names[tuple(suffix[index:])] = at
             at += 1 + len(label)
 
     def encode(self, name: Name, at: int) -> bytes:
         """The name as it is written at this place of the message; later names may point there."""
-        if at + len(name) > _FARTHEST_POINTER:
-            return name  # dnslib would write a pointer that does not fit its 14 bits
+        parts = labels(name)
+        # dnslib would write a pointer that does not fit its 14 bits, and takes the time of the labels' square.
+        if at + len(name) > _FARTHEST_POINTER or len(parts) > _COMPRESSED:
+            return name
         self._buffer.data.clear()
         self._buffer.offset = at
-        self._buffer.encode_name(DNSLabel(labels(name)))
+        self._buffer.encode_name(DNSLabel(parts))
         return bytes(self._buffer.data)
 
     def forget(self, place: int) -> None:

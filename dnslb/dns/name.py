@@ -128,6 +128,21 @@ def labels(name: Name) -> list[bytes]:
     return parts
 
 
+def starts(octets: bytes) -> list[int] | None:
+    """Where the labels begin, the root's last, if the octets are one name in wire form; else None.
+
+    A walk over the labels is what a name of 127 of them costs: it is made once for a question.
+    """
+    found = []
+    last = len(octets) - 1
+    at = 0
+    while at < last and 0 < octets[at] <= MAX_LABEL:
+        found.append(at)
+        at += 1 + octets[at]
+    found.append(at)
+    return found if at == last < MAX_NAME and octets[at] == 0 else None
+
+
 def parent(name: Name) -> Name:
     """The name without its first label.  The root has none: callers stop there."""
     return name[1 + name[0] :]
@@ -148,11 +163,7 @@ def closest(name: Name, among: Container[Name]) -> Name | None:
 
 def is_whole(octets: bytes) -> bool:
     """Whether the octets are one name in wire form, no more and no less."""
-    last = len(octets) - 1
-    at = 0
-    while at < last and 0 < octets[at] <= MAX_LABEL:
-        at += 1 + octets[at]
-    return at == last < MAX_NAME and octets[at] == 0
+    return starts(octets) is not None
 
 
 def is_at_or_below(name: Name, ancestor: Name) -> bool:

@@ -6,12 +6,12 @@ an empty non-terminal is the empty tuple (RFC 8020 §2).  Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dnslb.dns import rrtype
-from dnslb.dns.name import Name, closest
+from dnslb.dns.name import Name, starts
 from dnslb.dns.place import Places
 
 
@@ -53,7 +53,20 @@ class Zone:
 
     def encloser(self, name: Name) -> Name:
         """The name itself or its closest ancestor that exists, for a name at or below the apex (RFC 4592 §3.3.1)."""
-        return closest(name, self.nodes) or self.apex
+        return self.encloser_at(name, starts(name) or [])
+
+    def encloser_at(self, name: Name, begins: Sequence[int]) -> Name:
+        """The same, for a name whose labels begin there.  All ancestors of a name that exists do so too."""
+        if name in self.nodes:
+            return name
+        encloser = self.apex
+        edge = len(name) - len(self.apex)
+        for at in reversed(begins):
+            if at < edge:
+                if name[at:] not in self.nodes:
+                    break
+                encloser = name[at:]
+        return encloser
 
     def serves_as(self, other: Zone) -> bool:
         """Whether both hold the same records, wherever in their files those stand."""
