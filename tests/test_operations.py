@@ -29,7 +29,8 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
 
 def amended(orders: Mapping[Scope, Admin], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Admin]:
     wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
-    return operations.amended(orders, wanted, operations.concerned({OWNER: pool()}, wanted), NOW)
+    about = [one for one in operations.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    return operations.amended(orders, wanted, about, NOW)
 
 
 STANDING = Admin(Mode.DRAIN, NOW - 10)
