@@ -87,8 +87,9 @@ class _Porter:
         try:
             while True:
                 self._let_in(await self._accept())
-                # The request of one that has sent it already is read before the next may go for another.
+                # Lest it loses its place to the next before its request was read, which may have come already.
                 await asyncio.sleep(0)
+                await self.turn()
         finally:
             self._sock.close()
             for task in self._talking:
