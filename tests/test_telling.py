@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,17 @@ from dnslb.admin.crowd import MOST, MOST_OF_ONE, Crowd, Place, Work
 from dnslb.admin.strikes import Strikes
 from dnslb.admin.telling import fields, pieces
 from dnslb.likeness import likeness, likest
-from dnslb.operations import PoolStatus, RRsetStatus
+from dnslb.operations import (
+    BackendStatus,
+    Change,
+    Clock,
+    OrderStatus,
+    PoolStatus,
+    RRsetStatus,
+    ServerStatus,
+    ZoneChange,
+    ZoneStatus,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -35,6 +45,14 @@ def test_nouns_and_iterators_are_objects_and_arrays() -> None:
     assert json.loads(told) == json.loads(
         json.dumps({"status": QUIET, "pools": [pool, pool], "none": []}, default=fields)
     )
+
+
+def test_no_noun_that_is_told_at_once_holds_a_sequence() -> None:
+    """Also not in a noun within it."""
+    for sort in (BackendStatus, OrderStatus, ServerStatus, ZoneStatus, ZoneChange, Change, Clock):
+        assert set(get_type_hints(sort).values()) <= {
+            str, int, float, bool, str | None, int | None, float | None, bool | None, OrderStatus | None,
+        }  # fmt: skip
 
 
 def test_no_piece_of_a_large_pool_takes_long() -> None:

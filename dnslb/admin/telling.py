@@ -6,7 +6,10 @@ Pure.  Nouns become objects, sequences and iterators become arrays.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import fields as members
+from dataclasses import is_dataclass
+from functools import lru_cache
 from typing import Any
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -23,16 +26,12 @@ _encode = json.JSONEncoder(default=fields, allow_nan=False).encode
 
 def pieces(value: Any) -> Iterator[str]:
     """The JSON of the value.  A None in an iterator is left out: it says that the next element may take a while."""
-    if _is_short(value):
+    if _is_short(value) or _is_small(value.__class__):
         yield _encode(value)
     elif isinstance(value, Iterable) and not isinstance(value, dict):
         yield from _array(value)
     else:
-        members = value if isinstance(value, dict) else fields(value)
-        if all(map(_is_short, members.values())):
-            yield _encode(members)
-        else:
-            yield from _object(members)
+        yield from _object(value if isinstance(value, dict) else fields(value))
 
 
 def _array(elements: Iterable[Any]) -> Iterator[str]:
@@ -49,7 +48,8 @@ def _array(elements: Iterable[Any]) -> Iterator[str]:
 
 
 def _object(members: dict[str, Any]) -> Iterator[str]:
-    between = "{"
+    yield "{"
+    between = ""
     for name, value in members.items():
         yield f"{between}{_encode(name)}: "
         yield from pieces(value)
@@ -58,7 +58,15 @@ def _object(members: dict[str, Any]) -> Iterator[str]:
 
 
 def _is_short(value: Any) -> bool:
-    """Whether it takes no time to tell.  A noun is not: who knows what it holds."""
+    """Whether it takes no time to tell."""
     if isinstance(value, tuple | list):
         return len(value) <= _SHORT and all(isinstance(one, _PLAIN) for one in value)
     return isinstance(value, _PLAIN)
+
+
+@lru_cache
+def _is_small(sort: Hashable) -> bool:
+    """Whether the nouns of that class hold no sequence, so that each is told at once."""
+    if not is_dataclass(sort):
+        return False
+    return not any("Iterable" in str(member.type) or "tuple" in str(member.type) for member in members(sort))
