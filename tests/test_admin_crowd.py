@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from crowds import TOKEN, Lazy, Many, Scene, serving
+from crowds import TOKEN, Lazy, Many, serving
 from dnslb_server import eventually, resident, started
 from peers import free_port
 from scrape import fetch, value
@@ -43,14 +43,16 @@ def counted(metrics: bytes, reason: str) -> float:
 
 
 @pytest.mark.parametrize("octets", [b"", PARTIAL, ALL * 20], ids=["silent", "slow to ask", "slow to take"])
-def test_seventy_connections_of_one_client_lock_monitoring_out_nowhere(octets: bytes) -> None:
+def test_seventy_connections_of_one_client_lock_monitoring_out_nowhere(
+    octets: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 100.0)
+
     async def story() -> None:
         async with serving(Lazy(count=200)) as scene:
             held = [await scene.hold(octets) for _ in range(70)]
             for target in MONITORING:
-                began = time.monotonic()
                 assert (await scene.ask(target))[0] == 200
-                assert time.monotonic() - began < 2
             for _, writer in held:
                 writer.close()
 
@@ -118,11 +120,6 @@ def test_a_body_in_countless_chunks_is_refused() -> None:
 # Work.
 
 
-def lateness(scene: Scene) -> float:
-    """The worst but one, since the machine has others to serve too."""
-    return sorted(scene.late)[-2]
-
-
 def test_sixty_who_want_everything_keep_no_turn_of_the_loop_waiting() -> None:
     async def story() -> None:
         operations = Lazy(count=2000)
@@ -136,7 +133,7 @@ def test_sixty_who_want_everything_keep_no_turn_of_the_loop_waiting() -> None:
             assert [status for status, _ in replies].count(200) >= 20
             assert all(len(json.loads(body)["pools"]) == 2000 for status, body in replies[:30] if status == 200)
             assert operations.asked <= 4, "equal requests share an answer"
-            assert lateness(scene) < 0.05
+            assert max(scene.spent) < 0.05
 
     run(story())
 
@@ -150,7 +147,7 @@ def test_a_client_that_asks_on_and_on_keeps_no_turn_waiting() -> None:
             while time.monotonic() - began < 2:
                 assert (await scene.ask("/readyz"))[0] == 200
                 assert (await scene.ask("/metrics", patience=5))[0] == 200
-            assert lateness(scene) < 0.05
+            assert max(scene.spent) < 0.05
             for _, writer in held:
                 writer.close()
 
@@ -242,15 +239,15 @@ def test_wrong_tokens_are_told_slowed_and_counted(caplog: pytest.LogCaptureFixtu
     assert "guessed" not in caplog.text
 
 
-def test_those_who_guess_keep_nobody_out() -> None:
+def test_those_who_guess_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 100.0)
+
     async def story() -> None:
         async with serving(Lazy(count=1), TOKEN.encode()) as scene:
             guess = b"POST /reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nContent-Length: 0\r\n\r\n"
             held = [await scene.hold(guess * 5) for _ in range(70)]
             for target in (*MONITORING, "/status"):
-                began = time.monotonic()
                 assert (await scene.ask(target))[0] == 200
-                assert time.monotonic() - began < 2
             for _, writer in held:
                 writer.close()
 
@@ -321,8 +318,8 @@ def test_a_probe_of_a_large_server_is_not_late_while_sixty_ask_for_everything(tm
         probe = f"{{tcp: {probed.getsockname()[1]}, interval: 100ms, timeout: 90ms}}"
         (zones / "example.test.yaml").write_text(f"pools:\n{pools}  probed: {{probe: {probe}}}\n")
         with started(tmp_path, "--listen", f"127.0.0.1:{listen}", "--workers", "1", "--no-watch") as running:
-            at = times_of(probed, 10)
-            usual = max(later - earlier for earlier, later in pairwise(at))
+            at = times_of(probed, 20)
+            usual = sorted(later - earlier for earlier, later in pairwise(at))[-2]
             with ExitStack() as stack:
                 for _ in range(60):
                     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -330,7 +327,7 @@ def test_a_probe_of_a_large_server_is_not_late_while_sixty_ask_for_everything(tm
                     sock.sendall(ALL)
                 at = times_of(probed, 30)
             worst = sorted(later - earlier for earlier, later in pairwise(at))[-2]
-            assert worst - max(usual, 0.1) < 0.05, f"{worst:.3f} s between two probes, {usual:.3f} s before"
+            assert worst - usual < 0.05, f"{worst:.3f} s between two probes, {usual:.3f} s before"
             eventually(lambda: fetch(tmp_path / "control", "/readyz")[0] == 200, "not ready")
             assert "Traceback" not in running.log
 

@@ -180,13 +180,13 @@ MANY = {
 
 
 def longest_step(work: Iterable[object]) -> float:
-    """Seconds; the worst but one, since the machine has others to serve too."""
-    steps, before = [0.0, 0.0], time.monotonic()
+    """Seconds of CPU time, since the machine has others to serve too."""
+    steps, before = [0.0], time.process_time()
     with suppress(Rejected):
         for _ in work:
-            steps.append(time.monotonic() - before)
-            before = time.monotonic()
-    return sorted([*steps, time.monotonic() - before])[-2]
+            steps.append(time.process_time() - before)
+            before = time.process_time()
+    return max(*steps, time.process_time() - before)
 
 
 @pytest.mark.parametrize(("pattern", "found"), [
@@ -220,7 +220,7 @@ WORK = ["*a" * 16, "www*" * 16, "w" * 1004, "?" * 1004, "*" + "a" * 1000, "[" * 
 
 @pytest.mark.parametrize("pattern", WORK)
 def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
-    assert longest_step(operations.matching(MANY, pattern)) < 0.01
+    assert longest_step(operations.matching(MANY, pattern)) < 0.02
 
 
 def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
@@ -242,11 +242,11 @@ def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> 
         balancer.start(lambda servings: None)
         wanted = Wanted(Mode.DRAIN, ("*",))
         about = [one for one in operations.concerned(balancer, wanted) if one is not None]
-        assert longest_step(operations.clocks(balancer, wanted, about, 0.0, NOW)) < 0.01
-        began = time.monotonic()
+        assert longest_step(operations.clocks(balancer, wanted, about, 0.0, NOW)) < 0.02
+        began = time.process_time()
         orders = {Scope(None, backend.address): Admin(Mode.MAINT, NOW) for backend in backends}
         operations.to_pause(balancer, orders, NOW)
-        assert time.monotonic() - began < 1
+        assert time.process_time() - began < 1
         balancer.stop()
 
     asyncio.run(story())

@@ -64,12 +64,12 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What answers requests, whichever way they come in."""
+    """What answers the requests that come in by one door."""
 
     operations: Operations
+    refused: Counter[Reason]  # by all doors
     line: Line = field(default_factory=Line)
     scrapes: Line = field(default_factory=Line)  # a line of their own: nobody else makes monitoring wait
-    refused: Counter[Reason] = field(default_factory=Counter)
 
     def busy(self) -> Reply:
         """For whom there is no place now.  Nothing was done."""

@@ -14,7 +14,7 @@ from dnslb.pace import gently
 
 MOST_WAITING = 16     # different replies
 MOST_OF_ONE = 4       # different replies for one client
-MOST_KEPT = 64 << 20  # octets of replies that clients are taking; beyond, the oldest reply is let go
+MOST_KEPT = 32 << 20  # octets of replies that clients are taking; beyond, the oldest reply is let go
 
 
 class Full(Exception):

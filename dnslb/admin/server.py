@@ -14,6 +14,7 @@ import errno
 import logging
 import socket
 import struct
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,13 +61,11 @@ class _TooLarge(Exception):
 
 async def serve(doors: Iterable[Door], operations: Operations) -> None:
     """Let operators in, until cancelled."""
-    api = Api(operations)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for door in doors:
-                group.create_task(_Porter(door, api).keep())
-    finally:
-        await api.stop()
+    refused = Counter[Reason]()
+    async with asyncio.TaskGroup() as group:
+        for door in doors:
+            # Lines of its own: a crowd over TCP keeps no command waiting.
+            group.create_task(_Porter(door, Api(operations, refused)).keep())
 
 
 class _Porter:
@@ -95,6 +94,7 @@ class _Porter:
             for task in self._talking:
                 task.cancel()
             await asyncio.gather(*self._talking, return_exceptions=True)
+            await self.api.stop()
 
     async def turn(self) -> None:
         """Wait for the turn to read: one connection has it in a turn of the loop."""
