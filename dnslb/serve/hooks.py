@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 from dnslb.hook import CommandHook, Hook
 from dnslb.operations import Change
@@ -20,14 +21,21 @@ from dnslb.serve.delivery import deliver
 MOST_WAITING = 1000           # events for one hook; then the oldest are dropped
 _PAUSES = (1.0, 5.0, 15.0)    # seconds before a URL is tried again; then the event is given up
 
+_SETTLING = 2.0               # seconds for what a change does to the answers to be worked out
+
 _log = logging.getLogger("dnslb")
 
 
-class Hooks:
-    """``encode`` makes the event of a change, by what is served then."""
+async def _at_once() -> None:
+    await asyncio.sleep(0)
 
-    def __init__(self, encode: Callable[[Change], bytes]) -> None:
+
+class Hooks:
+    """``encode`` makes the event of a change, by what is served then: when all changes up to then are ``settled``."""
+
+    def __init__(self, encode: Callable[[Change], bytes], settled: Callable[[], Awaitable[object]] = _at_once) -> None:
         self._encode = encode
+        self._settled = settled
         self._queues: dict[Hook, _Queue] = {}
         self._left: list[_Queue] = []  # of hooks that are told no more, with events that came before
         self._changes: deque[tuple[Change, dict[Hook, _Queue]]] = deque()  # to be told, and whom
@@ -41,7 +49,7 @@ class Hooks:
         self._left = [queue for queue in left if queue.task is not None or self._task is not None]
 
     def tell(self, change: Change) -> None:
-        """Soon; not before the loop's next turn: by then the balancer has worked out what it does to the answers."""
+        """Soon: when the balancer has worked out what the change does to the answers."""
         if not self._queues:
             return
         if len(self._changes) == MOST_WAITING:
@@ -64,7 +72,10 @@ class Hooks:
         try:
             while self._changes:
                 changes, self._changes = self._changes, deque()
-                await asyncio.sleep(0)
+                # Where changes never end they settle never.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLING):
+                        await self._settled()
                 async for _ in gently(self._tell(changes)):
                     pass
         finally:

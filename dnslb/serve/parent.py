@@ -136,7 +136,7 @@ class _Parent:
         self._watch = watch
         self._keeper = keeper
         self._service = service
-        self._hooks = Hooks(self._event)
+        self._hooks = Hooks(self._event, self._worked_out)
         self._edited = asyncio.Event()
 
     async def run(
@@ -323,6 +323,9 @@ class _Parent:
     def _event(self, change: Change) -> bytes:
         server = self._settings.server_id or os.uname().nodename
         return event.encode(change, server, self._current().balancer)
+
+    async def _worked_out(self) -> None:
+        await self._current().balancer.settled()
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
