@@ -17,6 +17,7 @@ from dnslb import duration
 from dnslb.problem import Level, Problem
 
 _CLAIMS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_LONGEST_SLIP = 64  # characters of a wrong word that are compared with the right ones: the time grows by their square
 _NULL = "tag:yaml.org,2002:null"
 
 
@@ -155,7 +156,7 @@ def _place(before: str) -> tuple[int, int]:
 
 
 def _closest(word: str, words: Collection[str]) -> str:
-    close = get_close_matches(word, words, n=1, cutoff=0.5)
+    close = get_close_matches(word[:_LONGEST_SLIP], words, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(words))}"
 
 

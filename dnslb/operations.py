@@ -1,11 +1,13 @@
 """What can be asked of a running server: the values that go in and come out, and who answers.
 
 Only values.  ``serve`` answers, ``admin`` carries it over a socket; neither knows the other.  Times are Unix times.
+What may be long is told by iterators that work it out as they go, so that others have their turn in between.  A None
+in one stands for nothing: only that the next element may take a while.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,13 +79,13 @@ class RRsetStatus:
     ttl: int
     why: str               # the TTL is what it is
     fails_open: bool
-    backends: tuple[BackendStatus, ...]
+    backends: Iterable[BackendStatus]
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatus:
     owner: str
-    rrsets: tuple[RRsetStatus, ...]
+    rrsets: Iterable[RRsetStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,9 @@ class Status:
     directory: str
     loaded: float             # when what is served was read
     refused: Refusal | None   # since then
-    zones: tuple[ZoneStatus, ...]
-    pools: tuple[PoolStatus, ...]
-    orders: tuple[OrderStatus, ...]
+    zones: Iterable[ZoneStatus]
+    pools: Iterable[PoolStatus | None]
+    orders: Iterable[OrderStatus]
     server: ServerStatus
 
 
@@ -200,7 +202,7 @@ class Operations(Protocol):
     """A running server."""
 
     def status(self, pattern: str | None) -> Status:
-        """All pools, or those whose names match.  Raises Unknown when none does."""
+        """All pools, or those whose names match.  Its ``pools`` raise Unknown when none does."""
 
     async def reload(self) -> Reloaded:
         """Read everything again, and return when every worker serves it.  Raises NotReloaded."""
@@ -211,7 +213,7 @@ class Operations(Protocol):
     def history(self) -> tuple[Change, ...]:
         """The last changes, oldest first; also those of earlier lives of the server."""
 
-    def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
+    def probes(self, pattern: str | None) -> Iterable[ProbeStatus | None]:
         """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""
 
     def metrics(self) -> Iterator[str]:

@@ -14,14 +14,14 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 FLOORS = [
     ["cli"],
     ["serve", "admin"],
-    ["probe", "logs"],
+    ["probe", "logs", "pace"],
     ["catalog", "state"],
     ["settings", "responder", "operations"],
     ["snapshot", "hook"],
     ["ready"],
     ["dns", "balance"],
     ["document"],
-    ["problem", "duration", "moment", "exposition"],
+    ["problem", "duration", "moment", "exposition", "likeness"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
@@ -30,9 +30,9 @@ DOORS = {
     "dnslib": {"dns.message"},
     "yaml": {"document", "settings", "hook", "balance.policy"},
     "click": {"cli"},
-    "asyncio": {"serve", "admin", "probe"},
+    "asyncio": {"serve", "admin", "probe", "pace"},
     "logging": {"serve", "admin", "probe", "cli", "logs"},
-    "time": {"serve", "admin", "probe", "cli.operate", "cli.top", "logs"},
+    "time": {"serve", "admin", "probe", "cli.operate", "cli.top", "logs", "pace"},
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -12,7 +14,7 @@ from dnslb import moment
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.pool import Backend, Pool, TtlPolicy
 from dnslb.dns import name
-from dnslb.operations import Rejected, Wanted
+from dnslb.operations import Rejected, Unknown, Wanted
 from dnslb.serve import operations
 from dnslb.serve.balancer import Balancer
 
@@ -29,7 +31,8 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
 
 def amended(orders: Mapping[Scope, Admin], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Admin]:
     wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
-    return operations.amended(orders, wanted, operations.concerned({OWNER: pool()}, wanted), NOW)
+    about = [one for one in operations.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    return operations.amended(orders, wanted, about, NOW)
 
 
 STANDING = Admin(Mode.DRAIN, NOW - 10)
@@ -164,3 +167,86 @@ def test_a_time_of_day_is_the_next_one() -> None:
         assert at is not None
         assert NOW < at <= NOW + 25 * 3600  # a day with an hour more, where clocks are set back
     assert moment.parse("2100-01-01T00:00+00:00", NOW) == 4102444800.0
+
+
+# Names and patterns, and how long they take.
+
+MANY = {
+    name.parse(f"www{number}.example.test.", name.ROOT): Pool(
+        f"www{number}.example.test.", (Backend(ip_address(f"198.18.{number // 250}.{number % 250}")),), {4: 30}
+    )
+    for number in range(2000)
+}
+
+
+def longest_step(work: Iterable[object]) -> float:
+    """Seconds of CPU time, since the machine has others to serve too."""
+    steps, before = [0.0], time.process_time()
+    with suppress(Rejected):
+        for _ in work:
+            steps.append(time.process_time() - before)
+            before = time.process_time()
+    return max(*steps, time.process_time() - before)
+
+
+@pytest.mark.parametrize(("pattern", "found"), [
+    ("www7.example.test", ["www7.example.test."]),
+    ("WWW7.Example.test.", ["www7.example.test."]),
+    (r"www\055.example.test", ["www7.example.test."]),
+    ("www7.*", ["www7.example.test."]),
+    ("www199?.example.test", [f"www{number}.example.test." for number in range(1990, 2000)]),
+    ("*[78]9.example.test.", [f"www{number}.example.test." for number in range(2000) if number % 100 in (79, 89)]),
+])  # fmt: skip
+def test_a_name_or_a_pattern_means(pattern: str, found: list[str]) -> None:
+    assert [name.text(owner) for owner in operations.matching(MANY, pattern) if owner is not None] == found
+
+
+@pytest.mark.parametrize(("pattern", "meant"), [
+    ("wwww7.example.test", "www7.example.test."),
+    ("wwv1234.example.test", "www1234.example.test."),
+    ("www8.exmaple.test", "www8.example.test."),
+    ("x" * 1004, "www0.example.test."),
+    ("..", "www0.example.test."),
+    ("\u00fc\u4e2d", "www0.example.test."),
+])
+def test_a_name_that_is_none_is_likened(pattern: str, meant: str) -> None:
+    with pytest.raises(Unknown) as raised:
+        list(operations.matching(MANY, pattern))
+    assert raised.value.remedy == f"did you mean {meant}?"
+
+
+WORK = ["*a" * 16, "www*" * 16, "w" * 1004, "?" * 1004, "*" + "a" * 1000, "[" * 16, "nope"]
+
+
+@pytest.mark.parametrize("pattern", WORK)
+def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
+    assert longest_step(operations.matching(MANY, pattern)) < 0.02
+
+
+def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
+    balancer = Balancer(MANY)
+    addresses = tuple(str(pool.backends[0].address) for pool in MANY.values())[:1000]
+    found = [one for one in operations.concerned(balancer, Wanted(Mode.DRAIN, addresses)) if one is not None]
+    assert [str(one.address) for one in found] == list(addresses)
+    with pytest.raises(Rejected, match="too many"):
+        list(operations.concerned(balancer, Wanted(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
+    wild = Wanted(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
+    with pytest.raises(Rejected, match="too many"):
+        list(operations.concerned(balancer, wild))
+
+
+def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> None:
+    async def story() -> None:
+        backends = tuple(Backend(ip_address(0xC6120000 + number)) for number in range(4000))
+        balancer = Balancer({OWNER: Pool("www.example.test.", backends, {4: 30})}, lambda: NOW)
+        balancer.start(lambda servings: None)
+        wanted = Wanted(Mode.DRAIN, ("*",))
+        about = [one for one in operations.concerned(balancer, wanted) if one is not None]
+        assert longest_step(operations.clocks(balancer, wanted, about, 0.0, NOW)) < 0.02
+        began = time.process_time()
+        orders = {Scope(None, backend.address): Admin(Mode.MAINT, NOW) for backend in backends}
+        operations.to_pause(balancer, orders, NOW)
+        assert time.process_time() - began < 1
+        balancer.stop()
+
+    asyncio.run(story())

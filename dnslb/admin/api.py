@@ -5,25 +5,34 @@ No sockets: ``server`` carries it.  Every failure is JSON with the fact and its 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from dnslb import duration, exposition, logs, moment
-from dnslb.admin import page
+from dnslb.admin import line, page, telling
+from dnslb.admin.crowd import Work
+from dnslb.admin.line import Body, Line
 from dnslb.balance.admin import Mode
+from dnslb.likeness import likest
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
 from dnslb.settings import LOG_LEVELS
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
 _LONGEST_TEXT = 300   # characters
+# Of a name with its escapes: labels of 63, 63, 63 and 61 octets (RFC 1035 §2.3.4), each octet as \DDD, and four dots.
+_LONGEST_NAME = 4 * 250 + 4
+_MOST_WILD = 16       # * and [ in a pattern: each may look at all of a name
 _MOST_PATTERNS = 1000
+_RETRY = 1            # seconds after which who was sent away may ask again
+
+_REFUSED = exposition.counter("dnslb_admin_refused_total", "Requests and connections of operators that were refused.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class Request:
     target: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
+    client: Hashable = None  # who asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +50,62 @@ class Reply:
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
+    long: Body | None = None  # instead of the body
 
 
-Route: TypeAlias = Callable[[Operations, Request], Awaitable[Reply]]
+class Reason(Enum):
+    """Why operators are refused, as the metric has it."""
+
+    TOKEN = "token"    # a wrong one
+    CROWD = "crowd"    # a connection that went for a new one
+    BUSY = "busy"      # too much is being worked out
+    SLOW = "slow"      # the request, or the taking of the reply
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What answers the requests that come in by one door."""
+
+    operations: Operations
+    refused: Counter[Reason]  # by all doors
+    line: Line = field(default_factory=Line)
+    scrapes: Line = field(default_factory=Line)  # a line of their own: nobody else makes monitoring wait
+
+    def busy(self) -> Reply:
+        """For whom there is no place now.  Nothing was done."""
+        self.refused[Reason.BUSY] += 1
+        reply = failure(503, "too many requests are being answered", "ask again in a moment")
+        return replace(reply, headers=(("Retry-After", str(_RETRY)),))
+
+    async def stop(self) -> None:
+        await self.line.stop()
+        await self.scrapes.stop()
+
+
+Route: TypeAlias = Callable[[Api, Request], Awaitable[Reply]]
 
 
 class _Malformed(Rejected):
     """The request is no order."""
 
 
-def failure(status: int, fact: str, remedy: str, **more: object) -> Reply:
-    return _reply(status, {"error": fact, "remedy": remedy, **more})
+def failure(status: int, fact: str, remedy: str) -> Reply:
+    return _reply(status, {"error": fact, "remedy": remedy})
 
 
-async def respond(operations: Operations, request: Request) -> Reply:
+def work(request: Request) -> Work | None:
+    """What the request asks for; None: nothing that takes any time."""
+    match _path(request):
+        case "/healthz" | "/readyz":
+            return None
+        case "/metrics":
+            return Work.MEASURING
+    return Work.OTHER
+
+
+async def respond(api: Api, request: Request) -> Reply:
     """Do what the request asks.  Raises nothing but our own mistakes."""
-    path = request.target.partition("?")[0]
+    path = _path(request)
     routes = _routes(path)
     if not routes:
         known = "/status, /probes, /history, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
@@ -63,16 +113,19 @@ async def respond(operations: Operations, request: Request) -> Reply:
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         allowed = ", ".join(routes)
-        reply = failure(405, f"{path} does not take {request.method[:_LONGEST_TEXT]}", f"use {allowed}")
-        return Reply(reply.status, reply.body, (("Allow", allowed),))
+        reply = failure(405, f"{path[:_LONGEST_TEXT]} does not take {request.method[:_LONGEST_TEXT]}", f"use {allowed}")
+        return replace(reply, headers=(("Allow", allowed),))
     try:
-        return await route(operations, request)
+        return await route(api, request)
+    except line.Full:
+        return api.busy()
     except _Malformed as bad:
         return failure(400, bad.fact, bad.remedy)
     except Unknown as unknown:
         return failure(404, unknown.fact, unknown.remedy)
     except NotReloaded as refused:
-        return failure(409, f"not reloaded: {refused.fact}", refused.remedy, problems=refused.problems)
+        told = {"error": f"not reloaded: {refused.fact}", "remedy": refused.remedy, "problems": refused.problems}
+        return Reply(409, b"", long=await line.made(_text(told)))
     except Rejected as rejected:
         return failure(409, rejected.fact, rejected.remedy)
     except Delayed:
@@ -105,28 +158,30 @@ def _routes(path: str) -> dict[str, Route]:
     return {}
 
 
-async def _page(operations: Operations, request: Request) -> Reply:
-    file = page.FILES[request.target.partition("?")[0]]
+async def _page(api: Api, request: Request) -> Reply:
+    file = page.FILES[_path(request)]
     return Reply(200, file.body, page.HEADERS, file.content_type)
 
 
-async def _status(operations: Operations, request: Request) -> Reply:
-    return _reply(200, operations.status(_pattern(request)))
+async def _status(api: Api, request: Request) -> Reply:
+    pattern = _pattern(request)
+    return await _told(api, request, ("status", pattern), lambda: api.operations.status(pattern))
 
 
-async def _probes(operations: Operations, request: Request) -> Reply:
-    return _reply(200, {"probes": operations.probes(_pattern(request))})
+async def _probes(api: Api, request: Request) -> Reply:
+    pattern = _pattern(request)
+    return await _told(api, request, ("probes", pattern), lambda: {"probes": api.operations.probes(pattern)})
 
 
-async def _history(operations: Operations, request: Request) -> Reply:
-    return _reply(200, {"changes": operations.history()})
+async def _history(api: Api, request: Request) -> Reply:
+    return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
 
 
-async def _log_level(operations: Operations, request: Request) -> Reply:
+async def _log_level(api: Api, request: Request) -> Reply:
     return _reply(200, {"level": logs.level()})
 
 
-async def _set_log_level(operations: Operations, request: Request) -> Reply:
+async def _set_log_level(api: Api, request: Request) -> Reply:
     try:
         root = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -135,53 +190,77 @@ async def _set_log_level(operations: Operations, request: Request) -> Reply:
     if level not in LOG_LEVELS:
         raise _Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
     logs.set_level(level)
-    return await _log_level(operations, request)
+    return await _log_level(api, request)
 
 
-async def _metrics(operations: Operations, request: Request) -> Reply:
-    pieces = []
-    for piece in operations.metrics():
-        pieces.append(piece.encode())
-        await asyncio.sleep(0)  # so that probes and others have their turn
-    return Reply(200, b"".join(pieces), content_type=exposition.CONTENT_TYPE)
+async def _metrics(api: Api, request: Request) -> Reply:
+    def measured() -> Iterator[str]:
+        yield from api.operations.metrics()
+        refused = [(exposition.labels(reason=reason.value), api.refused[reason]) for reason in Reason]
+        yield _REFUSED.head + _REFUSED.lines(refused)
+
+    body = await api.scrapes.stand(request.client, "metrics", measured)
+    return Reply(200, b"", content_type=exposition.CONTENT_TYPE, long=body)
 
 
-async def _healthz(operations: Operations, request: Request) -> Reply:
+async def _healthz(api: Api, request: Request) -> Reply:
     """The parent lives: it says so."""
     return _reply(200, {"healthy": True})
 
 
-async def _readyz(operations: Operations, request: Request) -> Reply:
+async def _readyz(api: Api, request: Request) -> Reply:
     """A refused reload does not count: a mistake in the files must not take every node out at once."""
-    silent = operations.silent()
+    silent = api.operations.silent()
     if silent:
         numbers = ", ".join(map(str, silent))
         return failure(503, f"not known to answer: worker {numbers}", "see the log of the server")
     return _reply(200, {"ready": True})
 
 
-async def _reload(operations: Operations, request: Request) -> Reply:
-    return _reply(200, await operations.reload())
+async def _reload(api: Api, request: Request) -> Reply:
+    done = await api.operations.reload()
+    return Reply(200, b"", long=await line.made(_text(done)))
 
 
-async def _order(operations: Operations, request: Request) -> Reply:
+async def _order(api: Api, request: Request) -> Reply:
     wanted = _wanted(request.body, time.time())
-    done = await operations.order(wanted)
-    return _reply(200, {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings})
+    done = await api.operations.order(wanted)
+    told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
+    return Reply(200, b"", long=await line.made(_text(told)))
+
+
+async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
+    """What takes long to tell, in its turn.  The same ``key`` must mean the same reply."""
+    return Reply(200, b"", long=await api.line.stand(request.client, key, lambda: _text(value())))
+
+
+def _text(value: object) -> Iterator[str]:
+    yield from telling.pieces(value)
+    yield "\n"
+
+
+def _path(request: Request) -> str:
+    return request.target.partition("?")[0]
 
 
 def _pattern(request: Request) -> str | None:
-    """What comes after the first part of the path."""
-    return unquote(request.target.partition("?")[0].removeprefix("/").partition("/")[2]) or None
+    """What comes after the first part of the path.  Raises _Malformed."""
+    found = unquote(_path(request).removeprefix("/").partition("/")[2])
+    _check("the name", [found], _LONGEST_NAME)
+    return found or None
+
+
+def _check(what: str, patterns: Iterable[str], longest: int) -> None:
+    """Raises _Malformed for a pattern that would be work to compare."""
+    for pattern in patterns:
+        if len(pattern) > longest:
+            raise _Malformed(f"{what} is longer than {longest} characters", "use patterns such as *.example.net")
+        if pattern.count("*") + pattern.count("[") > _MOST_WILD:
+            raise _Malformed(f"{what} has more than {_MOST_WILD} of * and [", "give a simpler pattern")
 
 
 def _reply(status: int, value: Any) -> Reply:
-    return Reply(status, json.dumps(value, default=_fields, allow_nan=False).encode() + b"\n")
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Of a frozen noun.  ``asdict`` would copy all below it first, which takes as long as all the rest."""
-    return {field: getattr(value, field) for field in value.__slots__}
+    return Reply(status, json.dumps(value, allow_nan=False).encode() + b"\n")
 
 
 # The body of an order.
@@ -197,8 +276,7 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("the body is no object", 'send {"mode": "drain", "addresses": ["192.0.2.1"]}')
     for key in root:
         if key not in _KEYS:
-            close = get_close_matches(key, _KEYS, 1, 0.0)[0]
-            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {close!r}?")
+            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {likest(key, _KEYS)!r}?")
     modes = [mode.value for mode in Mode]
     if root.get("mode") not in modes:
         raise _Malformed("'mode' is missing or unknown", f"write one of {', '.join(modes)}")
@@ -223,8 +301,9 @@ def _texts(root: dict[str, Any], key: str) -> tuple[str, ...]:
         return ()
     if not isinstance(found, list) or not all(isinstance(text, str) and len(text) > 0 for text in found):
         raise _Malformed(f"{key!r} is no list of texts", f'write "{key}": ["…"]')
-    if len(found) > _MOST_PATTERNS or any(len(text) > _LONGEST_TEXT for text in found):
+    if len(found) > _MOST_PATTERNS:
         raise _Malformed(f"{key!r} is too long", "use patterns such as 192.0.2.*")
+    _check(f"a text in {key!r}", found, _LONGEST_NAME)
     if not all(text.isprintable() for text in found):
         raise _Malformed(f"{key!r} holds what cannot be printed", "leave it out")
     return tuple(found)

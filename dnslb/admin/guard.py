@@ -6,7 +6,7 @@ Pure: a request in, a refusal out, or none.  The control socket needs no guard, 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from ipaddress import ip_address
 
@@ -15,6 +15,9 @@ from dnslb.admin.api import Reply, Request, failure
 _READING = ("GET", "HEAD")
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.ASCII)
 _LONGEST_TEXT = 100  # characters of a foreign text in an answer
+# RFC 6750 §3: without a token no error code, with a wrong one invalid_token.
+_MISSING = (("WWW-Authenticate", 'Bearer realm="dnslb"'),)
+_WRONG = (("WWW-Authenticate", 'Bearer realm="dnslb", error="invalid_token"'),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +43,20 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     return _without_token(guard.token, request.headers.get("authorization", ""))
 
 
+def has_wrong_token(refused: Reply) -> bool:
+    """Whether a token was given, and was none of ours."""
+    return refused.headers == _WRONG
+
+
 def _without_token(token: bytes | None, authorization: str) -> Reply | None:
     if token is None:
         return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() == "bearer" and compare_digest(given.strip().encode(), token):
         return None
-    # RFC 6750 §3: without a token no error code, with a wrong one invalid_token.
-    challenge = 'Bearer realm="dnslb"' + (', error="invalid_token"' if authorization else "")
     fact = "the token is wrong" if authorization else "this needs a token"
     reply = failure(401, fact, "send Authorization: Bearer and the text in admin_token_file")
-    return Reply(reply.status, reply.body, (("WWW-Authenticate", challenge),))
+    return replace(reply, headers=_WRONG if authorization else _MISSING)
 
 
 def _is_ours(authority: str, hosts: tuple[str, ...]) -> bool:

@@ -1,35 +1,50 @@
 """HTTP/1.1 on the control socket and on the TCP address: requests in, replies out, whatever the client does.
 
-h11 knows the protocol; here are the sockets, the bounds and the clock.  What a request means, ``api`` knows.
+h11 knows the protocol; here are the sockets, the bounds and the clock.  What a request means, ``api`` knows; who may
+stay, ``crowd``.
+
+In every turn of the loop one connection at most has octets read into a request.  A client that keeps us waiting, be it
+for its request or to take its reply, holds a place only as long as nobody else needs one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+import struct
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeAlias
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import h11
 
-from dnslb.admin.api import Reply, Request, failure, respond
-from dnslb.admin.guard import Guard, refusal
+from dnslb.admin import api as answering
+from dnslb.admin.api import Api, Reason, Reply, Request, failure, respond
+from dnslb.admin.crowd import Crowd, Place
+from dnslb.admin.guard import Guard, has_wrong_token, refusal
+from dnslb.admin.line import LetGo
+from dnslb.admin.strikes import Strikes
 from dnslb.operations import Operations
 
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
-MOST_CLIENTS = 64      # at one door
-PATIENCE = 5.0         # seconds for a client to send a request, or to take a reply
-_PIECE = 256 << 10     # octets of a reply that are written at once
+PATIENCE = 5.0         # seconds for a client to send a request, or to take a piece of a reply
+LONGEST = 30.0         # seconds for a client to take a reply
+_PIECE = 64 << 10      # octets of a reply that are written at once
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
+_MOST_CHUNKS = 256     # of a body: each costs more than its octets
+_PARTING = 1.0         # seconds to take what a client still sends, lest it lose the reply
+_PAUSE = 1.0           # seconds from a connection that could not be accepted to the next
+_QUIET = 60.0          # seconds from one line of the log about that to the next
+_CREDENTIALS = struct.Struct("3i")  # of a peer on a Unix socket: process, user, group (unix(7))
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # at accept; else the client has left already
 
 _log = logging.getLogger("dnslb")
-
-Answer: TypeAlias = Callable[[Request], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,57 +61,106 @@ class _TooLarge(Exception):
 
 async def serve(doors: Iterable[Door], operations: Operations) -> None:
     """Let operators in, until cancelled."""
+    refused = Counter[Reason]()
     async with asyncio.TaskGroup() as group:
         for door in doors:
-            group.create_task(_keep(door, operations))
+            # Lines of its own: a crowd over TCP keeps no command waiting.
+            group.create_task(_Porter(door, Api(operations, refused)).keep())
 
 
-async def _keep(door: Door, operations: Operations) -> None:
-    talking: set[asyncio.Task[None]] = set()
+class _Porter:
+    """Keeps one door."""
 
-    async def answer(request: Request) -> Reply:
-        refused = refusal(door.guard, request) if door.guard is not None else None
-        return refused or await respond(operations, request)
+    def __init__(self, door: Door, api: Api) -> None:
+        self.guard = door.guard
+        self.api = api
+        self.crowd = Crowd()
+        self.strikes = Strikes()
+        self._sock = door.sock
+        self._reading = asyncio.Lock()
+        self._talking: set[asyncio.Task[None]] = set()
+        self._quiet = 0.0  # until then the log is not told again that nobody can be let in
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(talking) >= MOST_CLIENTS:
-            writer.close()
-            return
-        talking.add(task)
+    async def keep(self) -> None:
+        """Until cancelled."""
         try:
-            # Of a cancelled one, asyncio's streams would log a traceback.
-            with suppress(asyncio.CancelledError):
-                await _Conversation(reader, writer, answer).run()
+            while True:
+                self._let_in(await self._accept())
+                # Lest it loses its place to the next before its request was read, which may have come already.
+                await asyncio.sleep(0)
+                await self.turn()
         finally:
-            talking.discard(task)
-            writer.close()
+            self._sock.close()
+            for task in self._talking:
+                task.cancel()
+            await asyncio.gather(*self._talking, return_exceptions=True)
+            await self.api.stop()
 
-    server = await asyncio.start_server(meet, sock=door.sock, limit=_CHUNK)
-    try:
-        await asyncio.get_running_loop().create_future()
-    finally:
-        server.close()
-        for task in list(talking):
+    async def turn(self) -> None:
+        """Wait for the turn to read: one connection has it in a turn of the loop."""
+        async with self._reading:
+            await asyncio.sleep(0)
+
+    async def _accept(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._sock)
+            except OSError as error:
+                is_ours = error.errno in _OURS
+                if is_ours and loop.time() >= self._quiet:
+                    reason = (error.strerror or str(error)).lower()
+                    _log.error("no operator can be let in: %s; it is tried again every second", reason)
+                    self._quiet = loop.time() + _QUIET
+                await asyncio.sleep(_PAUSE if is_ours else 0)
+            else:
+                return sock
+
+    def _let_in(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            client = _client(sock)
+        except OSError:  # it has left
+            sock.close()
+            return
+        task = loop.create_task(self._talk(sock, client))
+        self._talking.add(task)
+        task.add_done_callback(self._talking.discard)
+        task.add_done_callback(lambda _: sock.close())
+
+    async def _talk(self, sock: socket.socket, client: Hashable) -> None:
+        task, now = asyncio.current_task(), asyncio.get_running_loop().time()
+        if task is None:
+            raise RuntimeError("a connection is a task")
+
+        def send_away() -> None:
+            self.api.refused[Reason.CROWD] += 1
             task.cancel()
-        await asyncio.gather(*talking, return_exceptions=True)
+
+        place = self.crowd.enter(client, send_away, now)
+        try:
+            with suppress(OSError, LetGo):  # it has left, or is too slow
+                await _Conversation(sock, place, self).run()
+        finally:
+            self.crowd.leave(place)
 
 
 class _Conversation:
     """One connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._answer = answer
+    def __init__(self, sock: socket.socket, place: Place, porter: _Porter) -> None:
+        self._sock = sock
+        self._place = place
+        self._porter = porter
+        self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER)
         self._method = ""  # of the request, once it is known
 
     async def run(self) -> None:
         """Answer requests until the client leaves or misbehaves."""
-        with suppress(ConnectionError, TimeoutError):
-            while await self._exchange():
-                pass
+        while await self._exchange():
+            self._place.since = self._loop.time()
+            await self._porter.turn()
 
     async def _exchange(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -104,9 +168,12 @@ class _Conversation:
             async with asyncio.timeout(PATIENCE):
                 request = await self._request()
         except TimeoutError:
+            if self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
+                return False  # it has asked nothing more
+            self._porter.api.refused[Reason.SLOW] += 1
             reply = failure(408, f"the request was not complete within {PATIENCE:g} s", "send it at once")
         except _TooLarge:
-            reply = failure(413, f"the body is longer than {MOST_BODY} octets", "send less")
+            reply = failure(413, f"the body is longer than {MOST_BODY} octets", "send less, in few chunks")
         except h11.RemoteProtocolError as error:
             reply = failure(error.error_status_hint, f"this is no HTTP/1.1 request: {error}", "mend the client")
         else:
@@ -119,12 +186,13 @@ class _Conversation:
             return True
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self._send(reply)
+            await self._part()
         return False
 
     async def _request(self) -> Request | None:
         """The next request; None when the client has left."""
         head: h11.Request | None = None
-        body = bytearray()
+        body, chunks = bytearray(), 0
         self._method = ""
         while True:
             event = self._http.next_event()
@@ -132,16 +200,19 @@ class _Conversation:
                 case h11.NEED_DATA:
                     if self._http.they_are_waiting_for_100_continue:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
-                    self._http.receive_data(await self._reader.read(_CHUNK))
+                    octets = await self._loop.sock_recv(self._sock, _CHUNK)
+                    await self._porter.turn()
+                    self._http.receive_data(octets)
                 case h11.Request():
                     head, self._method = event, event.method.decode()
                 case h11.Data():
                     body += event.data
-                    if len(body) > MOST_BODY:
+                    chunks += 1
+                    if len(body) > MOST_BODY or chunks > _MOST_CHUNKS:
                         raise _TooLarge
                 case h11.EndOfMessage() if head is not None:
                     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                    return Request(self._method, head.target.decode(), bytes(body), headers)
+                    return Request(self._method, head.target.decode(), bytes(body), headers, self._place.client)
                 case _:
                     return None
 
@@ -152,25 +223,81 @@ class _Conversation:
             _log.exception("a bug in dnslb: please report it with this request: %s %s", request.method, request.target)
             return failure(500, "a bug in dnslb", "see the log of the server")
 
+    async def _answer(self, request: Request) -> Reply:
+        guard, api = self._porter.guard, self._porter.api
+        refused = refusal(guard, request) if guard is not None else None
+        if refused is not None:
+            if has_wrong_token(refused):
+                await self._strike()
+            return refused
+        work = answering.work(request)
+        if work is None:
+            return await respond(api, request)
+        with self._porter.crowd.at_work(self._place, work) as may:
+            return await respond(api, request) if may else api.busy()
+
+    async def _strike(self) -> None:
+        """Tell of the wrong token, and keep who sent it waiting: in a place that goes to whoever needs it."""
+        self._porter.api.refused[Reason.TOKEN] += 1
+        delay, told = self._porter.strikes.note(self._place.client, self._loop.time())
+        if told:
+            more = f" ({told - 1} more since the last such line)" if told > 1 else ""
+            _log.warning("a wrong token from %s%s", self._place.client, more)
+        await asyncio.sleep(delay)
+
     async def _send(self, reply: Reply) -> None:
-        reason = HTTPStatus(reply.status).phrase
+        self._place.since = self._loop.time()
+        size = len(reply.body) if reply.long is None else reply.long.size
         headers = [
             ("Content-Type", reply.content_type),
-            ("Content-Length", str(len(reply.body))),
+            ("Content-Length", str(size)),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
             *reply.headers,
         ]
+        reason = HTTPStatus(reply.status).phrase
         octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
-        body = b"" if self._method == "HEAD" else reply.body
-        octets += self._http.send(h11.Data(data=body[:_PIECE])) or b""
-        await self._write(octets)
-        # To copy a long body at once would keep probes waiting.
-        for start in range(_PIECE, len(body), _PIECE):
-            await self._write(self._http.send(h11.Data(data=body[start : start + _PIECE])))
-        await self._write(self._http.send(h11.EndOfMessage()))
+        try:
+            async with asyncio.timeout(LONGEST):
+                if self._method == "HEAD":
+                    await self._write(octets)
+                elif reply.long is None:
+                    await self._write(octets + (self._http.send(h11.Data(data=reply.body)) or b""))
+                else:
+                    await self._write(octets)
+                    number = 0
+                    while (piece := reply.long.piece(number)) is not None:
+                        await self._write(self._http.send(h11.Data(data=piece)))
+                        number += 1
+                await self._write(self._http.send(h11.EndOfMessage()))
+        except (TimeoutError, LetGo):
+            self._porter.api.refused[Reason.SLOW] += 1
+            raise
 
     async def _write(self, octets: bytes | None) -> None:
-        self._writer.write(octets or b"")
-        async with asyncio.timeout(PATIENCE):
-            await self._writer.drain()
+        """However long they are: to hand over too many at once would keep probes waiting."""
+        whole = memoryview(octets or b"")
+        for start in range(0, len(whole), _PIECE):
+            async with asyncio.timeout(PATIENCE):
+                await self._loop.sock_sendall(self._sock, whole[start : start + _PIECE])
+            await asyncio.sleep(0)
+
+    async def _part(self) -> None:
+        """Close when the client has: what it goes on sending would else make the system drop our reply."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PARTING):
+                self._sock.shutdown(socket.SHUT_WR)
+                while await self._loop.sock_recv(self._sock, _CHUNK):
+                    await self._porter.turn()
+
+
+def _client(sock: socket.socket) -> str:
+    """Who counts as one: a user of this machine, an IPv4 address, or an IPv6 network, whose owner has all of it."""
+    if sock.family == socket.AF_UNIX:
+        _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        return f"user {user}"
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    address = ip_address(sock.getpeername()[0].partition("%")[0])
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)

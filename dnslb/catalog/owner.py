@@ -17,7 +17,7 @@ from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import RRset, Zone, find
 
 _VERSIONS = {rrtype.A: 4, rrtype.AAAA: 6}
-_MOST_COMPARED = 10_000  # names of a zone that a misspelt one is compared with
+_MOST_COMPARED = 1_000   # names of a zone that a misspelt one is compared with
 
 
 def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:

@@ -13,6 +13,9 @@ import click
 from dnslb.admin import client
 from dnslb.admin.place import SYSTEM, default_path
 
+# Seconds: an order waits for every worker and for the disk, a reload for the first round of its probes too.
+_PATIENCE = {"/orders": 60.0, "/reload": 600.0}
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -29,7 +32,7 @@ def control_option(command: _Command) -> _Command:
 def ask(path: Path | None, method: str, target: str, value: object = None) -> Any:
     """The answer of the server; when there is none, or a refusal, the command ends with 1 and says why."""
     try:
-        status, answer = client.ask(path or _default(), method, target, value)
+        status, answer = client.ask(path or _default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
     except client.Unreachable as error:
         raise click.ClickException(str(error)) from None
     if status == 200:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from ipaddress import ip_address
 
+from dnslb.balance.pool import Pool
+from dnslb.dns import name
+from dnslb.dns.name import Name
 from dnslb.operations import Change
 from dnslb.serve.balancer import Balancer
+
+MOST_ANSWERS = 100  # pools told of in one event
 
 _RRTYPES = {4: "A", 6: "AAAA"}
 
@@ -27,9 +32,11 @@ def encode(change: Change, server: str, balancer: Balancer) -> bytes:
 
 def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
     address = ip_address(change.address)
+    # Thousands of pools may have the address, and thousands of changes come in one moment.
+    pools = balancer.holding(address)[:MOST_ANSWERS] if change.owner is None else _named(change.owner, balancer)
     answers = []
-    for owner, pool in balancer.holding(address):
-        if change.owner in (None, pool.owner):
+    for owner, pool in pools:
+        if address.version in pool.zone_ttls:
             selection, ttl = balancer.rrset(owner, address.version)
             answers.append({
                 "owner": pool.owner,
@@ -40,3 +47,12 @@ def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
                 "fails_open": selection.fails_open,
             })
     return answers
+
+
+def _named(owner: str, balancer: Balancer) -> list[tuple[Name, Pool]]:
+    """The pool of that name, if there is one still."""
+    key = name.fold(name.parse(owner, name.ROOT))
+    try:
+        return [(key, balancer.pool(key))]
+    except KeyError:
+        return []

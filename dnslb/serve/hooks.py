@@ -1,6 +1,7 @@
 """Tells hooks what has changed.  Each has a queue of its own and gets one event at a time.
 
 A hook that hangs or fails disturbs nobody else: it waits in its own task, for a bounded time, with a bounded queue.
+Thousands of changes in one moment do not either: their events are made gently, and only those that fit the queues.
 What is in the queues when the server ends is lost.
 """
 
@@ -9,49 +10,83 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 from dnslb.hook import CommandHook, Hook
 from dnslb.operations import Change
+from dnslb.pace import gently
 from dnslb.serve.delivery import deliver
 
 MOST_WAITING = 1000           # events for one hook; then the oldest are dropped
 _PAUSES = (1.0, 5.0, 15.0)    # seconds before a URL is tried again; then the event is given up
 
+_SETTLING = 2.0               # seconds for what a change does to the answers to be worked out
+
 _log = logging.getLogger("dnslb")
 
 
-class Hooks:
-    """``encode`` makes the event of a change, by what is served then."""
+async def _at_once() -> None:
+    await asyncio.sleep(0)
 
-    def __init__(self, encode: Callable[[Change], bytes]) -> None:
+
+class Hooks:
+    """``encode`` makes the event of a change, by what is served then: when all changes up to then are ``settled``."""
+
+    def __init__(self, encode: Callable[[Change], bytes], settled: Callable[[], Awaitable[object]] = _at_once) -> None:
         self._encode = encode
+        self._settled = settled
         self._queues: dict[Hook, _Queue] = {}
         self._left: list[_Queue] = []  # of hooks that are told no more, with events that came before
+        self._changes: deque[tuple[Change, dict[Hook, _Queue]]] = deque()  # to be told, and whom
+        self._task: asyncio.Task[None] | None = None  # makes events of them; None while there are none
 
     def replace(self, hooks: Iterable[Hook]) -> None:
         """From now on tell these.  What waits already is still told."""
         old = self._queues
         self._queues = {hook: old[hook] if hook in old else _Queue(hook) for hook in hooks}
-        left = (queue for hook, queue in old.items() if hook not in self._queues)
-        self._left = [queue for queue in (*self._left, *left) if queue.task is not None]
+        left = (*self._left, *(queue for hook, queue in old.items() if hook not in self._queues))
+        self._left = [queue for queue in left if queue.task is not None or self._task is not None]
 
     def tell(self, change: Change) -> None:
-        """In the loop's next turn: by then the balancer has worked out what the change does to the answers."""
-        if self._queues:
-            asyncio.get_running_loop().call_soon(self._tell, change)
+        """Soon: when the balancer has worked out what the change does to the answers."""
+        if not self._queues:
+            return
+        if len(self._changes) == MOST_WAITING:
+            _, queues = self._changes.popleft()
+            for queue in queues.values():
+                queue.drop()
+        self._changes.append((change, self._queues))
+        if self._task is None:
+            self._task = asyncio.create_task(self._make_events())
 
     async def stop(self) -> None:
         """End what is being told, and forget the rest."""
-        tasks = [queue.task for queue in (*self._left, *self._queues.values()) if queue.task is not None]
+        queues = (*self._left, *self._queues.values())
+        tasks = [task for task in (self._task, *(queue.task for queue in queues)) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _tell(self, change: Change) -> None:
-        event = self._encode(change)
-        for queue in self._queues.values():
-            queue.add(event)
+    async def _make_events(self) -> None:
+        try:
+            while self._changes:
+                changes, self._changes = self._changes, deque()
+                # Where changes never end they settle never.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLING):
+                        await self._settled()
+                async for _ in gently(self._tell(changes)):
+                    pass
+        finally:
+            self._task = None
+
+    def _tell(self, changes: Iterable[tuple[Change, dict[Hook, _Queue]]]) -> Iterator[None]:
+        for change, queues in changes:
+            event = self._encode(change)
+            for queue in queues.values():
+                queue.add(event)
+            yield
 
 
 class _Queue:
@@ -67,12 +102,16 @@ class _Queue:
     def add(self, event: bytes) -> None:
         if len(self._events) == MOST_WAITING:
             self._events.popleft()
-            self._dropped += 1
-            if self._dropped == 1:
-                _log.warning("hook %s: %d events wait; the oldest are dropped", self._hook, MOST_WAITING)
+            self.drop()
         self._events.append(event)
         if self.task is None:
             self.task = asyncio.create_task(self._tell())
+
+    def drop(self) -> None:
+        """One event is not told."""
+        self._dropped += 1
+        if self._dropped == 1:
+            _log.warning("hook %s: %d events wait; the oldest are dropped", self._hook, MOST_WAITING)
 
     async def _tell(self) -> None:
         try:

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from dnslb import __version__
 from dnslb.balance import admin
 from dnslb.balance.admin import Mode
 from dnslb.balance.pool import Backend, Pool
+from dnslb.balance.selection import Selection
+from dnslb.balance.ttl import Ttl
 from dnslb.dns import name
 from dnslb.dns.kind import NO_REPLY, kind
 from dnslb.exposition import Family, Sample, counter, gauge, histogram, labels
@@ -28,7 +31,8 @@ from dnslb.serve.record import BOUNDS, Record, Records
 from dnslb.serve.usage import usage
 from dnslb.snapshot import KINDS
 
-_ROWS = 200  # backends looked at in a row, or a few more
+_ROWS = 20    # backends looked at in a row
+_LINES = 100  # samples of zones and pools in a piece
 # Replies that are told of even before there are any: else the first ones would make no rate.
 _USUAL = (
     ("NOERROR", "answer"), ("NOERROR", "nodata"), ("NOERROR", "referral"), ("NXDOMAIN", "nxdomain"),
@@ -116,8 +120,10 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.ledger), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, samples in (*_zones(view), *_pools(view.generation.balancer)):
-        yield family.head + family.lines(samples)
+    for family, unmade in (*_zones(view), *_pools(view.generation.balancer)):
+        yield family.head
+        while some := list(islice(unmade, _LINES)):
+            yield family.lines(some)
     # A family must stand in one piece, but all that is told of a backend is looked up at once.
     texts: dict[Family, list[str]] = {}
     for rows in _rows(view):
@@ -180,30 +186,37 @@ def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
     ]
 
 
-def _zones(view: View) -> list[tuple[Family, list[Sample]]]:
-    zones = [(name.text(apex), zone.serial) for apex, zone in view.generation.catalog.zones.items()]
+def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    zones, changed = view.generation.catalog.zones, view.reloads.changed
     return [
-        (_SERIAL, [(labels(zone=zone), serial) for zone, serial in zones]),
-        (_ZONE, [(labels(zone=zone), view.reloads.changed.get(zone, view.started)) for zone, _ in zones]),
+        (_SERIAL, ((labels(zone=name.text(apex)), zone.serial) for apex, zone in zones.items())),
+        (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
     ]
 
 
-def _pools(balancer: Balancer) -> list[tuple[Family, list[Sample]]]:
-    rrsets = [
-        (labels(pool=pool.owner, type=RRTYPES[version]), *balancer.rrset(owner, version))
-        for owner, pool in balancer.pools.items()
-        for version in sorted(pool.zone_ttls)
-    ]
+def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
+    def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
+        for owner, pool in balancer.pools.items():
+            for version in sorted(pool.zone_ttls):
+                yield labels(pool=pool.owner, type=RRTYPES[version]), *balancer.rrset(owner, version)
+
     return [
-        (_TTL, [(text, ttl.seconds) for text, _, ttl in rrsets]),
-        (_FAILS_OPEN, [(text, int(chosen.fails_open)) for text, chosen, _ in rrsets]),
+        (_TTL, ((text, ttl.seconds) for text, _, ttl in rrsets())),
+        (_FAILS_OPEN, ((text, int(chosen.fails_open)) for text, chosen, _ in rrsets())),
     ]
 
 
 def _rows(view: View) -> Iterator[list[_Row]]:
     """The backends of all pools, some at a time."""
+    backends = _each(view)
+    while rows := list(islice(backends, _ROWS)):
+        yield rows
+    # An empty one, so that every family is told of.
+    yield []
+
+
+def _each(view: View) -> Iterator[_Row]:
     balancer = view.generation.balancer
-    rows: list[_Row] = []
     for owner, pool in balancer.pools.items():
         for version in sorted(pool.zone_ttls):
             chosen, _ = balancer.rrset(owner, version)
@@ -211,15 +224,10 @@ def _rows(view: View) -> Iterator[list[_Row]]:
             shares = {share.address: share.weight / total for share in chosen.shares}
             led = view.ledger.led((owner, KINDS[version]))
             owned = labels(pool=pool.owner)
-            rows += [
-                _row(view, pool, backend, owned, shares.get(backend.address, 0.0), led.get(backend.address.packed, 0))
-                for backend in pool.backends
-                if backend.address.version == version
-            ]
-        if len(rows) >= _ROWS:
-            yield rows
-            rows = []
-    yield rows
+            for backend in pool.backends:
+                if backend.address.version == version:
+                    share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
+                    yield _row(view, pool, backend, owned, share, answers)
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places

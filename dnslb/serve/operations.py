@@ -1,21 +1,25 @@
 """What an operator asks of the server, worked out: what an order concerns, and what there is to tell.
 
-Values in, values out: ``parent`` holds what changes, and waits for the workers.
+Values in, values out: ``parent`` holds what changes, and waits for the workers.  What may take long is worked out by
+iterators; they yield None where others may have their turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from ipaddress import ip_address
 
 from dnslb.balance import admin
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.pool import Address, Backend, Pool
+from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import OVERTIME, bounds
-from dnslb.dns.name import Name
+from dnslb.dns import name
+from dnslb.dns.name import BadName, Name
+from dnslb.likeness import likeness
 from dnslb.operations import (
     BackendStatus,
     Clock,
@@ -35,6 +39,11 @@ from dnslb.snapshot import KINDS
 from dnslb.snapshot import Key as ServedKey
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
+_MOST_COMPARED = 1_000_000  # addresses and names that the patterns of an order are compared with
+_MOST_LIKENED = 10_000      # names that a misspelt one is compared with
+_MOST_NAMED = 4             # pools, in a text
+_OFTEN = 50                 # names or addresses looked at between two pauses
+_WILD = frozenset("*?[")
 RRTYPES = {4: "A", 6: "AAAA"}
 
 
@@ -47,35 +56,95 @@ class Concerned:
     address: Address
 
 
-def matching(pools: Mapping[Name, Pool], pattern: str) -> list[Name]:
+def matching(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
     """The owners whose names match a name or a pattern of the shell.  Raises Unknown when none does."""
-    wanted = _plain(pattern)
-    found = [owner for owner, pool in pools.items() if fnmatchcase(_plain(pool.owner), wanted)]
+    found = False
+    for owner in _matches(pools, pattern):
+        found = found or owner is not None
+        yield owner
     if found:
-        return found
-    known = {_plain(pool.owner): pool.owner for pool in pools.values()}
-    close = get_close_matches(wanted, known, 1, 0.0)
-    remedy = f"did you mean {known[close[0]]}?" if close else "there are no pools at all"
+        return
+    wanted, best, closest = _plain(pattern), -1.0, None
+    for number, pool in enumerate(pools.values()):
+        if number == _MOST_LIKENED:
+            break
+        if (like := likeness(wanted, _plain(pool.owner))) > best:
+            best, closest = like, pool.owner
+        if number % _OFTEN == 0:
+            yield None
+    remedy = "there are no pools at all" if closest is None else f"did you mean {closest}?"
     raise Unknown(f"no pool is called {pattern}", remedy)
 
 
-def concerned(pools: Mapping[Name, Pool], wanted: Wanted) -> list[Concerned]:
-    """What the order is about.  Raises Unknown for a name or an address that no pool has."""
-    owners = dict.fromkeys(owner for pattern in wanted.names for owner in matching(pools, pattern))
-    chosen = {owner: pools[owner] for owner in owners} if wanted.names else pools
-    found: dict[tuple[Name, Address], Concerned] = {}
+def _matches(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
+    if _WILD.isdisjoint(pattern):
+        owner = _owner(pattern)
+        if owner in pools:
+            yield owner
+        return
+    matches = _matcher(_plain(pattern))
+    for number, (owner, pool) in enumerate(pools.items()):
+        if matches(_plain(pool.owner)):
+            yield owner
+        elif number % _OFTEN == 0:
+            yield None
+
+
+def concerned(balancer: Balancer, wanted: Wanted) -> Iterator[Concerned | None]:
+    """What the order is about.  Raises Unknown for a name or address that no pool has, Rejected for too much work."""
+    pools = balancer.pools
+    chosen = pools
+    compared = 0
+    if wanted.names:
+        chosen = {}
+        for pattern in wanted.names:
+            compared = _count(compared, 1 if _WILD.isdisjoint(pattern) else len(pools))
+            for owner in matching(pools, pattern):
+                if owner is not None:
+                    chosen[owner] = pools[owner]
+                yield None
+    told: set[tuple[Name, Address]] = set()
     for pattern in wanted.addresses:
-        matches = [
-            Concerned(owner, pool, backend.address)
-            for owner, pool in chosen.items()
-            for backend in pool.backends
-            if _is_meant(backend.address, pattern)
-        ]
-        if not matches:
-            where = ", ".join(pool.owner for pool in chosen.values()) if wanted.names else "any pool"
+        found = False
+        for one in _meant(balancer, chosen, pattern):
+            compared = _count(compared, 1)
+            if one is None:
+                yield None
+                continue
+            found = True
+            if (one.owner, one.address) not in told:
+                told.add((one.owner, one.address))
+                yield one
+        if not found:
+            where = _listed(chosen) if wanted.names else "any pool"
             raise Unknown(f"{pattern} is no backend of {where}", "see `dnslb status` for the addresses")
-        found |= {(one.owner, one.address): one for one in matches}
-    return list(found.values())
+
+
+def _meant(balancer: Balancer, chosen: Mapping[Name, Pool], pattern: str) -> Iterator[Concerned | None]:
+    """What an address or a pattern means in these pools, and a None for each address that it does not."""
+    try:
+        address = ip_address(pattern)
+    except ValueError:
+        matches = _matcher(pattern.lower())
+        for owner, pool in chosen.items():
+            for backend in pool.backends:
+                yield Concerned(owner, pool, backend.address) if matches(str(backend.address)) else None
+        return
+    for owner, pool in balancer.holding(address):
+        yield Concerned(owner, pool, address) if owner in chosen else None
+
+
+def _count(compared: int, more: int) -> int:
+    """Raises Rejected."""
+    if compared + more > _MOST_COMPARED:
+        raise Rejected("the patterns are too many for so many pools", "give fewer, or names and addresses themselves")
+    return compared + more
+
+
+def _listed(pools: Mapping[Name, Pool]) -> str:
+    owners = [pool.owner for pool in pools.values()]
+    more = [f"{len(owners) - _MOST_NAMED} more"] if len(owners) > _MOST_NAMED else []
+    return ", ".join(owners[:_MOST_NAMED] + more)
 
 
 def amended(
@@ -118,16 +187,15 @@ def _make_ready(orders: dict[Scope, Admin], own: Scope, scope: Scope, given: Adm
 
 def to_pause(balancer: Balancer, orders: Mapping[Scope, Admin], now: float) -> set[Key]:
     """What need not be probed: all that go by it are in maint."""
-    addresses = {scope.address for scope, order in orders.items() if order.mode is Mode.MAINT}
-    if not addresses:
+    if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
-    keys = {
-        (pool.probe, backend.target)
-        for pool in balancer.pools.values()
-        for backend in pool.backends
-        if pool.probe is not None and backend.address in addresses
-    }
-    return {key for key in keys if all(_is_in_maint(*user, orders, now) for user in balancer.asking(key))}
+    in_maint: dict[Key, bool] = {}
+    for pool in balancer.pools.values():
+        if pool.probe is not None:
+            for backend in pool.backends:
+                key = (pool.probe, backend.target)
+                in_maint[key] = in_maint.get(key, True) and _is_in_maint(pool, backend, orders, now)
+    return {key for key, is_in in in_maint.items() if is_in}
 
 
 def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
@@ -136,11 +204,24 @@ def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
     return min((time for time in edges if time > now), default=None)
 
 
-def clock(balancer: Balancer, wanted: Wanted, one: Concerned, lag: float, now: float) -> Clock:
-    """What the order, in force everywhere for ``lag`` seconds at most, has done to the address."""
-    selection, _ = balancer.rrset(one.owner, one.address.version)
+def clocks(
+    balancer: Balancer, wanted: Wanted, about: Iterable[Concerned], lag: float, now: float
+) -> Iterator[Clock]:
+    """What the order, in force everywhere for ``lag`` seconds at most, has done to each address."""
+    last: Selection | None = None
+    handed_out: set[Address] = set()
+    for one in about:
+        selection, _ = balancer.rrset(one.owner, one.address.version)
+        # Of a pool with thousands of addresses the set is made once.
+        if selection is not last:
+            last, handed_out = selection, {share.address for share in selection.shares}
+        yield _clock(balancer, wanted, one, handed_out, lag, now)
+
+
+def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
+    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], lag: float, now: float
+) -> Clock:
     mode = admin.mode_for(balancer.orders, one.pool.owner, one.address, now)
-    handed_out = {share.address for share in selection.shares}
     expires = None
     if wanted.mode is Mode.READY:
         note = _why_not_ready(one, mode, handed_out, wanted)
@@ -168,16 +249,17 @@ def order_status(scope: Scope, order: Admin) -> OrderStatus:
 def pool_status(balancer: Balancer, ledger: Ledger, owner: Name, now: float) -> PoolStatus:
     pool = balancer.pool(owner)
     rrsets = (_rrset_status(balancer, ledger, owner, version, now) for version in sorted(pool.zone_ttls))
-    return PoolStatus(pool.owner, tuple(rrsets))
+    return PoolStatus(pool.owner, rrsets)
 
 
 def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int, now: float) -> RRsetStatus:
     pool, (selection, ttl) = balancer.pool(owner), balancer.rrset(owner, version)
     total = sum(share.weight for share in selection.shares)
     shares = {share.address: share.weight / total for share in selection.shares}
-    backends = [backend for backend in pool.backends if backend.address.version == version]
-    statuses = tuple(
-        _backend_status(balancer, ledger, (owner, KINDS[version]), backend, shares, now) for backend in backends
+    statuses = (
+        _backend_status(balancer, ledger, (owner, KINDS[version]), backend, shares, now)
+        for backend in pool.backends
+        if backend.address.version == version
     )
     return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, statuses)
 
@@ -207,16 +289,13 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
     )
 
 
-def probe_statuses(pool: Pool, records: Records) -> list[ProbeStatus]:
+def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
     """Of its backends, as far as they were probed."""
-    if pool.probe is None:
-        return []
-    found = [(str(backend.address), records.get((pool.probe, backend.target))) for backend in pool.backends]
-    return [
-        ProbeStatus(pool.owner, address, tuple(record.took), tuple(map(bool, record.passed)))
-        for address, record in found
-        if record is not None
-    ]
+    for backend in pool.backends if pool.probe is not None else ():
+        record = records.get((pool.probe, backend.target)) if pool.probe is not None else None
+        if record is not None:
+            took, passed = tuple(record.took), tuple(map(bool, record.passed))
+            yield ProbeStatus(pool.owner, str(backend.address), took, passed)
 
 
 def _why_not_ready(one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted) -> str:
@@ -235,8 +314,14 @@ def _plain(name: str) -> str:
     return name.lower().removesuffix(".")
 
 
-def _is_meant(address: Address, pattern: str) -> bool:
+def _owner(text: str) -> Name | None:
+    """The name that the text means; None when it is none."""
     try:
-        return ip_address(pattern) == address
-    except ValueError:
-        return fnmatchcase(str(address), pattern.lower())
+        return name.fold(name.parse(text, name.ROOT))
+    except (BadName, UnicodeEncodeError):
+        return None
+
+
+def _matcher(pattern: str) -> Callable[[str], object]:
+    """Whether a text matches a pattern of the shell.  Its expression has no way back: no pattern takes it long."""
+    return re.compile(translate(pattern)).match

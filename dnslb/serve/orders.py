@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 from dnslb.balance import admin
 from dnslb.balance.admin import Admin, Scope
@@ -27,13 +27,13 @@ class Orders:
         self._tell = tell
         self._edge: asyncio.TimerHandle | None = None  # the next time at which an order begins or ends
 
-    def give(self, wanted: Wanted, about: Iterable[Concerned], now: float) -> None:
-        """Let what is wanted stand from now on.  Raises Rejected."""
-        about = list(about)
+    def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[None]:
+        """Let what is wanted stand, in a first step; then tell of it, in a step for each address.  Raises Rejected."""
         self._stand(operations.amended(self.standing, wanted, about, now))
         reason = "; ".join(filter(None, (wanted.reason, "planned" if wanted.at is not None else "")))
         for owner, address in dict.fromkeys((one.pool.owner if wanted.names else None, one.address) for one in about):
             self._change(Change(now, owner, str(address), wanted.mode.value, reason))
+            yield
 
     def wake(self) -> None:
         """Set the clock for the next order that begins or ends."""

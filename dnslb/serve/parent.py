@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +36,7 @@ from dnslb.operations import (
     Wanted,
     ZoneStatus,
 )
+from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
 from dnslb.serve import difference, event, history, metrics, operations, privileges, sockets
@@ -45,6 +46,7 @@ from dnslb.serve.history import History
 from dnslb.serve.hooks import Hooks
 from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.ledger import Ledger
+from dnslb.serve.operations import Concerned
 from dnslb.serve.orders import Orders
 from dnslb.serve.record import Records
 from dnslb.serve.service import Service
@@ -128,12 +130,13 @@ class _Parent:
         self._ledger = Ledger()
         self._records = Records()
         self._reloading = asyncio.Lock()
+        self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._schedule = Schedule((), self._hear)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._keeper = keeper
         self._service = service
-        self._hooks = Hooks(self._event)
+        self._hooks = Hooks(self._event, self._worked_out)
         self._edited = asyncio.Event()
 
     async def run(
@@ -184,9 +187,12 @@ class _Parent:
             directory=str(self._directory),
             loaded=self._loaded,
             refused=self._refused,
-            zones=tuple(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
-            pools=tuple(operations.pool_status(balancer, self._ledger, owner, now) for owner in self._owners(pattern)),
-            orders=tuple(operations.order_status(scope, order) for scope, order in self._orders.standing.items()),
+            zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
+            pools=(
+                None if owner is None else operations.pool_status(balancer, self._ledger, owner, now)
+                for owner in self._owners(pattern)
+            ),
+            orders=(operations.order_status(scope, order) for scope, order in self._orders.standing.items()),
             server=ServerStatus(
                 version=__version__,
                 started=self._started,
@@ -207,11 +213,13 @@ class _Parent:
                 self._service.ready(self._summary())
 
     async def order(self, wanted: Wanted) -> Obeyed:
-        generation, given = self._current(), time.time()
-        about = operations.concerned(generation.balancer.pools, wanted)
-        self._orders.give(wanted, about, given)
-        # What we have said we do must outlive a crash in the next moment.
-        warning = self._keeper.save()
+        async with self._ordering:
+            generation, about = await self._concerned(wanted)
+            given = time.time()
+            async for _ in gently(self._orders.give(wanted, about, given)):
+                pass
+            # What we have said we do must outlive a crash in the next moment.
+            warning = self._keeper.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 for each in list(self._listening):
@@ -219,19 +227,30 @@ class _Parent:
         except TimeoutError:
             raise Delayed from None
         now = time.time()
-        clocks = (operations.clock(generation.balancer, wanted, one, now - given, now) for one in about)
-        return Obeyed(tuple(clocks), () if warning is None else (warning,))
+        clocks = operations.clocks(generation.balancer, wanted, about, now - given, now)
+        told = [clock async for some in gently(clocks) for clock in some]
+        return Obeyed(tuple(told), () if warning is None else (warning,))
+
+    async def _concerned(self, wanted: Wanted) -> tuple[Generation, list[Concerned]]:
+        """What the order is about, among what is served.  Raises Unknown, Rejected."""
+        while True:
+            generation = self._current()
+            work = operations.concerned(generation.balancer, wanted)
+            about = [one async for some in gently(work) for one in some if one is not None]
+            # Meanwhile a reload may have ended.
+            if generation is self._current():
+                return generation, about
 
     def history(self) -> tuple[Change, ...]:
         return self._history.changes
 
-    def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
+    def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools = self._current().balancer.pools
-        return tuple(
-            status
-            for owner in self._owners(pattern)
-            for status in operations.probe_statuses(pools[owner], self._records)
-        )
+        for owner in self._owners(pattern):
+            if owner is None:
+                yield None
+            else:
+                yield from operations.probe_statuses(pools[owner], self._records)
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
@@ -251,10 +270,10 @@ class _Parent:
     def silent(self) -> tuple[int, ...]:
         return tuple(self._current().crew.silent)
 
-    def _owners(self, pattern: str | None) -> list[Name]:
+    def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
         pools = self._current().balancer.pools
-        return list(pools) if pattern is None else operations.matching(pools, pattern)
+        return pools if pattern is None else operations.matching(pools, pattern)
 
     def _current(self) -> Generation:
         if self._generation is None:
@@ -304,6 +323,9 @@ class _Parent:
     def _event(self, change: Change) -> bytes:
         server = self._settings.server_id or os.uname().nodename
         return event.encode(change, server, self._current().balancer)
+
+    async def _worked_out(self) -> None:
+        await self._current().balancer.settled()
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.

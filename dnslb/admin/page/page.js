@@ -386,7 +386,14 @@ function draw() {
 // Polling.
 
 async function ask(target) {
-  const reply = await fetch(target, { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
+  const until = Date.now() + PATIENCE;
+  let reply;
+  for (;;) {
+    reply = await fetch(target, { signal: AbortSignal.timeout(until - Date.now()), cache: "no-store" });
+    // A server that is busy for a moment says when to ask again.
+    if (!reply.headers.has("Retry-After") || Date.now() + EVERY >= until) break;
+    await new Promise((resolve) => { setTimeout(resolve, EVERY); });
+  }
   const value = await reply.json();
   if (!reply.ok) throw new Error(`${value.error}; ${value.remedy}`);
   return value;
