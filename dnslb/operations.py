@@ -57,9 +57,10 @@ class BackendStatus:
     """One address under one name."""
 
     address: str
-    up: bool | None        # None: not probed
+    up: bool | None        # None: not probed, or not judged yet
     since: float | None    # of the verdict
     reason: str            # of the last probe
+    unsure: str            # why nobody knows whether it is up, or still is: "is not judged yet"
     streak: int            # outcomes in a row against the verdict
     mode: str
     order: OrderStatus | None  # that made the mode, or will
@@ -79,6 +80,7 @@ class RRsetStatus:
     ttl: int
     why: str               # the TTL is what it is
     fails_open: bool
+    withheld: bool         # queries get no reply yet, since nobody knows who is up
     backends: Iterable[BackendStatus]
 
 

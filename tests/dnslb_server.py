@@ -16,6 +16,8 @@ import dns.message
 import pytest
 from peers import STARTING, STOPPING, Address, free_port, running, wait_until_serving, zone_files
 
+from dnslb.admin import client
+
 DNSLB = (sys.executable, "-m", "dnslb")
 
 ZONE = f"""\
@@ -85,8 +87,12 @@ class Server:
 
 
 @contextmanager
-def started(directory: Path, *options: str, zone: str = ZONE, user: int | None = None) -> Iterator[Server]:
+def started(
+    directory: Path, *options: str, zone: str = ZONE, user: int | None = None, judged: bool = True
+) -> Iterator[Server]:
     """``dnslb serve`` with these options over ``example.test`` in ``directory``, from its announcement on.
+
+    And, unless the test is about that, from when every backend has been probed.
 
     Ends it on the way out, and fails when that leaves a process behind.
     """
@@ -99,7 +105,21 @@ def started(directory: Path, *options: str, zone: str = ZONE, user: int | None =
         eventually(lambda: "try: dig" in server.said or server.popen.poll() is not None, "no announcement", STARTING)
         if server.popen.poll() is not None:
             pytest.fail(f"dnslb ended with status {server.popen.returncode}\n{server.log}")
+        if judged:
+            eventually(lambda: are_judged(directory / "control"), "no verdicts", STARTING)
         yield server
+
+
+def are_judged(control: Path) -> bool:
+    """Whether every backend has been probed that can be; also when the server cannot be asked there."""
+    try:
+        _, found = client.ask(control, "GET", "/status")
+    except client.Unreachable:
+        return True
+    backends = [backend for pool in found["pools"] for rrset in pool["rrsets"] for backend in rrset["backends"]]
+    return not any(
+        backend["unsure"] and backend["mode"] != "maint" and "cannot" not in backend["unsure"] for backend in backends
+    )
 
 
 @contextmanager

@@ -58,6 +58,7 @@ def backend(
         up=up,
         since=None if up is None else now - age,
         reason=reason,
+        unsure="",
         streak=0,
         mode=mode,
         order=order,
@@ -71,7 +72,7 @@ def backend(
 
 
 def rrset(*backends: BackendStatus, ttl: int = 22, why: str = "failover: 30s", fails_open: bool = False) -> RRsetStatus:
-    return RRsetStatus("A", ttl, why, fails_open, backends)
+    return RRsetStatus("A", ttl, why, fails_open, False, backends)
 
 
 def refusal(*problems: str) -> Refusal:

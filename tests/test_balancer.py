@@ -220,6 +220,7 @@ def test_only_the_pools_concerned_are_worked_out() -> None:
 
         pools = [pool(), pool("api.example.com.", ["192.0.2.11", "192.0.2.21"]), pool("x.example.com.", ["192.0.2.22"])]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, clock)
+        balancer.healths = dict.fromkeys(balancer.keys, Health())
         published: list[Mapping[Key, Serving]] = []
         balancer.start(published.append)
         readings.clear()
@@ -341,6 +342,7 @@ def test_a_clock_that_is_set_back_does_not_keep_the_balancer_busy() -> None:
             return unix_time() + ahead
 
         balancer = Balancer({wire("www.example.com."): pool()}, clock)
+        balancer.healths = dict.fromkeys(balancer.keys, Health())
         balancer.start(lambda servings: None)
         balancer.hear((PROBE, ip_address(HOSTS[0])), REFUSED, Health(), Health(up=False, since=unix_time()))
         ahead = -1800.0

@@ -96,7 +96,8 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
     ]  # fmt: skip
     backend = found["pools"][0]["rrsets"][0]["backends"][0]
     assert backend == {
-        "address": "192.0.2.1", "up": None, "since": None, "reason": "", "streak": 0, "mode": "ready", "order": None,
+        "address": "192.0.2.1", "up": None, "since": None, "reason": "", "unsure": "", "streak": 0, "mode": "ready",
+        "order": None,
         "weight": 1, "backup": False, "handed_out": True, "share": 0.5, "led": 0,
             "achieved": None,
     }  # fmt: skip

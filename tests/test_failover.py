@@ -414,7 +414,7 @@ def test_weights_give_exact_shares_before_and_after_a_death(tmp_path: Path) -> N
 
 
 def test_no_reply_ever_names_a_backend_that_was_dead_at_the_start(tmp_path: Path) -> None:
-    """The port is open during the first round: what is asked then waits for the answer."""
+    """The port is open during the first round: what is asked then gets no reply."""
     with living_backends(tmp_path) as backends:
         dead, hanging, alive = backends
         dead.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import time
 from collections import Counter, defaultdict
@@ -18,7 +19,7 @@ import pytest
 import virtual_time
 
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.pool import Address, Check, ExecCheck, Probe, TcpCheck
+from dnslb.balance.pool import Address, Check, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.probe.schedule import Key, Schedule
 
 EPOCH = 1_800_000_000.0  # Unix time at the beginning of a test
@@ -38,6 +39,9 @@ class Field:
     def __init__(self, takes: float = 0.01) -> None:
         self.takes = takes
         self.dead: set[Address] = set()
+        self.hanging: set[Address] = set()
+        self.fault = ""                         # what keeps us from asking
+        self.faults: list[Key] = []             # reported
         self.starts: dict[Address, list[float]] = defaultdict(list)
         self.now: Counter[Address] = Counter()  # probes in flight
         self.most = 0                           # in flight at once
@@ -50,16 +54,25 @@ class Field:
         assert self.now[address] == 1, f"two probes of {address} at once"
         self.most = max(self.most, self.now.total())
         try:
-            await asyncio.sleep(min(self.takes, timeout))
+            hangs = address in self.hanging
+            took = timeout if hangs else min(self.takes, timeout)
+            await asyncio.sleep(took)
         finally:
             self.now[address] -= 1
-        ok = address not in self.dead
-        return Outcome(ok, "fine" if ok else "dead", self.takes)
+        if self.fault:
+            return Outcome(False, "not asked", took, self.fault)
+        ok = address not in self.dead and not hangs
+        return Outcome(ok, "fine" if ok else "dead", took)
 
     def report(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
         self.reports.append((key, outcome, before, after))
 
-    def schedule(self, wanted: Iterable[Key], most: int = 500, healths: dict[Key, Health] | None = None) -> Schedule:
+    def report_fault(self, key: Key, outcome: Outcome) -> None:
+        self.faults.append(key)
+
+    def schedule(
+        self, wanted: Iterable[Key], most: int = 500, programs: int = 3, healths: dict[Key, Health] | None = None
+    ) -> Schedule:
         loop = asyncio.get_running_loop()
         return Schedule(
             wanted,
@@ -69,7 +82,8 @@ class Field:
             rng=Random(7),
             ask=self.ask,
             most_in_flight=most,
-            most_programs=3,
+            report_fault=self.report_fault,
+            most_programs=programs,
         )
 
     def gaps(self, number: int) -> list[float]:
@@ -332,22 +346,175 @@ def test_cancelling_drops_what_is_in_flight_and_running_again_goes_on() -> None:
     virtual_time.run(main())
 
 
-def test_our_own_bug_is_a_failed_outcome_and_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_our_own_bug_changes_no_verdict_and_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    told = Probe(HttpCheck(80, headers=(("Authorization", "secret"),)))
+
     async def broken(check: Check, address: Address, source: Address | None, timeout: float) -> Outcome:
         raise ZeroDivisionError("once more")
 
     async def main() -> list[Outcome]:
         outcomes: list[Outcome] = []
-        schedule = Schedule(keys(5), lambda key, outcome, before, after: outcomes.append(outcome), ask=broken)
+        schedule = Schedule(
+            keys(5, told),
+            lambda key, outcome, before, after: pytest.fail("a bug says nothing of the target"),
+            report_fault=lambda key, outcome: outcomes.append(outcome),
+            ask=broken,
+        )
         await run_for(schedule, 60)
         return outcomes
 
     with caplog.at_level(logging.ERROR):
         outcomes = virtual_time.run(main())
     assert len(outcomes) > 50
-    assert {outcome.reason for outcome in outcomes} == {"a bug in dnslb: ZeroDivisionError('once more')"}
-    assert not any(outcome.ok for outcome in outcomes)
+    [reason] = {outcome.reason for outcome in outcomes}
+    assert re.fullmatch(r"a bug in dnslb: ZeroDivisionError at .*test_probe_schedule.py:\d+", reason)
+    assert {outcome.fault for outcome in outcomes} == {"bug"}
     assert len(caplog.records) == 1
+    assert "secret" not in caplog.text
+
+
+def test_what_could_not_be_asked_keeps_its_health_and_its_pace() -> None:
+    async def main() -> None:
+        field = Field()
+        schedule = field.schedule(keys(3))
+        await schedule.first_round()
+        known = schedule.healths
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(20)
+        field.reports.clear()
+        field.fault = "descriptors"
+        await asyncio.sleep(300)
+        assert field.reports == []
+        assert len(field.faults) == pytest.approx(3 * 300 / 4.73, rel=0.05)
+        assert schedule.healths == known
+        assert schedule.faults == dict.fromkeys(keys(3), "not asked")
+        field.fault = ""
+        await asyncio.sleep(5)
+        assert len(field.reports) >= 3
+        assert (schedule.faults, schedule.healths) == ({}, known)
+        task.cancel()
+
+    virtual_time.run(main())
+
+
+def test_what_was_never_asked_is_judged_by_its_first_outcome() -> None:
+    async def main() -> None:
+        field = Field()
+        field.dead = {key(0)[1]}
+        field.fault = "network"
+        schedule = field.schedule(keys(2))
+        await asyncio.wait_for(schedule.first_round(), 1)
+        assert (schedule.healths, len(field.faults)) == ({}, 2)
+        field.fault = ""
+        await run_for(schedule, 10)
+        assert {key: health.up for key, health in schedule.healths.items()} == {key(0): False, key(1): True}
+
+    virtual_time.run(main())
+
+
+# What hangs
+
+
+def test_2000_that_hang_delay_none_of_2000_others() -> None:
+    async def main() -> None:
+        field = Field()
+        everybody = keys(4000)
+        field.hanging = {target for _, target in everybody[::2]}
+        healthy = [number for number in range(4000) if number % 2]
+        schedule = field.schedule(everybody, most=8192)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(2.5)
+        assert all(key(number) in schedule.healths for number in healthy)
+        worst = 0.0
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            worst = max(worst, schedule.lag)
+        task.cancel()
+        gaps = [gap for number in healthy for gap in field.gaps(number)[1:]]
+        assert len(gaps) > 4 * len(healthy)
+        assert 4.5 <= min(gaps) <= max(gaps) <= 5.0
+        assert worst <= 0.05
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("hanging", [60, 500])
+def test_programs_that_hang_wait_only_for_one_another(hanging: int) -> None:
+    """More of them than may ever run at once."""
+
+    async def main() -> None:
+        field = Field()
+        program = Probe(ExecCheck(("/bin/true",)), interval=5.0, timeout=4.0)
+        healthy = [key(number, program) for number in range(20)]
+        stuck = [key(100 + number, program) for number in range(hanging)]
+        field.hanging = {target for _, target in stuck}
+        schedule = field.schedule([*healthy, *stuck], programs=64)
+        task = asyncio.create_task(schedule.run())
+        # It takes one timeout for each lot of them until all are known to be slow.
+        await asyncio.sleep(20 + hanging / 64 * 8)
+        for starts in field.starts.values():
+            starts.clear()
+        await asyncio.sleep(70)
+        assert field.most <= 64
+        assert all(gap <= 5.0 for number in range(20) for gap in field.gaps(number))
+        assert all(len(field.starts[target]) >= 14 for _, target in healthy)
+        assert all(field.starts[target] for _, target in stuck)
+        task.cancel()
+
+    virtual_time.run(main())
+
+
+def test_60_programs_that_hang_do_not_hold_up_the_first_round_of_others() -> None:
+    async def main() -> None:
+        field = Field()
+        program = Probe(ExecCheck(("/bin/true",)), interval=60.0, timeout=10.0)
+        field.hanging = {target for _, target in keys(60, program)}
+        schedule = field.schedule(keys(80, program), programs=64)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(1.0)
+        assert set(schedule.healths) == set(keys(80, program)[60:])
+        task.cancel()
+
+    virtual_time.run(main())
+
+
+def test_who_answers_in_time_again_waits_no_more_with_the_slow() -> None:
+    async def main() -> None:
+        field = Field()
+        probe = Probe(TcpCheck(80), interval=5.0, timeout=4.0)
+        field.hanging = {target for _, target in keys(40, probe)}
+        schedule = field.schedule(keys(40, probe), most=8)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(60)
+        field.hanging = {target for _, target in keys(30, probe)}
+        await asyncio.sleep(60)
+        field.starts.clear()
+        await asyncio.sleep(60)
+        assert all(gap <= 5.0 for number in range(30, 40) for gap in field.gaps(number))
+        assert all(len(field.starts[key(number)[1]]) >= 11 for number in range(30, 40))
+        task.cancel()
+
+    virtual_time.run(main())
+
+
+def test_few_probes_start_in_one_turn_of_the_loop() -> None:
+    async def main() -> None:
+        field = Field()
+        schedule = field.schedule(keys(1000), most=2000)
+        for each in keys(1000):
+            schedule.pause(each)
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(1)
+        for each in keys(1000):
+            schedule.resume(each)
+        started = [0]
+        while len(field.starts) < 1000:
+            await asyncio.sleep(0)
+            started.append(len(field.starts))
+        assert max(later - earlier for earlier, later in pairwise(started)) <= 32
+        task.cancel()
+
+    virtual_time.run(main())
 
 
 def test_a_report_that_raises_does_not_stop_the_schedule() -> None:

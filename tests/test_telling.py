@@ -62,7 +62,7 @@ def test_no_piece_of_a_large_pool_takes_long() -> None:
 
     one = backend("192.0.2.1", share=0.5)
     steps, before = [], time.process_time()
-    for _ in pieces(PoolStatus("www.example.net.", (RRsetStatus("A", 30, "", False, backends()),))):
+    for _ in pieces(PoolStatus("www.example.net.", (RRsetStatus("A", 30, "", False, False, backends()),))):
         steps.append(time.process_time() - before)
         before = time.process_time()
     assert max(steps) < 0.01

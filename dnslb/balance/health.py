@@ -17,6 +17,7 @@ class Outcome:
     ok: bool
     reason: str      # for a person: "status 503, expected 200-299"; of a success, "status 200"
     took: float      # seconds
+    fault: str = ""  # what kept us from asking, in a word: then it says nothing of the target, and ``ok`` is False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Member:
     health: Health | None = None     # None: not probed
     leaves_at: float | None = None   # Unix time of a planned drain or maint
     counts: bool = True              # False: in drain or maint now, so that it holds nothing low
+    unsure: str = ""                 # why nobody knows whether it is up, though it is handed out
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def ttl(  # noqa: PLR0913, PLR0917 - each is a fact of its own, and none belongs
     counted = [member for member in members if member.counts and member.address.version == version]
     allowed = [Ttl(limits.ceiling, limits.why, None)]
     if pool.probe is not None:
+        # Of what is not known to be right, nobody can say for how long it is.
+        allowed += [Ttl(limits.floor, f"{one.address} {one.unsure}", None) for one in counted if one.unsure]
         allowed += _doubts(counted, pool.probe, limits, fails_open)
     if changed_at is not None:
         allowed.append(_climb(limits, changed_at, now))

@@ -71,19 +71,23 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
     alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
+    if rrset["withheld"]:
+        alarm = "  NOT JUDGED YET: queries get no reply"
     return f"{owner} {rrset['type']}  ttl {rrset['ttl']} ({rrset['why']}){alarm}"
 
 
 def _rows(rrset: dict[str, Any], now: float) -> list[str]:
     rows: list[tuple[str, ...]] = [("backend", "verdict", "for", "order", "weight", "share", "led", "last probe")]
     for backend in rrset["backends"]:
-        verdict = {None: "not probed", True: "up", False: "down"}[backend["up"]]
+        unknown = "not judged" if backend["unsure"] else "not probed"
+        verdict = {None: unknown, True: "up", False: "down"}[backend["up"]]
         since = "" if backend["since"] is None else age(now - backend["since"])
         weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}"
         share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
         # What it had of the leading answers, beside what it should have had.
         led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
-        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, led, backend["reason"]))
+        last = backend["unsure"] or backend["reason"]
+        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, led, last))
     return columns(rows)
 
 

@@ -16,7 +16,7 @@ from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, DnsCheck
 from dnslb.dns import name, rrtype
 from dnslb.probe.sockets import connect_udp
-from dnslb.probe.verdict import Failed, Progress, judge
+from dnslb.probe.verdict import Failed, NotMade, Progress, judge, ours
 
 _HEADER = struct.Struct("!6H")  # id, flags, and the counts of the four sections (RFC 1035 §4.1.1)
 _QR, _RD, _RCODE = 0x8000, 0x0100, 0x000F
@@ -35,7 +35,8 @@ async def _attempt(check: DnsCheck, address: Address, source: Address | None, pr
     question = _question(check)
     progress.lacks = "answer"
     with connect_udp(address, check.port, source) as sock:
-        await loop.sock_sendall(sock, _HEADER.pack(ident, _RD, 1, 0, 0, 0) + question)
+        with ours():
+            await loop.sock_sendall(sock, _HEADER.pack(ident, _RD, 1, 0, 0, 0) + question)
         return _judge_rcode(await _answer(sock, ident, question, progress), check)
 
 
@@ -53,11 +54,11 @@ async def _answer(sock: socket.socket, ident: int, question: bytes, progress: Pr
 def _question(check: DnsCheck) -> bytes:
     number = rrtype.parse(check.rrtype)
     if number is None:
-        raise Failed(f"cannot ask for the type {check.rrtype}")
+        raise NotMade("setting", f"cannot ask for the type {check.rrtype}")
     try:
         return name.parse(check.name, name.ROOT) + struct.pack("!2H", number, rrtype.IN)
     except (name.BadName, UnicodeEncodeError) as error:
-        raise Failed(f"cannot ask: {error}") from None
+        raise NotMade("setting", f"cannot ask: {error}") from None
 
 
 def _fault(packet: bytes, ident: int, question: bytes) -> str | None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dnslb.probe.verdict import Failed, explain
+from dnslb.probe.verdict import Failed, NotMade, explain, shortage
 
 _MOST = 16  # living processes, unless more are at work; the one unused for longest ends first
 _PROGRAM = Path(__file__).with_name("searcher.py")
@@ -44,7 +44,7 @@ class _Searcher:
         try:
             re.compile(expression)
         except re.error as error:
-            raise Failed(f"the regular expression is broken: {error}") from None
+            raise NotMade("setting", f"the regular expression is broken: {error}") from None
         self._expression = expression.encode(errors="surrogatepass")
         self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,7 +69,7 @@ class _Searcher:
             return answer == b"+"
         if status == -signal.SIGVTALRM:
             raise Failed("the regular expression takes more than 0.1 s for this body; simplify its repetitions")
-        raise Failed(f"the search for the regular expression ended with status {status}")
+        raise NotMade("program", f"the search for the regular expression ended with status {status}")
 
     async def _exchange(self, text: bytes) -> bytes:
         loop = asyncio.get_running_loop()
@@ -89,7 +89,8 @@ class _Searcher:
                 pipe = theirs.fileno()
                 self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd="/", env={})
         except OSError as error:
-            raise Failed(f"cannot start the search for the regular expression: {explain(error)}") from None
+            fault = shortage(error, "program")
+            raise NotMade(fault, f"cannot start the search for the regular expression: {explain(error)}") from None
         await asyncio.get_running_loop().sock_sendall(ours, struct.pack("!I", len(self._expression)) + self._expression)
         return ours
 

@@ -26,7 +26,7 @@ from dnslb.balance.pool import Address, HttpCheck
 from dnslb.probe import expression, tls
 from dnslb.probe.sockets import connect_tcp, receive
 from dnslb.probe.tls import BadCertificate, TlsStream
-from dnslb.probe.verdict import Failed, Progress, judge, printable
+from dnslb.probe.verdict import Failed, NotMade, Progress, judge, printable
 
 _MOST_HEADERS = 65536  # octets until the end of the headers
 _MOST_BODY = 65536     # octets of the body that are looked at
@@ -120,7 +120,7 @@ class _Exchange:
             self._request += self._connection.send(h11.Data(data=content)) or b""
             self._request += self._connection.send(h11.EndOfMessage()) or b""
         except (h11.LocalProtocolError, UnicodeError) as error:
-            raise Failed(f"the request cannot be written: {error}") from None
+            raise NotMade("setting", f"the request cannot be written: {error}") from None
 
     async def run(self, stream: _Stream) -> str:
         """Why the response passes.  Raises Failed and OSError."""

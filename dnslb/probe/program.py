@@ -17,7 +17,7 @@ from functools import partial
 
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, ExecCheck
-from dnslb.probe.verdict import Failed, Progress, explain, judge, printable
+from dnslb.probe.verdict import Failed, NotMade, Progress, explain, judge, printable, shortage
 
 _KEPT = 4096      # octets of the output
 _MOST = 1 << 20   # octets of output, beyond which the program is killed
@@ -70,9 +70,9 @@ def _start(command: Sequence[str], environment: Mapping[str, str], said: bytes) 
             )
     except OSError as error:
         why = "not executable" if isinstance(error, PermissionError) else explain(error)
-        raise Failed(f"cannot run {command[0]}: {why}") from None
+        raise NotMade(shortage(error, "program"), f"cannot run {command[0]}: {why}") from None
     except ValueError as error:  # a NUL in an argument, or a character that the file system's encoding lacks
-        raise Failed(f"cannot run {command[0]!r}: {error}") from None
+        raise NotMade("program", f"cannot run {command[0]!r}: {error}") from None
 
 
 class _Run:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import TypeAlias
 
 from dnslb.balance.pool import Address
-from dnslb.probe.verdict import Failed
+from dnslb.probe.verdict import NotMade, ours
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python names it from 3.12 on
 
@@ -23,12 +23,25 @@ async def connect_tcp(address: Address, port: int, source: Address | None) -> so
     """A connection; the caller closes it.  Raises OSError and Failed."""
     sock = _create(socket.SOCK_STREAM, address, source)
     try:
-        await asyncio.get_running_loop().sock_connect(sock, _place(address, port))
+        with ours():
+            place = _place(address, port)
+            begun = _begin_to_connect(sock, place)
+        if not begun:
+            await asyncio.get_running_loop().sock_connect(sock, place)  # waits for what has begun
         _refuse_itself(sock)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _begin_to_connect(sock: socket.socket, place: _Place) -> bool:
+    """Whether it is connected already.  What is refused here, the machine itself refuses.  Raises OSError."""
+    try:
+        sock.connect(place)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse_itself(sock: socket.socket) -> None:
@@ -50,7 +63,8 @@ def connect_udp(address: Address, port: int, source: Address | None) -> socket.s
     """A socket that hears only from the target; the kernel draws its port.  Raises OSError and Failed."""
     sock = _create(socket.SOCK_DGRAM, address, source)
     try:
-        sock.connect(_place(address, port))
+        with ours():
+            sock.connect(_place(address, port))
     except BaseException:
         sock.close()
         raise
@@ -59,20 +73,22 @@ def connect_udp(address: Address, port: int, source: Address | None) -> socket.s
 
 def _create(kind: socket.SocketKind, address: Address, source: Address | None) -> socket.socket:
     if source is not None and source.version != address.version:
-        raise Failed(f"the source {source} is IPv{source.version}, the target is IPv{address.version}")
-    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, kind)
-    sock.setblocking(False)
-    if source is None:
+        reason = f"the source {source} is IPv{source.version}, the target is IPv{address.version}"
+        raise NotMade("setting", reason)
+    with ours():
+        sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, kind)
+        sock.setblocking(False)
+        if source is None:
+            return sock
+        try:
+            # A bound port would be taken for all targets at once; so the kernel chooses it only when it connects.
+            if kind is socket.SOCK_STREAM:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind(_place(source, 0))
+        except BaseException:
+            sock.close()
+            raise
         return sock
-    try:
-        # A bound port would be taken for all targets at once; so the kernel chooses it only when it connects.
-        if kind is socket.SOCK_STREAM:
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        sock.bind(_place(source, 0))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _place(address: Address, port: int) -> _Place:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from dnslb.probe.sockets import receive
-from dnslb.probe.verdict import Failed, explain, printable
+from dnslb.probe.verdict import Failed, NotMade, explain, printable
 
 _CHUNK = 8192              # octets read at once
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h)
@@ -70,7 +70,7 @@ class TlsStream:
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except ValueError as error:  # and UnicodeError
-            raise Failed(f"cannot ask for the name {name!r}: {error}") from None
+            raise NotMade("setting", f"cannot ask for the name {name!r}: {error}") from None
 
     async def shake_hands(self) -> None:
         """Raises BadCertificate, Failed, OSError."""
@@ -138,7 +138,7 @@ def _changed(ca_file: str | None) -> int:
     try:
         return os.stat(ca_file).st_mtime_ns
     except OSError as error:
-        raise Failed(f"cannot read the CA file {ca_file}: {explain(error)}") from None
+        raise NotMade("setting", f"cannot read the CA file {ca_file}: {explain(error)}") from None
 
 
 @lru_cache(maxsize=64)
@@ -156,9 +156,9 @@ def _context(verify: bool, ca_file: str | None, changed: int) -> ssl.SSLContext:
     try:
         made.load_verify_locations(cafile=ca_file)
     except ssl.SSLError:
-        raise Failed(f"the CA file {ca_file} holds no certificate in PEM form") from None
+        raise NotMade("setting", f"the CA file {ca_file} holds no certificate in PEM form") from None
     except OSError as error:
-        raise Failed(f"cannot read the CA file {ca_file}: {explain(error)}") from None
+        raise NotMade("setting", f"cannot read the CA file {ca_file}: {explain(error)}") from None
     return made
 
 

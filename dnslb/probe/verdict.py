@@ -1,6 +1,17 @@
 """From what happened to a probe to an outcome with a reason that a person understands.
 
 Every kind of probe is an attempt: it returns why the target passes, or raises ``Failed`` or ``OSError``.
+
+**Whose fault it is.**  A target answers for what it did or left undone once we had asked it.  What kept us from asking
+is ours, and tells nothing of it; that is
+
+- all that the system refuses before anything could have been heard (a socket, the source address, a port, a route,
+  the packet filter's permission), but for a refused connection and an unreachable host: those are known by somebody's
+  word or silence.  A network that a router calls unreachable is the target's; one that this machine has no route to is
+  not.  ``ours`` goes round these calls;
+- too many open files and too little memory, whenever they come;
+- a program that cannot be started, and settings that cannot be followed: a CA file that cannot be read, a request that
+  cannot be written.  A program that ends badly speaks for the target.
 """
 
 from __future__ import annotations
@@ -8,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dnslb.balance.health import Outcome
@@ -29,11 +41,49 @@ _ERRNO = {
     errno.EPERM: "not permitted on this machine, perhaps by its packet filter",
     errno.EMFILE: "dnslb has too many open files",
     errno.ENFILE: "this machine has too many open files",
+    errno.EADDRINUSE: "this machine has no free port",
+    errno.EAFNOSUPPORT: "this machine has no IPv6",
+    errno.ENETDOWN: "the network interface is down",
 }
+# Of the target, even when the system says so at once: a reset came back, or the neighbour has been silent before.
+_HEARD = frozenset({
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.EHOSTUNREACH, errno.EHOSTDOWN,
+    errno.ETIMEDOUT,
+})  # fmt: skip
+_FAULTS = {
+    errno.EMFILE: "descriptors",
+    errno.ENFILE: "descriptors",
+    errno.ENOBUFS: "memory",
+    errno.ENOMEM: "memory",
+    errno.EADDRNOTAVAIL: "source",
+    errno.EADDRINUSE: "source",
+    errno.EACCES: "permission",
+    errno.EPERM: "permission",
+}
+_ALWAYS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Failed(Exception):
     """The target does not pass.  The message is the reason."""
+
+
+class NotMade(Failed):
+    """The target was not asked, and that is our fault.  The message is the reason, ``fault`` is it in a word."""
+
+    def __init__(self, fault: str, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = fault
+
+
+@contextmanager
+def ours() -> Iterator[None]:
+    """Round what the system does before the target can be heard.  Raises NotMade, and OSError for the rest."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _HEARD or isinstance(error, (BlockingIOError, TimeoutError)):
+            raise
+        raise NotMade(_FAULTS.get(error.errno or 0, "network"), explain(error)) from None
 
 
 @dataclass(slots=True)
@@ -52,7 +102,7 @@ async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -
     loop = asyncio.get_running_loop()
     started = loop.time()
     progress = Progress()
-    ok = False
+    ok, fault = False, ""
     try:
         async with asyncio.timeout(None) as limit:
             timer = loop.call_at(started + timeout, _expire, limit, started + timeout, timeout)
@@ -61,12 +111,15 @@ async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -
                 ok = True
             finally:
                 timer.cancel()
+    except NotMade as failure:
+        reason, fault = str(failure), failure.fault
     except Failed as failure:
         reason = str(failure)
     except OSError as error:  # and TimeoutError, which carries an errno only when it comes from the kernel
         overdue = isinstance(error, TimeoutError) and error.errno is None
         reason = progress.known or f"no {progress.lacks} within {timeout:g} s" if overdue else explain(error)
-    return Outcome(ok, reason, loop.time() - started)
+        fault = shortage(error)
+    return Outcome(ok, reason, loop.time() - started, fault)
 
 
 def _expire(limit: asyncio.Timeout, deadline: float, timeout: float) -> None:
@@ -74,6 +127,11 @@ def _expire(limit: asyncio.Timeout, deadline: float, timeout: float) -> None:
     now = asyncio.get_running_loop().time()
     late = now - deadline
     limit.reschedule(now + min(late, timeout) if late > _STALL else now)
+
+
+def shortage(error: OSError, otherwise: str = "") -> str:
+    """Our fault in a word, if it is a want of files or memory, which may come at any time."""
+    return _FAULTS[error.errno] if error.errno in _ALWAYS else otherwise
 
 
 def explain(error: OSError) -> str:

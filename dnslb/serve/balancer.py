@@ -2,6 +2,19 @@
 
 Lives in the parent.  ``balance`` decides; here its decisions become RRsets, and the clock is read.  A lone change goes
 out at once; what follows it closely goes out together.  However many pools change, probes and requests have their turn.
+
+**Before a backend is judged.**  Nothing waits for probes but who asks for a pool of which nothing is known:
+
+- A pool that is new is withheld until all its backends that no order takes out have an outcome, for each type of its
+  own; after 5 s at the latest, and then those without one count as up.  Queries for it get no reply meanwhile: a
+  resolver asks again, while it would keep an error.
+- What an earlier life of the server has left counts at once.  Who was down is down.  Who was up, when the server left,
+  is up for as long as caches may hold its last answers, but no more than 5 minutes; after that it is unknown.
+- A new backend of a pool that is served already is not handed out beside others that are up until it has passed.  When
+  it cannot be probed, and that is our fault, it counts as up after 5 s.
+- A backend that stays under a new probe goes by its last verdict until the new probe has one.
+
+What is handed out without having been probed since the start, or while it cannot be probed, has the lowest TTL.
 """
 
 from __future__ import annotations
@@ -10,9 +23,10 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
 
 from dnslb.balance import admin, selection, ttl
 from dnslb.balance.admin import Admin, Mode, Scope
@@ -30,6 +44,11 @@ _GATHER = 0.05  # seconds from one publication to the next, unless the pools to 
 _TURN = 0.005   # seconds of working out pools in a row
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
+_PATIENCE = 5.0  # seconds for probes to find out who is up, before all that are not known to be down count as up
+_TRUSTED = 300.0  # seconds for which it is believed that a backend is still up, at most
+_UNJUDGED = "is not judged yet"
+_UNCONFIRMED = "has not been probed since the start"
+_UP = Health()
 
 _log = logging.getLogger("dnslb")
 
@@ -53,6 +72,11 @@ class _Desk:
     rrsets: dict[int, _RRset] = field(default_factory=dict)  # by IP version
     timer: asyncio.TimerHandle | None = None
     verdicts: list[tuple[Asked, Health]] = field(default_factory=list)  # changed since, to be logged
+    firsts: set[Asked] = field(default_factory=set)  # of these: by their first probe
+    served: set[int] = field(default_factory=set)    # IP versions that were served before this generation
+    withheld: set[int] = field(default_factory=set)  # IP versions that are not served yet
+    awaited: set[Asked] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
+    stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
 
 
 class Balancer:
@@ -60,6 +84,9 @@ class Balancer:
 
     def __init__(self, pools: Mapping[Name, Pool], clock: Callable[[], float] = time.time) -> None:
         self.healths: dict[Asked, Health] = {}
+        self.recalled: set[Asked] = set()    # of these: from an earlier life of the server
+        self.left: float | None = None       # Unix time up to which that life may have known them
+        self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
         self.orders: dict[Scope, Admin] = {}
         self.servings: dict[Key, Serving] = {}
         self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
@@ -80,6 +107,8 @@ class Balancer:
         self._published = -inf  # when anything was, by the loop's clock
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
+        self._patience: asyncio.TimerHandle | None = None  # until it runs out
+        self._is_patient = True
 
     @property
     def keys(self) -> set[Asked]:
@@ -113,14 +142,35 @@ class Balancer:
 
     def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
+        is_first = before is None or key in self.recalled
+        is_known = not is_first and key not in self.faults
         self.healths[key] = after
-        if before is not None and (before.up, before.streak) == (after.up, after.streak):
+        self.recalled.discard(key)
+        self.faults.pop(key, None)
+        if is_known and before is not None and (before.up, before.streak) == (after.up, after.streak):
             return
         for desk in self._asking.get(key, ()):
+            believed = desk.stand_ins.pop(key, before)
+            desk.awaited.discard(key)
             self._prepared.discard(desk.owner)
+            if self._publish is None:
+                continue
+            # What is withheld tells who is down when it is not any more.
+            if (believed is None or believed.up) != after.up and not _versions(desk.pool, key) <= desk.withheld:
+                desk.verdicts.append((key, after))
+                if is_first:
+                    desk.firsts.add(key)
+            self._concern(self._urgent, desk)
+
+    def miss(self, key: Asked, reason: str) -> None:
+        """A probe could not be made, which says nothing of the target."""
+        is_known = self.faults.get(key) == reason
+        self.faults[key] = reason
+        for desk in self._asking.get(key, ()) if not is_known else ():
+            self._prepared.discard(desk.owner)
+            if not self._is_patient:
+                desk.awaited.discard(key)
             if self._publish is not None:
-                if before is not None and before.up != after.up:
-                    desk.verdicts.append((key, after))
                 self._concern(self._urgent, desk)
 
     async def prepare(self) -> None:
@@ -138,31 +188,45 @@ class Balancer:
         for desk in self._desks.values():
             if desk.owner not in self._prepared:
                 self._begin(desk)
-            _tell_who_is_down(desk, _healths(desk.pool, self.healths))
+            for version in desk.rrsets.keys() - desk.withheld:
+                _tell_who_is_down(desk, version, self._known(desk))
         self._publish = publish
+        if any(desk.awaited for desk in self._desks.values()):
+            self._patience = asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
         if self._due:
             self._flush()  # some have become due since they were prepared
 
     def _begin(self, desk: _Desk) -> None:
-        # What another life of the server has handed out is still in caches.
         now = self._clock()
+        self._await(desk, now)
+        # What another life of the server has handed out is still in caches.
         for version in desk.pool.zone_ttls:
             self._assume_copies(desk, version, now + ttl.bounds(desk.pool, version).ceiling)
         self._work_out(desk)
         self._prepared.add(desk.owner)
 
-    def inherit(self, old: Balancer) -> None:
+    def inherit(self, old: Balancer, plain: Mapping[Name, Collection[Address]] = MappingProxyType({})) -> None:
         """Before ``start``: the answers go on from those of the old generation, which caches hold.
 
-        So what has changed a moment ago is not trusted the more for a reload.
+        So what has changed a moment ago is not trusted the more for a reload, and who was handed out without a verdict
+        is, until there is one.  ``plain`` are the addresses that were served under names which had no pool yet.
         """
         now = self._clock()
         self.copies = old.copies
         for desk in self._desks.values():
             if desk.owner in old._desks:
-                known = old._desks[desk.owner].rrsets
-                desk.rrsets = {version: known[version] for version in desk.pool.zone_ttls if version in known}
+                before = old._desks[desk.owner]
+                desk.rrsets = {
+                    version: rrset
+                    for version, rrset in before.rrsets.items()
+                    if version in desk.pool.zone_ttls and version not in before.withheld
+                }
+                desk.served = set(desk.rrsets)
+                self._stand_in(desk, old._verdicts(before))
             else:
+                self._stand_in(desk, dict.fromkeys(plain.get(desk.owner, ()), Health()))
+                listed = {address.version for address in plain.get(desk.owner, ())}
+                desk.served = {version for version in desk.pool.zone_ttls if version in listed}
                 # Until now the records were those of the zone file.
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
@@ -187,6 +251,19 @@ class Balancer:
         if self._urgent:
             await self._settled.wait()
 
+    def verdict(self, owner: Name, backend: Backend) -> Health | None:
+        """What the pool goes by; None when it knows nothing of the backend, or does not probe it."""
+        return self._known(self._desks[owner]).get(backend.target)
+
+    def unsure(self, owner: Name, backend: Backend) -> str:
+        """Why nobody knows whether the backend is up, or still is; nothing when it is known."""
+        desk = self._desks[owner]
+        return self._unsure(desk, backend.target) if desk.pool.probe is not None else ""
+
+    def is_withheld(self, owner: Name, version: int) -> bool:
+        """Whether queries get no reply yet."""
+        return version in self._desks[owner].withheld
+
     def rrset(self, owner: Name, version: int) -> tuple[Selection, Ttl]:
         """What is handed out, and for how long, as last worked out."""
         found = self._desks[owner].rrsets[version]
@@ -205,6 +282,8 @@ class Balancer:
         self._publish = None
         self._urgent.clear()
         self._settled.set()
+        if self._patience is not None:
+            self._patience.cancel()
         for desk in self._desks.values():
             if desk.timer is not None:
                 desk.timer.cancel()
@@ -247,22 +326,33 @@ class Balancer:
         now = self._clock()
         times = []
         changes = {}
-        healths = _healths(desk.pool, self.healths)
+        released = {version for version in desk.withheld if not self._awaits(desk, version, now)}
+        desk.withheld -= released
+        healths = self._known(desk)
+        unsure = self._all_unsure(desk, healths)
         for version in desk.pool.zone_ttls:
-            rrset = _work_out(desk.pool, version, healths, self.orders, desk.rrsets.get(version), now)
+            before = desk.rrsets.get(version)
+            if before is not None and before.serving.withheld:
+                if version in desk.withheld:
+                    continue  # nobody sees it
+                before = None
+            known = self._without_awaited(desk, version, healths, now)
+            rrset = _work_out(desk.pool, version, known, self.orders, before, now, unsure, version in desk.withheld)
             self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
             key = (desk.owner, KINDS[version])
             if self.servings.get(key) != rrset.serving:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
+        for version in released if self._publish is not None else ():
+            _tell_who_is_down(desk, version, healths)
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
         return changes
 
     def _note_copies(self, desk: _Desk, version: int, now: float) -> None:
         """What is handed out up to now, caches may hold for its TTL from now on."""
-        if version in desk.rrsets:
+        if version in desk.rrsets and not desk.rrsets[version].serving.withheld:
             rrset = desk.rrsets[version]
             copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
             for address in _addresses(rrset.selection):
@@ -273,6 +363,115 @@ class Balancer:
         for backend in desk.pool.backends:
             if backend.address.version == version:
                 copies.setdefault(backend.address, until)
+
+    # What is not known yet.
+
+    def _await(self, desk: _Desk, now: float) -> None:
+        """See which backends the pool knows nothing of."""
+        unknown = {key for key in _asked(desk.pool) if not self._is_trusted(desk.pool, key, now)}
+        desk.stand_ins = {key: health for key, health in desk.stand_ins.items() if key in unknown}
+        desk.awaited = unknown - desk.stand_ins.keys()
+        desk.withheld = {version for version in desk.pool.zone_ttls if version not in desk.served}
+
+    def _is_trusted(self, pool: Pool, key: Asked, now: float) -> bool:
+        health = self.healths.get(key)
+        if health is None or key not in self.recalled or not health.up:
+            return health is not None
+        cached = min((ttl.bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
+        # A time to come is a clock that was set.
+        return self.left is not None and 0 <= now - self.left <= min(cached, _TRUSTED)
+
+    def _stand_in(self, desk: _Desk, verdicts: Mapping[Address, Health]) -> None:
+        """Go by these verdicts, by backend, as long as the pool's probe has none of its own."""
+        if desk.pool.probe is not None:
+            desk.stand_ins = {
+                (desk.pool.probe, backend.target): verdicts[backend.address]
+                for backend in desk.pool.backends
+                if backend.address in verdicts
+            }
+
+    def _known(self, desk: _Desk) -> dict[Address, Health]:
+        """By probed address."""
+        keys = _asked(desk.pool)
+        known = {key[1]: health for key in keys if (health := self.healths.get(key)) is not None}
+        if desk.awaited or desk.stand_ins:  # seldom; and to look a key up takes its time
+            known |= {key[1]: health for key, health in desk.stand_ins.items()}
+            known = {key[1]: known[key[1]] for key in keys if key[1] in known and key not in desk.awaited}
+        return known
+
+    def _verdicts(self, desk: _Desk) -> dict[Address, Health]:
+        """By backend; of those that are not judged, but count as up, as well."""
+        known, probe = self._known(desk), desk.pool.probe
+        return {
+            backend.address: known.get(backend.target, Health())
+            for backend in desk.pool.backends
+            if probe is None or (probe, backend.target) not in desk.awaited
+        }
+
+    def _unsure(self, desk: _Desk, target: Address) -> str:
+        if desk.pool.probe is None:
+            return ""
+        key = (desk.pool.probe, target)
+        if key in self.faults:
+            return f"cannot be probed: {self.faults[key]}"
+        if key in self.recalled and key not in desk.awaited:
+            return _UNCONFIRMED
+        return "" if key in self.healths and key not in desk.awaited and key not in desk.stand_ins else _UNJUDGED
+
+    def _all_unsure(self, desk: _Desk, known: Mapping[Address, Health]) -> dict[Address, str]:
+        """By probed address."""
+        targets = {backend.target for backend in desk.pool.backends}
+        # Seldom anybody is, and to look a key up takes its time.
+        is_sure = len(known) == len(targets) and not (self.recalled or self.faults or desk.stand_ins)
+        return {} if is_sure else {target: self._unsure(desk, target) for target in targets}
+
+    def _awaits(self, desk: _Desk, version: int, now: float) -> bool:
+        """Whether a backend that could be handed out is not judged yet."""
+        return any(
+            (desk.pool.probe, backend.target) in desk.awaited and self._is_ready(desk, backend, now)
+            for backend in desk.pool.backends
+            if backend.address.version == version
+        )
+
+    def _is_ready(self, desk: _Desk, backend: Backend, now: float) -> bool:
+        return admin.mode_for(self.orders, desk.pool.owner, backend.address, now) is Mode.READY
+
+    def _without_awaited(
+        self, desk: _Desk, version: int, healths: dict[Address, Health], now: float
+    ) -> dict[Address, Health]:
+        """The same, with those down that are not judged yet, if there is anybody else to hand out."""
+        awaited = {target for _, target in desk.awaited}
+        others = (
+            backend
+            for backend in desk.pool.backends
+            if backend.address.version == version and backend.target not in awaited
+        )
+        if not awaited or not any(
+            healths.get(backend.target, _UP).up and self._is_ready(desk, backend, now) for backend in others
+        ):
+            return healths
+        return healths | dict.fromkeys(awaited, Health(up=False))
+
+    def _lose_patience(self) -> None:
+        """Probes have had their time: from now on nothing is withheld."""
+        self._is_patient = False
+        opened: list[str] = []
+        pools = 0
+        for desk in self._desks.values():
+            late = desk.awaited if desk.withheld else desk.awaited & self.faults.keys()
+            if late:
+                pools += 1
+                targets = {target for _, target in late}
+                names = (backend.address for backend in desk.pool.backends if backend.target in targets)
+                opened += (f"{desk.pool.owner.removesuffix('.')} {address}" for address in names)
+                desk.awaited = desk.awaited - late
+                self._concern(self._urgent, desk)
+        if opened:
+            more = f" and {len(opened) - _NAMED} more" if len(opened) > _NAMED else ""
+            _log.warning(
+                "%d backends of %d pools are not judged after %g s, and count as up: %s%s",
+                len(opened), pools, _PATIENCE, ", ".join(opened[:_NAMED]), more,
+            )  # fmt: skip
 
     def _wake(self, desk: _Desk, at: float | None, now: float) -> None:
         if desk.timer is not None:
@@ -299,9 +498,9 @@ def _asked(pool: Pool) -> list[Asked]:
     return [(pool.probe, backend.target) for backend in pool.backends] if pool.probe is not None else []
 
 
-def _healths(pool: Pool, known: Mapping[Asked, Health]) -> dict[Address, Health]:
-    """By probed address."""
-    return {key[1]: health for key in _asked(pool) if (health := known.get(key)) is not None}
+def _versions(pool: Pool, key: Asked) -> set[int]:
+    """Of the backends that go by the key."""
+    return {backend.address.version for backend in pool.backends if backend.target == key[1]}
 
 
 def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and nothing else
@@ -311,6 +510,8 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     orders: Mapping[Scope, Admin],
     before: _RRset | None,
     now: float,
+    unsure: Mapping[Address, str] = MappingProxyType({}),
+    withheld: bool = False,
 ) -> _RRset:
     chosen = selection.select(pool, version, healths, orders, now)
     changed_at = None if before is None or before.changed_at is None else min(before.changed_at, now)
@@ -323,6 +524,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
             healths.get(backend.target),
             admin.leaves_for(orders, pool.owner, backend.address, now),
             _counts(backend, handed_out, healths, admin.mode_for(orders, pool.owner, backend.address, now)),
+            unsure.get(backend.target, "") if backend.address in handed_out else "",
         )
         for backend in pool.backends
     ]
@@ -330,7 +532,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     weights = tuple(share.weight for share in chosen.shares)
     rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
     rdatas = tuple(share.address.packed for share in chosen.shares)
-    serving = Serving(RRset(KINDS[version], lasting.seconds, rdatas), rotation, chosen.fails_open)
+    serving = Serving(RRset(KINDS[version], lasting.seconds, rdatas), rotation, chosen.fails_open, withheld=withheld)
     return _RRset(chosen, changed_at, lasting, serving)
 
 
@@ -348,7 +550,11 @@ def _addresses(chosen: Selection) -> list[Address]:
 def _tell(desk: _Desk, key: Asked, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
-    if health.up:
+    if key in desk.firsts:
+        desk.firsts.discard(key)
+        level = logging.INFO if health.up else logging.WARNING
+        verdict = "up (its first probe passed)" if health.up else f"down (its first probe failed: {health.reason})"
+    elif health.up:
         level, verdict = logging.INFO, f"up ({probe.rise} of {probe.rise} probes passed)"
     else:
         level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
@@ -358,20 +564,19 @@ def _tell(desk: _Desk, key: Asked, health: Health) -> None:
             _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}", fields)
 
 
-def _tell_who_is_down(desk: _Desk, healths: Mapping[Address, Health]) -> None:
+def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
     """One line for an RRset that begins with a backend down."""
-    for version in desk.rrsets:
-        down = [
-            f"{backend.address} ({health.reason})"
-            for backend in desk.pool.backends
-            if backend.address.version == version
-            and (health := healths.get(backend.target)) is not None
-            and not health.up
-        ]
-        if down:
-            more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
-            fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
-            _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
+    down = [
+        f"{backend.address} ({health.reason})"
+        for backend in desk.pool.backends
+        if backend.address.version == version
+        and (health := healths.get(backend.target)) is not None
+        and not health.up
+    ]
+    if down:
+        more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
+        fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
+        _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
 
 
 def _log_served(level: int, desk: _Desk, version: int, fact: str, fields: Mapping[str, str]) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 from dnslb.balance.admin import Admin, Scope
-from dnslb.balance.health import Health
+from dnslb.balance.pool import Address
 from dnslb.catalog import Catalog
-from dnslb.probe.schedule import Key
+from dnslb.dns.name import Name, closest
+from dnslb.probe.schedule import Schedule
 from dnslb.serve.balancer import Balancer
 from dnslb.serve.crew import Crew
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.sockets import Sockets
 from dnslb.settings import Settings
+from dnslb.snapshot import KINDS
 
 
 class Generation:
-    """It begins with ``start``, when all that it probes has been probed, and ends with ``stop``."""
+    """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
     def __init__(self, catalog: Catalog, settings: Settings, shares: list[list[Sockets]], ledger: Ledger) -> None:
         self.catalog = catalog
@@ -26,13 +29,21 @@ class Generation:
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
-        self.balancer.inherit(old.balancer)
+        plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
+        self.balancer.inherit(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self.crew.questions = await old.crew.recall()
 
-    async def start(self, healths: Mapping[Key, Health], orders: Mapping[Scope, Admin]) -> None:
-        """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed."""
-        self.balancer.healths = {key: health for key, health in healths.items() if key in self.balancer.keys}
+    async def start(self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Admin]) -> None:
+        """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed.
+
+        ``left``: the Unix time up to which an earlier life of the server may have known what the schedule recalls.
+        """
+        keys = self.balancer.keys
+        self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.recalled = schedule.recalled & keys
+        self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
+        self.balancer.left = left
         self.balancer.orders = dict(orders)
         await self.balancer.prepare()
         self.balancer.start(self.crew.publish)
@@ -55,3 +66,10 @@ class Generation:
         """Answer what is held, and leave."""
         self.balancer.stop()
         await self.crew.stop()
+
+
+def _addresses(catalog: Catalog, owner: Name) -> list[Address]:
+    """Those that a zone lists under the name."""
+    apex = closest(owner, catalog.zones)
+    node = catalog.zones[apex].nodes.get(owner, ()) if apex is not None else ()
+    return [ip_address(rdata) for rrset in node if rrset.rrtype in KINDS.values() for rdata in rrset.rdatas]

@@ -36,6 +36,7 @@ class Keeper:
         self._current: Callable[[], State] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._took = 0.0  # seconds, for the last save
+        self.left: float | None = None  # Unix time at which what was loaded was saved
         self._is_failing = False
 
     def take(self) -> None:
@@ -49,6 +50,8 @@ class Keeper:
         if not self._is_taken or self._is_loaded:
             return None
         self._is_loaded = True
+        with suppress(OSError):
+            self.left = self._path.stat().st_mtime
         known, warning = state.load(self._path, time.time())
         if warning is not None:
             _log.warning("%s", warning)
@@ -78,8 +81,8 @@ class Keeper:
         return warning
 
     def stop(self) -> None:
-        """Save what is unsaved, and let go of the directory."""
-        if self._timer is not None and self._current is not None:
+        """Save, so that the file tells when we left, and let go of the directory."""
+        if self._is_taken and self._current is not None:
             self._cancel()
             self._write(self._current())
         if self._lock is not None:

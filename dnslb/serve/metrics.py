@@ -24,6 +24,7 @@ from dnslb.dns.kind import NO_REPLY, kind
 from dnslb.exposition import Family, Sample, counter, gauge, histogram, labels
 from dnslb.probe.schedule import Schedule
 from dnslb.serve.balancer import Balancer
+from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.operations import RRTYPES
@@ -61,6 +62,7 @@ class View:
     generation: Generation
     ledger: Ledger
     records: Records
+    faults: Faults
     schedule: Schedule
     reloads: Reloads
 
@@ -106,6 +108,7 @@ _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all
 
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
 _IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
+_NOT_MADE = counter("dnslb_probes_not_made_total", "Probes that could not be made, by our fault.")
 _UP = gauge("dnslb_backend_up", "1 when the verdict is up; absent without a probe.")
 _MODE = gauge("dnslb_backend_mode", "Always 1; the label tells the order: ready, drain or maint.")
 _WEIGHT = gauge("dnslb_backend_weight", "Weight of the policy.")
@@ -150,6 +153,7 @@ def _server(view: View) -> list[tuple[Family, list[Sample]]]:
         (_BUGS, [("", ledger.bugs)]),
         (_LAG, [("", schedule.lag)]),
         (_IN_FLIGHT, [("", schedule.in_flight)]),
+        (_NOT_MADE, [(labels(reason=reason), count) for reason, count in sorted(view.faults.counts.items())]),
     ]
 
 

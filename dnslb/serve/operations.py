@@ -261,14 +261,15 @@ def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int,
         for backend in pool.backends
         if backend.address.version == version
     )
-    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, statuses)
+    withheld = balancer.is_withheld(owner, version)
+    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
     balancer: Balancer, ledger: Ledger, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
 ) -> BackendStatus:
     pool, rdata = balancer.pool(key[0]), backend.address.packed
-    health = balancer.healths.get((pool.probe, backend.target)) if pool.probe is not None else None
+    health = balancer.verdict(key[0], backend)
     order = admin.order_for(balancer.orders, pool.owner, backend.address, now)
     own = Scope(pool.owner, backend.address)
     scope = own if balancer.orders.get(own) is order else Scope(None, backend.address)
@@ -277,6 +278,7 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         up=None if health is None else health.up,
         since=None if health is None else health.since,
         reason="" if health is None else health.reason,
+        unsure=balancer.unsure(key[0], backend),
         streak=0 if health is None else health.streak,
         mode=admin.mode(order, now).value,
         order=None if order is None else order_status(scope, order),

@@ -41,6 +41,7 @@ from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
 from dnslb.serve import difference, event, history, metrics, operations, privileges, sockets
 from dnslb.serve.crew import WorkersFailed
+from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
 from dnslb.serve.history import History
 from dnslb.serve.hooks import Hooks
@@ -131,7 +132,8 @@ class _Parent:
         self._records = Records()
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
-        self._schedule = Schedule((), self._hear)
+        self._faults = Faults()
+        self._schedule = Schedule((), self._hear, report_fault=self._miss)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._keeper = keeper
@@ -263,6 +265,7 @@ class _Parent:
             generation=self._current(),
             ledger=self._ledger,
             records=self._records,
+            faults=self._faults,
             schedule=self._schedule,
             reloads=reloads,
         ))  # fmt: skip
@@ -299,6 +302,7 @@ class _Parent:
         """One more probe has ended."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
+        self._faults.hear(key)
         self._records.hear(key, outcome, before, after)
         for generation in self._listening:
             generation.balancer.hear(key, outcome, before, after)
@@ -308,6 +312,14 @@ class _Parent:
             for change in history.verdicts(self._listening[0].balancer, key, after):
                 self._remember(change)
         self._keeper.note()
+
+    def _miss(self, key: Key, outcome: Outcome) -> None:
+        """A probe could not be made, and that is our fault."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _tell_outcome(key, outcome)
+        self._faults.miss(key, outcome)
+        for generation in self._listening:
+            generation.balancer.miss(key, outcome.reason)
 
     def _obey(self) -> None:
         """From now on other orders stand."""
@@ -329,7 +341,10 @@ class _Parent:
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
-        healths = sorted(self._schedule.healths.items(), key=lambda item: item[1].up)
+        # That somebody was up before the start is no news until a probe has found it so again.
+        stale = self._schedule.recalled
+        known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
+        healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
         return State(self._orders.standing, verdicts, self._history.changes)
 
@@ -347,6 +362,7 @@ class _Parent:
         keys = {key for each in generations for key in each.balancer.keys}
         self._schedule.replace_keys(keys, healths)
         self._records.keep(keys)
+        self._faults.keep(keys)
         self._pause()
 
     def _pause(self) -> None:
@@ -366,11 +382,10 @@ class _Parent:
         self._listening.append(new)
         self._probe(both, healths)
         try:
-            # No answer before every backend has been probed.
-            await self._schedule.first_round()
+            # Nobody waits for probes here: the balancer knows what must not be answered yet.
             if old is not None:
                 await new.follow(old)
-            await new.start(self._schedule.healths, self._orders.standing)
+            await new.start(self._schedule, self._keeper.left, self._orders.standing)
         except BaseException:
             self._listening.remove(new)
             await new.stop()
@@ -463,6 +478,6 @@ def _load(directory: Path) -> tuple[Catalog, list[Problem]]:
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:
-    what = "passed" if outcome.ok else "failed"
+    what = "not made" if outcome.fault else "passed" if outcome.ok else "failed"
     fields = {"what": what, "address": str(key[1])}
     _log.debug("%s %s in %.1f ms: %s", state.key(*key), what, 1000 * outcome.took, outcome.reason, extra=fields)

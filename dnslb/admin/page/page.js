@@ -283,13 +283,13 @@ function backendView(backend, probes, slowest, now) {
 
 function verdictView(backend, now) {
   const name = { true: "up", false: "down", null: "unprobed" }[backend.up];
-  const word = name === "unprobed" ? "not probed" : name;
+  const word = name === "unprobed" ? (backend.unsure ? "not judged" : "not probed") : name;
   const since = backend.since === null ? null
     : h("span", { class: "since", title: `since ${clock(backend.since, now)}` }, ` for ${age(now - backend.since)}`);
   return [
     h("span", { class: `verdict ${name}` }, icon(name), word), since,
     backend.streak > 0 ? h("span", { class: "note" }, `in doubt: ${count(backend.streak, "probe")} against it`) : null,
-    backend.reason ? h("bdi", { class: "reason" }, backend.reason) : null,
+    backend.unsure || backend.reason ? h("bdi", { class: "reason" }, backend.unsure || backend.reason) : null,
   ];
 }
 

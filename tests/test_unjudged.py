@@ -1,0 +1,314 @@
+"""What is served of a backend before it is judged, while it cannot be probed, and by what was known long ago."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, text, unix_time
+from transcript import wire
+
+from dnslb.balance.health import Health
+from dnslb.balance.pool import Backend, Pool, TcpCheck
+from dnslb.probe.schedule import Key as Asked
+
+OWNER = wire("www.example.com.")
+ALL, FIRST, REST = " ".join(HOSTS), HOSTS[0], " ".join(HOSTS[1:])
+UP, DOWN = Health(since=EPOCH - 1000), Health(up=False, since=EPOCH - 1000, reason="gone")
+
+
+def key(host: str) -> Asked:
+    return PROBE, ip_address(host)
+
+
+def fresh(*pools: Pool, **orders: object) -> Desk:
+    """Nothing is known of any backend."""
+    desk = Desk(*pools or (pool(),))
+    desk.balancer.healths.clear()
+    return desk
+
+
+def recalling(known: Mapping[str, Health], away: float) -> Desk:
+    """By what a server has left that ended so long ago."""
+    desk = fresh()
+    desk.balancer.healths = {key(host): health for host, health in known.items()}
+    desk.balancer.recalled = set(desk.balancer.healths)
+    desk.balancer.left = EPOCH - away
+    return desk.start()
+
+
+def following(old: Desk, *pools: Pool, plain: Mapping[bytes, list[str]] | None = None) -> Desk:
+    """The generation after a reload."""
+    desk = fresh(*pools)
+    served = {owner: [ip_address(host) for host in hosts] for owner, hosts in (plain or {}).items()}
+    desk.balancer.inherit(old.balancer, served)
+    keys = desk.balancer.keys
+    desk.balancer.healths = {key: health for key, health in old.balancer.healths.items() if key in keys}
+    return desk.start()
+
+
+def served(desk: Desk) -> list[str]:
+    """What is not withheld."""
+    return [text(item) for item in desk.balancer.servings.items() if not item[1].withheld]
+
+
+def why(desk: Desk, version: int = 4) -> str:
+    return desk.balancer.rrset(OWNER, version)[1].why
+
+
+# The start
+
+
+def test_a_pool_is_withheld_until_its_own_backends_are_judged() -> None:
+    async def story() -> None:
+        desk = fresh(pool(), pool("api.example.com.", ["192.0.2.21", "192.0.2.22"])).start()
+        assert served(desk) == []
+        desk.probe("192.0.2.21", PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == []
+        desk.probe("192.0.2.22", REFUSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == ["api.example.com. A 30: 192.0.2.21"]
+        for host in HOSTS:
+            desk.probe(host, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 30: {ALL}", "api.example.com. A 30: 192.0.2.21"]
+        assert len(desk.said) == 2
+
+    play(story)
+
+
+def test_addresses_of_one_version_do_not_wait_for_the_other() -> None:
+    async def story() -> None:
+        desk = fresh(pool(hosts=(FIRST, "2001:db8::1"))).start()
+        desk.probe(FIRST, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 30: {FIRST}"]
+
+    play(story)
+
+
+def test_a_pool_without_a_probe_is_served_at_once() -> None:
+    async def story() -> None:
+        assert served(fresh(pool(probe=None)).start()) == [f"www.example.com. A 30: {ALL}"]
+
+    play(story)
+
+
+def test_nobody_waits_for_what_an_order_takes_out() -> None:
+    async def story() -> None:
+        desk = fresh()
+        desk.balancer.orders = drain(FIRST)
+        desk.start()
+        for host in HOSTS[1:]:
+            desk.probe(host, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 30: {REST}"]
+
+    play(story)
+
+
+def test_after_five_seconds_who_is_not_judged_counts_as_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        many = [f"192.0.2.{host}" for host in range(11, 21)]
+        desk = fresh(pool(hosts=many), pool("api.example.com.", ["192.0.2.99"])).start()
+        desk.probe(many[0], REFUSED)
+        desk.probe("192.0.2.99", PASSED)
+        await asyncio.sleep(4.9)
+        assert served(desk) == ["api.example.com. A 30: 192.0.2.99"]
+        await asyncio.sleep(0.2)
+        assert served(desk)[0] == f"www.example.com. A 5: {' '.join(many[1:])}"
+        assert why(desk) == "192.0.2.12 is not judged yet"
+        # And then by its verdict.
+        desk.probe(many[1], REFUSED)
+        await asyncio.sleep(0.1)
+        assert served(desk)[0] == f"www.example.com. A 5: {' '.join(many[2:])}"
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        "9 backends of 1 pools are not judged after 5 s, and count as up: www.example.com 192.0.2.12,"
+        " www.example.com 192.0.2.13, www.example.com 192.0.2.14, www.example.com 192.0.2.15 and 5 more",
+        "www.example.com: down from the start: 192.0.2.11 (connection refused); serving 9 of 10, ttl 5",
+        "www.example.com: 192.0.2.12 down (its first probe failed: connection refused); serving 8 of 10, ttl 5",
+    ]
+
+
+def test_what_was_withheld_is_in_no_cache() -> None:
+    async def story() -> None:
+        desk = fresh().start()
+        desk.balancer.copies.clear()
+        desk.probe(FIRST, REFUSED)
+        await asyncio.sleep(10)
+        assert ip_address(FIRST) not in desk.balancer.copies.get((OWNER, 1), {})
+
+    play(story)
+
+
+# A restart
+
+
+@pytest.mark.parametrize(("known", "away", "said"), [
+    # A new server goes by all of it at once, but trusts it for no longer than it must.
+    (dict.fromkeys(HOSTS, UP), 2, [f"www.example.com. A 5: {ALL}"]),
+    ({HOSTS[0]: DOWN, HOSTS[1]: UP, HOSTS[2]: UP}, 2, [f"www.example.com. A 5: {REST}"]),
+    (dict.fromkeys(HOSTS, DOWN), 90_000, [f"www.example.com. A 5: {ALL} (fails open)"]),
+    # No cache holds an answer any more that names them.
+    (dict.fromkeys(HOSTS, UP), 31, []),
+    ({HOSTS[0]: DOWN, HOSTS[1]: UP, HOSTS[2]: UP}, 31, []),
+    # The clock was set.
+    (dict.fromkeys(HOSTS, UP), -5, []),
+    # One is new.
+    ({HOSTS[0]: UP, HOSTS[1]: UP}, 2, []),
+])  # fmt: skip
+def test_what_an_earlier_life_has_left(known: dict[str, Health], away: float, said: list[str]) -> None:
+    async def story() -> None:
+        assert served(recalling(known, away)) == said
+
+    play(story)
+
+
+def test_the_ttl_is_low_until_a_probe_has_confirmed_what_was_known() -> None:
+    async def story() -> None:
+        desk = recalling(dict.fromkeys(HOSTS, UP), 2)
+        assert why(desk) == f"{FIRST} has not been probed since the start"
+        for host in HOSTS:
+            desk.probe(host, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 30: {ALL}"]
+
+    play(story)
+
+
+def test_long_ago_is_after_five_minutes_at_most() -> None:
+    async def story() -> None:
+        slow = replace(pool(), zone_ttls={4: 86400})
+        for away, expected in ((299, 1), (301, 0)):
+            desk = fresh(slow)
+            desk.balancer.healths = {key(host): UP for host in HOSTS}
+            desk.balancer.recalled = set(desk.balancer.healths)
+            desk.balancer.left = EPOCH - away
+            assert len(served(desk.start())) == expected
+
+    play(story)
+
+
+# A reload
+
+
+def test_a_new_backend_is_not_handed_out_before_it_has_passed() -> None:
+    async def story() -> None:
+        old = Desk(pool(hosts=HOSTS[:2])).start()
+        desk = following(old, pool())
+        assert served(desk) == [f"www.example.com. A 30: {' '.join(HOSTS[:2])}"]
+        await asyncio.sleep(10)
+        assert desk.said == []
+        desk.probe(HOSTS[2], PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+
+    play(story)
+
+
+def test_a_new_backend_is_handed_out_when_nothing_else_is_up() -> None:
+    async def story() -> None:
+        old = Desk(pool(hosts=[FIRST])).start()
+        old.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        desk = following(old, pool(hosts=HOSTS[:2]))
+        assert served(desk) == [f"www.example.com. A 5: {HOSTS[1]}"]
+
+    play(story)
+
+
+def test_under_a_new_probe_backends_go_by_their_last_verdicts_until_it_has_some() -> None:
+    async def story() -> None:
+        old = Desk(pool()).start()
+        old.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(100)
+        other = replace(PROBE, check=TcpCheck(443))
+        desk = following(old, pool(probe=other))
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+        assert why(desk) == f"{HOSTS[1]} is not judged yet"
+        desk.probe(FIRST, PASSED, by=other)
+        desk.probe(HOSTS[1], REFUSED, by=other)
+        desk.probe(HOSTS[2], PASSED, by=other)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {FIRST} {HOSTS[2]}"]
+
+    play(story)
+
+
+@pytest.mark.parametrize("before", ["a pool without a probe", "records of the zone"])
+def test_what_was_served_without_a_verdict_is_served_until_there_is_one(before: str) -> None:
+    async def story() -> None:
+        if before == "a pool without a probe":
+            desk = following(Desk(pool(probe=None)).start(), pool())
+        else:
+            desk = following(Desk().start(), pool(), plain={OWNER: [*HOSTS]})
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+        desk.probe(FIRST, REFUSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+
+    play(story)
+
+
+def test_a_new_pool_is_withheld_as_at_the_start() -> None:
+    async def story() -> None:
+        desk = following(Desk(pool()).start(), pool(), pool("api.example.com.", ["192.0.2.21"]))
+        assert served(desk) == [f"www.example.com. A 30: {ALL}"]
+        await asyncio.sleep(5.1)
+        assert served(desk)[1] == "api.example.com. A 5: 192.0.2.21"
+
+    play(story)
+
+
+# Our own faults
+
+
+def test_what_cannot_be_probed_stays_as_it_is_with_the_lowest_ttl() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        for _ in range(10):
+            for host in HOSTS:
+                desk.balancer.miss(key(host), "dnslb has too many open files")
+            await asyncio.sleep(5)
+        assert desk.said == [f"0.0 www.example.com. A 5: {ALL}"]
+        assert why(desk) == f"{FIRST} cannot be probed: dnslb has too many open files"
+        backend = Backend(ip_address(FIRST))
+        assert desk.balancer.unsure(OWNER, backend) == "cannot be probed: dnslb has too many open files"
+        assert desk.balancer.verdict(OWNER, backend) == desk.balancer.healths[key(FIRST)]
+        for host in HOSTS:
+            desk.probe(host, PASSED)
+        await asyncio.sleep(0.1)
+        assert desk.said[1:] == [f"{unix_time() - EPOCH - 0.1:.1f} www.example.com. A 30: {ALL}"]
+
+    play(story)
+
+
+def test_what_is_down_and_cannot_be_probed_stays_out() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        desk.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(60)
+        desk.balancer.miss(key(FIRST), "network unreachable")
+        await asyncio.sleep(60)
+        assert served(desk) == [f"www.example.com. A 30: {REST}"]
+
+    play(story)
+
+
+def test_a_new_backend_that_cannot_be_probed_counts_as_up_after_five_seconds() -> None:
+    async def story() -> None:
+        desk = following(Desk(pool(hosts=HOSTS[:2])).start(), pool())
+        desk.balancer.miss(key(HOSTS[2]), "network unreachable")
+        await asyncio.sleep(4.9)
+        assert served(desk) == [f"www.example.com. A 30: {' '.join(HOSTS[:2])}"]
+        await asyncio.sleep(0.2)
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+
+    play(story)
