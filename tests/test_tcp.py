@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import dns.edns
 import dns.flags
@@ -275,6 +276,20 @@ def test_a_client_that_never_reads_is_not_read_from_either(served: Served) -> No
     assert seconds >= IDLE
     assert served_others > 2
     assert grown < GROWTH, f"{grown} octets for {sent} octets of queries"
+
+
+def test_replies_that_nobody_takes_are_not_kept_in_the_buffers_of_the_system(served: Served) -> None:
+    """All of them fit there: the server has nothing left to send, and closes the connection when it is idle."""
+    with slow_reader(served.address) as sock:
+        sock.sendall(framed(question("large", "TXT")) * 30)
+        eventually(lambda: unacknowledged(served.address.port) > 1 << 20, "no replies wait")
+        eventually(lambda: unacknowledged(served.address.port) == 0, "they wait for ever", IDLE + SLACK)
+
+
+def unacknowledged(port: int) -> int:
+    """Octets that the system keeps for clients of that port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}"))
 
 
 def test_a_slow_reader_gets_every_reply_in_order(limited: Served) -> None:
