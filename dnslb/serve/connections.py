@@ -28,6 +28,7 @@ from dnslb.serve.tcp import Connection
 
 _TURN = 0.002       # seconds of a round for connections
 _SLICE = 0.0001     # seconds of these for one connection, before the next one has its turn
+_LAST_SLICE = 0.02  # seconds for one connection when the worker leaves: nobody else waits
 _ACCEPTING = 0.001  # seconds of a round for a listening socket
 _EVENTS = 64        # connections asked for at once: more than have their turn in a round
 _PAUSE = 1.0        # seconds without accepting when the system has no more descriptors or memory
@@ -83,6 +84,7 @@ class Connections:
         self.evicted = 0    # closed to make room
         self._limits = limits
         self._most = limits.connections
+        self._slice = _SLICE
         self._begin = partial(Connection, respond=respond, bugs=bugs, heads=heads)
         self._loop = asyncio.get_running_loop()
         self._listening: list[socket.socket] = []
@@ -109,6 +111,7 @@ class Connections:
         """Let nobody in; wait until the clients have the replies to all that has come, but no longer than that."""
         self._stop_accepting()
         self._listening.clear()
+        self._slice = _LAST_SLICE
         for connection in list(self._open.values()):
             was_due = connection.is_due
             try:
@@ -117,6 +120,9 @@ class Connections:
                 self._close(connection)
             else:
                 self._place(connection, was_due)
+                if connection.is_due:
+                    # Though there may be little room: what the system has taken is sent even after our end.
+                    self._serve(connection, monotonic() + _LAST_SLICE)
         deadline = monotonic() + seconds
         while self._open and monotonic() < deadline:
             await asyncio.sleep(0.01)
@@ -132,7 +138,7 @@ class Connections:
             connection = self._open.get(descriptor)
             # It may have been closed since, and another have its descriptor, that is not ready: it bears that.
             if connection is not None:
-                self._serve(connection, now + _SLICE)
+                self._serve(connection, now + self._slice)
             now = monotonic()
 
     def _serve(self, connection: Connection, until: float) -> None:
