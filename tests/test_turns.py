@@ -19,7 +19,7 @@ from dnslb.admin import client
 
 RATE = 2000        # UDP queries a second of a client that behaves
 SECONDS = 2.0      # that it asks
-SLOWEST = 0.25     # seconds until any of its replies: far more than a turn, for machines that do other things too
+SLOWEST = 0.5      # seconds until any of its replies: a hundred turns, for machines that do other things too
 GROWTH = 64 << 20  # octets that a flood may make a worker hold
 DESCRIPTORS = 64   # that each process of a server may have
 TRIES = 5          # of a client over TCP: connections at the limit may go at any time
