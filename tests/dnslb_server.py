@@ -88,20 +88,19 @@ class Server:
 
 @contextmanager
 def started(
-    directory: Path, *options: str, zone: str = ZONE, user: int | None = None, judged: bool = True
+    directory: Path, *options: str, zone: str = ZONE, judged: bool = True, under: Sequence[str] = ()
 ) -> Iterator[Server]:
     """``dnslb serve`` with these options over ``example.test`` in ``directory``, from its announcement on.
 
-    And, unless the test is about that, from when every backend has been probed.
-
-    Ends it on the way out, and fails when that leaves a process behind.
+    And, unless the test is about that, from when every backend has been probed.  ``under`` is the start of the command,
+    for what runs it in another way.  Ends it on the way out, and fails when that leaves a process behind.
     """
     zones = directory / "zones"
     if not zones.exists():
         zones.mkdir()
         (zones / "example.test.zone").write_text(zone)
     kept = ("--state", str(directory / "state"), "--control", str(directory / "control"))
-    with launched([*DNSLB, "serve", str(zones), *kept, *options], directory) as server:
+    with launched([*under, *DNSLB, "serve", str(zones), *kept, *options], directory) as server:
         eventually(lambda: "try: dig" in server.said or server.popen.poll() is not None, "no announcement", STARTING)
         if server.popen.poll() is not None:
             pytest.fail(f"dnslb ended with status {server.popen.returncode}\n{server.log}")

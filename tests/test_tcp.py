@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 import time
@@ -10,18 +9,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import dns.edns
 import dns.flags
 import dns.message
 import dns.query
+import dns.rcode
 import pytest
 from dnslb_server import Server, eventually, question, resident, started
 from peers import Address, free_port
 
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
-from dnslb.serve.tcp import Connection, Limits
+from dnslb.serve.tcp import Connection
 
 IDLE = 0.5              # seconds, the --tcp-idle of the server
 SLACK = 2.0             # seconds that a busy machine may add
@@ -48,13 +49,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With few connections and the usual idle time; an IPv4 server, since every 127.x.y.z is a client of its own."""
     port = free_port()
     options = ["--tcp-connections", str(TOTAL), "--tcp-per-client", str(PER_CLIENT)]
     options += ["--workers", "1", "--listen", f"127.0.0.1:{port}"]
     with started(tmp_path_factory.mktemp("limited"), *options) as server:
-        yield Address("127.0.0.1", port)
+        yield Served(server, Address("127.0.0.1", port))
         assert server.log == ""
 
 
@@ -119,7 +120,7 @@ UNANSWERED = {
     "one octet": b"\0",
     "a message of no octets": b"\0\0",
     "a reply": framed(b"\0\0\x80\0" + question("www")[4:]),
-    "a length with nothing behind it": b"\xff\xff",
+    "a length with nothing behind it": b"\x10\0",
     "half a message": framed(question("www"))[:20],
 }
 
@@ -147,7 +148,7 @@ def test_a_trickle_without_a_whole_query_is_closed_after_the_idle_time(served: S
         start = time.monotonic()
         with pytest.raises(ConnectionError):
             while time.monotonic() < start + IDLE + SLACK:
-                sock.sendall(b"\x7f")
+                sock.sendall(b"\x0f")
                 try:
                     if sock.recv(1) == b"":
                         raise ConnectionResetError
@@ -165,7 +166,7 @@ def test_queries_keep_a_connection_open(served: Served) -> None:
             time.sleep(IDLE / 10)
 
 
-def is_admitted(sock: socket.socket) -> bool:
+def is_answered(sock: socket.socket) -> bool:
     try:
         sock.sendall(framed(question("www", number=1)))
         return next(replies(sock)).id == 1
@@ -173,39 +174,89 @@ def is_admitted(sock: socket.socket) -> bool:
         return False
 
 
-def test_one_client_has_at_most_its_share_of_connections(limited: Address) -> None:
+def is_closed(sock: socket.socket) -> bool:
+    """Orderly: the client may have sent a query, but has got nothing that was cut short."""
+    return sock.recv(1) == b""
+
+
+def admitted(stack: ExitStack, address: Address, source: str = "127.0.0.1") -> socket.socket:
+    """A new connection, over which a query was answered."""
+    sock = stack.enter_context(connect(address, source))
+    assert is_answered(sock)
+    return sock
+
+
+def slow_reader(address: Address, source: str = "127.0.0.1") -> socket.socket:
+    """With so little room for replies that they soon wait in the server."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    sock.settimeout(5.0)
+    sock.bind((source, 0))
+    sock.connect(address)
+    return sock
+
+
+MANY_LARGE = b"".join(framed(question("large", "TXT", number)) for number in range(100))
+
+
+def test_a_new_connection_takes_the_place_of_the_longest_idle(limited: Served) -> None:
+    """Of its own client, when that has its share already; else of all.  Nobody else loses anything."""
     with ExitStack() as stack:
-        mine = [stack.enter_context(connect(limited)) for _ in range(PER_CLIENT)]
-        assert all(map(is_admitted, mine))
-        assert not is_admitted(stack.enter_context(connect(limited)))
-        # Another client still has room, up to the total.
-        theirs = [stack.enter_context(connect(limited, "127.0.0.2")) for _ in range(TOTAL - PER_CLIENT)]
-        assert all(map(is_admitted, theirs))
-        assert not is_admitted(stack.enter_context(connect(limited, "127.0.0.3")))
-        # Those that were refused have taken nothing from those that are open.
-        assert all(map(is_admitted, mine + theirs))
-        mine[0].close()
-        eventually(lambda: is_admitted_once(limited), "a closed connection has left no room")
+        mine = [admitted(stack, limited.address) for _ in range(PER_CLIENT)]
+        theirs = [admitted(stack, limited.address, "127.0.0.2") for _ in range(TOTAL - PER_CLIENT)]
+        assert is_answered(mine[0])
+        mine.append(admitted(stack, limited.address))
+        assert is_closed(mine.pop(1))
+        theirs.append(admitted(stack, limited.address, "127.0.0.3"))
+        assert is_closed(mine.pop(1))
+        theirs.append(admitted(stack, limited.address, "127.0.0.4"))
+        assert is_closed(mine.pop(1))
+        theirs.append(admitted(stack, limited.address, "127.0.0.4"))
+        assert is_closed(theirs.pop(0))
+        assert all(map(is_answered, mine + theirs))
+
+
+def test_a_connection_with_a_reply_due_keeps_its_place(limited: Served) -> None:
+    """Though it has not progressed for longer than those that were opened since."""
+    with ExitStack() as stack:
+        reader = stack.enter_context(slow_reader(limited.address))
+        reader.sendall(MANY_LARGE)
+        time.sleep(NOT_READING)
+        for number in range(3 * TOTAL):
+            admitted(stack, limited.address, f"127.0.0.{number % 3 + 1}")
+        reader.shutdown(socket.SHUT_WR)
+        assert [reply.id for reply in replies(reader)] == list(range(100))
+
+
+def test_when_replies_are_due_to_all_the_one_longest_without_progress_goes(limited: Served) -> None:
+    """A full table of clients that do not read shuts nobody out."""
+    with ExitStack() as stack:
+        for number in range(TOTAL):
+            reader = stack.enter_context(slow_reader(limited.address, f"127.0.0.{number % 3 + 1}"))
+            reader.sendall(MANY_LARGE)
+        time.sleep(NOT_READING)
+        admitted(stack, limited.address, "127.0.0.4")
+        admitted(stack, limited.address, "127.0.0.5")
 
 
 def is_admitted_once(address: Address) -> bool:
     with connect(address, "127.0.0.4") as sock:
-        return is_admitted(sock)
+        return is_answered(sock)
 
 
-def test_connections_that_were_reset_leave_room(limited: Address) -> None:
+def test_connections_that_were_reset_leave_room(limited: Served) -> None:
     for _ in range(5 * TOTAL):
-        with connect(limited) as sock:
+        with connect(limited.address) as sock:
             sock.sendall(framed(question("large", "TXT")) * 20)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))   # close by RST
-    eventually(lambda: is_admitted_once(limited), "connections that were reset are still counted")
+    eventually(lambda: is_admitted_once(limited.address), "connections that were reset are still counted")
 
 
 def test_a_client_that_never_reads_is_not_read_from_either(served: Served) -> None:
     """It fills its own buffers, not our memory; others are served meanwhile; and it is closed when idle."""
     (worker,) = served.server.workers()
     with connect(served.address) as other:
-        assert is_admitted(other)
+        assert is_answered(other)
     before = resident(worker)
     queries = framed(question("large", "TXT")) * 1000
     with connect(served.address) as sock:
@@ -218,7 +269,7 @@ def test_a_client_that_never_reads_is_not_read_from_either(served: Served) -> No
                     sent += sock.send(queries[sent % len(queries) :])
                 except BlockingIOError:
                     with connect(served.address) as other:
-                        served_others += is_admitted(other)
+                        served_others += is_answered(other)
                     grown = max(grown, resident(worker) - before)
                     time.sleep(0.01)
         seconds = time.monotonic() - start
@@ -227,24 +278,32 @@ def test_a_client_that_never_reads_is_not_read_from_either(served: Served) -> No
     assert grown < GROWTH, f"{grown} octets for {sent} octets of queries"
 
 
-def test_a_slow_reader_gets_every_reply_in_order(limited: Address) -> None:
+def test_replies_that_nobody_takes_are_not_kept_in_the_buffers_of_the_system(served: Served) -> None:
+    """All of them fit there: the server has nothing left to send, and closes the connection when it is idle."""
+    with slow_reader(served.address) as sock:
+        sock.sendall(framed(question("large", "TXT")) * 30)
+        eventually(lambda: unacknowledged(served.address.port) > 1 << 20, "no replies wait")
+        eventually(lambda: unacknowledged(served.address.port) == 0, "they wait for ever", IDLE + SLACK)
+
+
+def unacknowledged(port: int) -> int:
+    """Octets that the system keeps for clients of that port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if row[1].endswith(f":{port:04X}"))
+
+
+def test_a_slow_reader_gets_every_reply_in_order(limited: Served) -> None:
     """What came while the client did not read is answered when it does."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        sock.settimeout(5.0)
-        sock.connect(limited)
-        sock.sendall(b"".join(framed(question("large", "TXT", number)) for number in range(100)))
+    with slow_reader(limited.address) as sock:
+        sock.sendall(MANY_LARGE)
         sock.shutdown(socket.SHUT_WR)
         time.sleep(NOT_READING)
         assert [reply.id for reply in replies(sock)] == list(range(100))
 
 
-def test_a_client_that_reads_again_is_read_from_again(limited: Address) -> None:
+def test_a_client_that_reads_again_is_read_from_again(limited: Served) -> None:
     """Several times over, on one connection: it lets its replies pile up, takes them, and asks on."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-        sock.settimeout(5.0)
-        sock.connect(limited)
+    with slow_reader(limited.address) as sock:
         stream = replies(sock)
         for start in range(0, 300, 100):
             sock.sendall(b"".join(framed(question("large", "TXT", number)) for number in range(start, start + 100)))
@@ -290,41 +349,37 @@ def test_a_fallback_to_tcp_does_not_skip_turns(served: Served) -> None:
     assert [leader() for _ in range(5)] == [(first + turn) % 100 + 1 for turn in range(5)]
 
 
-class Sink(asyncio.Transport):
-    """A client that reads at once what it gets; counts its replies."""
+def test_a_query_longer_than_any_ends_the_connection(served: Served) -> None:
+    """At once, by its length alone; what came before is answered."""
+    with connect(served.address) as sock:
+        sock.sendall(framed(question("www", number=8)) + (4097).to_bytes(2))
+        start = time.monotonic()
+        assert [reply.id for reply in replies(sock)] == [8]
+        assert time.monotonic() - start < IDLE
 
-    replies = 0
 
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return ("127.0.0.1", 5300) if name == "peername" else default
-
-    def write(self, data: object) -> None:
-        self.replies += 1
-
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+def test_queries_of_every_length_are_answered_whole(served: Served) -> None:
+    """Whether they lie in one piece of what is read or in two."""
+    with connect(served.address) as sock:
+        stream = replies(sock)
+        for octets in (100, 3000, 4000, 4095, 4096):
+            pad = dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(octets - 49))
+            query = dns.message.make_query("www.example.test.", "A", options=[pad]).to_wire(max_size=0xFFFF)
+            assert len(query) == octets
+            sock.sendall(framed(query) * 3)
+            assert [next(stream).rcode() for _ in range(3)] == [dns.rcode.NOERROR] * 3
 
 
 def test_a_long_pipeline_leaves_others_their_turn() -> None:
-    """Between its queries UDP and other connections are served."""
-
-    async def serve() -> list[int]:
-        client = Sink()
-        connection = Connection(lambda packet, _: packet, Limits(1, 1, 10.0), Bugs(), Heads())
-        connection.connection_made(client)
-        connection.data_received(1000 * framed(b"query"))
-        seen = [client.replies]
-        while seen[-1] < 1000:
-            await asyncio.sleep(0)
-            seen.append(client.replies)
-        connection.connection_lost(None)
-        return seen
-
-    seen = asyncio.run(serve())
-    assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) <= 100
+    """It is answered to the end, in turns of a bounded time: an instant allows one query."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        connection = Connection(ours, b"", b"", lambda packet, _: packet, Bugs(), Heads())
+        theirs.sendall(100 * framed(b"a query of eight octets or more"))
+        assert connection.turn(until=0.0)
+        assert theirs.recv(1 << 16) == framed(b"a query of eight octets or more")
+        while connection.is_due:
+            assert connection.turn(until=time.monotonic() + 60)
+        assert len(theirs.recv(1 << 16)) == 99 * 33
+        connection.close()

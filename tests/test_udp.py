@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,10 @@ import pytest
 from dnslb_server import Server, question, resident, started
 from exchange import ask_udp
 from peers import Address, free_port
+
+from dnslb.serve.bugs import Bugs
+from dnslb.serve.heads import Heads
+from dnslb.serve.udp import Drain
 
 PATIENCE = 3.0          # seconds for a reply
 FUZZ = 6000             # packets
@@ -284,3 +289,23 @@ def test_questions_never_asked_before_do_not_grow_the_worker(
     replies = [reply for _ in range(2) for reply in ask_udp(address, flood(rng))]
     assert all(reply is not None and reply[3] & 15 == rcode for reply in replies)
     assert resident(worker) - before < GROWTH
+
+
+def test_slow_queries_do_not_have_turns_in_a_row() -> None:
+    """After full batches that took their time, TCP and the parent have their turn though more queries wait."""
+    answered = []
+
+    def respond(packet: bytes, _: bytes) -> bytes:
+        time.sleep(0.0002)
+        answered.append(packet)
+        return packet
+
+    with client("127.0.0.1") as ours, client("127.0.0.1") as theirs:
+        ours.bind(("127.0.0.1", 0))
+        for number in range(400):
+            theirs.sendto(question("www", number=number), ours.getsockname())
+        drain = Drain(ours, respond, Bugs(), Heads())
+        drain.drain()
+        assert len(answered) <= 128
+        while len(answered) < 400:
+            drain.drain()

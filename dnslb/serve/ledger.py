@@ -27,7 +27,7 @@ class Ledger:
         self.tcp: Counter[bytes] = Counter()
         self.packed = 0
         self.accepted = 0
-        self.rejected = 0
+        self.evicted = 0
         self.bugs = 0
         self.restarts = 0                 # of workers that died
         self.generations = 0              # that were served
@@ -61,7 +61,7 @@ class Ledger:
         self.tcp.update(tally.tcp)
         self.packed += tally.packed
         self.accepted += tally.accepted
-        self.rejected += tally.rejected
+        self.evicted += tally.evicted
         self.bugs += tally.bugs
         self.open[pid] = tally.open
 

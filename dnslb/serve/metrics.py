@@ -95,7 +95,7 @@ _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
 _CONNECTIONS = counter("dnslb_tcp_connections_total", "TCP connections accepted.")
-_REFUSED = counter("dnslb_tcp_connections_refused_total", "TCP connections refused because of the limits.")
+_EVICTED = counter("dnslb_tcp_connections_evicted_total", "TCP connections closed to make room for new ones.")
 _OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
 
 _RELOADS = counter("dnslb_reloads_total", "Reloads by result.")
@@ -177,7 +177,7 @@ def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
         (_PACKED, [("", ledger.packed)]),
         (_CONNECTIONS, [("", ledger.accepted)]),
-        (_REFUSED, [("", ledger.rejected)]),
+        (_EVICTED, [("", ledger.evicted)]),
         (_OPEN, [("", sum(ledger.open.values()))]),
     ]  # fmt: skip
 

@@ -59,6 +59,8 @@ def _open_pair(endpoint: Endpoint, undo: ExitStack) -> Sockets:
         with suppress(OSError):
             # Forged ICMP must not make us fragment (RFC 9715 §3.1).
             udp.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT)
+    # Inherited by every connection: the end of a reply must not wait for its beginning to be acknowledged.
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     tcp.listen(_BACKLOG)
     return Sockets(endpoint, udp, tcp)
 

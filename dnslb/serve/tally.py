@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dnslb.serve.bugs import Bugs
+from dnslb.serve.connections import Connections
 from dnslb.serve.heads import Heads
-from dnslb.serve.tcp import Limits
 from dnslb.snapshot import Key, Led, Snapshot
 
 
@@ -19,7 +19,7 @@ class Tally:
     tcp: Mapping[bytes, int]
     packed: int               # replies that were not found ready
     accepted: int             # TCP connections
-    rejected: int             # TCP connections over the limits
+    evicted: int              # TCP connections closed to make room
     open: int                 # TCP connections, now
     bugs: int
 
@@ -36,7 +36,7 @@ class Counts:
     """What a worker counts; some of it stands where it happens."""
 
     snapshot: Snapshot
-    limits: Limits
+    connections: Connections
     bugs: Bugs
     udp: Heads = field(default_factory=Heads)
     tcp: Heads = field(default_factory=Heads)
@@ -47,10 +47,10 @@ class Counts:
             udp=self.udp.take(),
             tcp=self.tcp.take(),
             packed=self.snapshot.packed,
-            accepted=self.limits.accepted,
-            rejected=self.limits.rejected,
-            open=len(self.limits.open),
+            accepted=self.connections.accepted,
+            evicted=self.connections.evicted,
+            open=len(self.connections),
             bugs=self.bugs.count,
         )
-        self.snapshot.packed = self.limits.accepted = self.limits.rejected = self.bugs.count = 0
+        self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return tally

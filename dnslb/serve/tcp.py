@@ -1,181 +1,154 @@
-"""DNS over TCP: messages behind two octets of length, pipelined, in order (RFC 7766).
+"""One connection of DNS over TCP: messages behind two octets of length, pipelined, in order (RFC 7766).
 
-Every connection is bounded: in idle time, in what it may leave unread, and in number, in all and for each client.
+It never waits, and does no more than it is asked to: it reads a little, answers what it has read for a bounded time,
+and reads on when the client has taken what it got.  When it has its turn is decided in ``connections``.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
+import socket
+import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from socket import AF_INET, AF_INET6
 from sys import byteorder
+from time import monotonic
 
 from dnslb.dns.kind import HEAD, NO_REPLY
+from dnslb.dns.query import LONGEST
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
 
-_IN_A_ROW = 64     # queries of one connection before the others, UDP and the parent have their turn
-_UNREAD = 1 << 16  # octets of replies that a client may leave unread before we stop reading its queries
+_READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
+_UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
+_NOT_ANY = int.from_bytes(NO_REPLY, byteorder)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
 
-@dataclass(slots=True)
-class Limits:
-    """The connections of one worker, and how many there may be."""
+class Connection:
+    """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
 
-    connections: int  # open at once, in all
-    per_client: int   # from one IPv4 address or IPv6 /64
-    idle: float       # seconds without a whole query after which a connection is closed
-    open: set[Connection] = field(default_factory=set)
-    clients: Counter[str] = field(default_factory=Counter)
-    accepted: int = 0
-    rejected: int = 0
+    __slots__ = (
+        "_address", "_bugs", "_heads", "_received", "_respond", "_sock", "_unsent",
+        "active", "client", "descriptor", "has_ended", "is_due",
+    )  # fmt: skip
 
-    def admits(self, client: str) -> bool:
-        return len(self.open) < self.connections and self.clients[client] < self.per_client
-
-    def enter(self, connection: Connection, client: str) -> None:
-        self.open.add(connection)
-        self.clients[client] += 1
-        self.accepted += 1
-
-    def leave(self, connection: Connection, client: str) -> None:
-        self.open.remove(connection)
-        self.clients[client] -= 1
-        if not self.clients[client]:
-            del self.clients[client]
-
-
-class Connection(asyncio.Protocol):
-    """One client's connection."""
-
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what all share comes with each: there are no chains to follow in a turn
         self,
+        sock: socket.socket,
+        client: bytes,
+        address: bytes,
         respond: Callable[[bytes, bytes], bytes | None],
-        limits: Limits,
         bugs: Bugs,
         heads: Heads,
     ) -> None:
+        self.client = client             # who it counts for
+        self.descriptor = sock.fileno()
+        self.active = monotonic()        # when it was opened, answered a query, or had its last reply taken
+        self.is_due = False
+        self.has_ended = False           # no more queries are read from it
+        self._sock = sock
+        self._address = address
         self._respond = respond
-        self._limits = limits
         self._bugs = bugs
         self._heads = heads
-        self._loop = asyncio.get_running_loop()
-        self._received = bytearray()
-        self._reading = True   # whether the client reads what it gets
-        self._waiting = False  # whether others have their turn
-        self._ended = False    # whether the last query that we take has come
-        self._client: str | None = None
-        self._address = b""
-        self._active = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._received = b""             # queries that are not answered, or not whole
+        self._unsent = b""               # replies that the client has not taken
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a TCP transport is needed")
-        self._transport = transport
-        peer = transport.get_extra_info("peername")
-        client = _network(peer)
-        if client is None or not self._limits.admits(client):
-            self._limits.rejected += client is not None
-            transport.abort()
+    def turn(self, until: float) -> bool:
+        """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
+        answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
+        """
+        if not self.is_due:
+            self._read()
+        elif self._unsent and not self._send(self._unsent):
+            return False
+        was_due = self.is_due
+        has_answered = self._answer(until) > 0
+        self.is_due = bool(self._unsent) or self._has_query()
+        has_progressed = has_answered or was_due > self.is_due
+        if has_progressed:
+            self.active = monotonic()
+        return has_progressed
+
+    def finish(self) -> None:
+        """Take no more queries than have come.  Raises OSError."""
+        if not self.is_due and not self.has_ended:
+            self._read()
+            self.is_due = self._has_query()
+        self.has_ended = True
+
+    def close(self) -> None:
+        if self.is_due:
+            # A reply cut short must not look like the end, and the system shall not keep it for who does not take it.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._sock.close()
+
+    def _read(self) -> None:
+        try:
+            octets = self._sock.recv(_READ)
+        except BlockingIOError:
             return
-        self._client, self._address = client, _socket_address(*peer[:2])
-        self._limits.enter(self, client)
-        transport.set_write_buffer_limits(_UNREAD)
-        self._timer = self._loop.call_later(self._limits.idle, self._close_when_idle)
+        if octets:
+            self._received += octets
+        else:
+            # The client may have closed its side only: it still gets its replies.
+            self.has_ended = True
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._client is not None:
-            self._limits.leave(self, self._client)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        self._answer()
-
-    def eof_received(self) -> bool:
-        # The client may have closed its side only: it still gets its replies.
-        self._ended = True
-        self._answer()
-        return not self._transport.is_closing()
-
-    def pause_writing(self) -> None:
-        self._reading = False
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._reading = True
-        if not self._waiting:
-            self._go_on()
-
-    def close_when_sent(self) -> None:
-        """Take no more queries; end when those that came are answered and the client has the replies."""
-        self._ended = True
-        self._transport.pause_reading()
-        self._answer()
-
-    def _go_on(self) -> None:
-        self._waiting = False
-        if self._reading and not self._ended:
-            self._transport.resume_reading()
-        self._answer()
-
-    def _answer(self) -> None:
-        """Answer every whole query received, some at a time, as long as the client reads what it gets."""
-        if self._waiting:
-            return
-        received = self._received
-        at = 0
-        for _ in range(_IN_A_ROW):
-            # A write to a connection that the client has reset would be logged.
-            if not self._reading or self._transport.is_closing() or len(received) < at + 2:
+    def _answer(self, until: float) -> int:
+        """Answer queries for as long as that and the client takes the replies; how many."""
+        received, address, respond = self._received, self._address, self._respond
+        heads: list[int] = []
+        replies: list[bytes] = []
+        at = octets = 0
+        while len(received) >= at + 2:
+            length = received[at] << 8 | received[at + 1]
+            end = at + 2 + length
+            if length > LONGEST:
+                heads.append(_NOT_ANY)
+                self.has_ended = True
+                at = len(received)
                 break
-            end = at + 2 + (received[at] << 8 | received[at + 1])
             if len(received) < end:
                 break
-            packet = bytes(received[at + 2 : end])
+            packet = received[at + 2 : end]
             at = end
             try:
-                reply = self._respond(packet, self._address)
+                reply = respond(packet, address)
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(packet)
                 reply = None
-            self._heads.note([int.from_bytes(NO_REPLY if reply is None else reply[HEAD], byteorder)])
-            if reply is not None:
-                self._transport.write(len(reply).to_bytes(2) + reply)
-        else:
-            self._waiting = True
-            self._transport.pause_reading()
-            self._loop.call_soon(self._go_on)
-        if at:
-            del received[:at]
-            self._active = self._loop.time()
-        if self._ended and self._reading and not self._waiting:
-            self._transport.close()
+            if reply is None:
+                heads.append(_NOT_ANY)
+            else:
+                heads.append(int.from_bytes(reply[HEAD], byteorder))
+                replies += (len(reply).to_bytes(2), reply)
+                octets += len(reply)
+                if octets >= _UNSENT:
+                    if not self._send(b"".join(replies)):
+                        replies.clear()
+                        break
+                    replies.clear()
+                    octets = 0
+            if monotonic() >= until:
+                break
+        self._received = received[at:]
+        self._heads.note(heads)
+        if replies:
+            self._send(b"".join(replies))
+        return len(heads)
 
-    def _close_when_idle(self) -> None:
-        left = self._active + self._limits.idle - self._loop.time()
-        if left <= 0:
-            self._transport.abort()
-        else:
-            self._timer = self._loop.call_later(left, self._close_when_idle)
+    def _send(self, octets: bytes) -> bool:
+        """Whether the system took all of it; what it did not is kept."""
+        try:
+            sent = self._sock.send(octets)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = octets[sent:]
+        return not self._unsent
 
-
-def _network(peer: tuple[str, int] | None) -> str | None:
-    """What counts as one client: an IPv4 address, an IPv6 /64; None when it has gone already."""
-    if peer is None:
-        return None
-    address = ip_address(peer[0].partition("%")[0])
-    return str(address) if address.version == 4 else address.exploded[:19]
-
-
-def _socket_address(host: str, port: int) -> bytes:
-    """As the system gives it for UDP: struct sockaddr_in or sockaddr_in6."""
-    address = ip_address(host.partition("%")[0])
-    family = AF_INET if address.version == 4 else AF_INET6
-    flow = b"" if address.version == 4 else bytes(4)
-    return family.to_bytes(2, byteorder) + port.to_bytes(2) + flow + address.packed
+    def _has_query(self) -> bool:
+        """Whether a whole query waits, or one that is too long to wait for."""
+        received = self._received
+        if len(received) < 2:
+            return False
+        length = received[0] << 8 | received[1]
+        return length > LONGEST or len(received) >= length + 2

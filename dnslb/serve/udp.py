@@ -11,6 +11,7 @@ import ctypes
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any, Literal
 
 from dnslb.dns.edns import PAYLOAD
@@ -19,7 +20,7 @@ from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
 
 _BATCH = 64       # packets a system call
-_BATCHES = 4      # system calls in a row before TCP connections and the parent have their turn
+_TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
 _QUERY = 1232     # octets of a query that lie in its slot
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 _NAME = 28        # octets for a socket address
@@ -59,7 +60,10 @@ class Drain:
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
         heads: Heads,
+        sockets: int = 1,
     ) -> None:
+        """``sockets``: how many there are, each with a drain of its own."""
+        self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
         self._note = heads.note
@@ -88,9 +92,12 @@ class Drain:
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
     def drain(self) -> None:
-        for _ in range(_BATCHES):
-            if self._batch() < _BATCH:
-                return
+        # The clock is read only when more than a batch waits.
+        if self._batch() < _BATCH:
+            return
+        end = monotonic() + self._turn
+        while self._batch() == _BATCH and monotonic() < end:
+            pass
 
     def _batch(self) -> int:
         """How many queries were read; their replies are sent."""

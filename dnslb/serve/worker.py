@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from random import Random
 
@@ -21,10 +20,11 @@ from dnslb.dns.zone import Zone
 from dnslb.responder import UDP, Identity, Responder, Transport
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.channel import Channel
+from dnslb.serve.connections import Connections, Limits
+from dnslb.serve.heads import Heads
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tally import Counts, Leads
 from dnslb.serve.tasks import step_by_step
-from dnslb.serve.tcp import Connection, Limits
 from dnslb.serve.udp import Drain
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving, Snapshot
@@ -91,12 +91,13 @@ async def _serve(task: Task) -> None:
         per_client=-(-settings.tcp_per_client // task.share),
         idle=settings.tcp_idle,
     )
-    counts = Counts(snapshot, limits, bugs)
-    drains = [Drain(pair.udp, over_udp.respond, bugs, counts.udp) for pair in task.sockets]
+    heads = Heads()
+    connections = Connections(limits, over_tcp.respond, bugs, heads)
+    counts = Counts(snapshot, connections, bugs, tcp=heads)
+    drains = [Drain(pair.udp, over_udp.respond, bugs, counts.udp, len(task.sockets)) for pair in task.sockets]
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.add_reader(pair.udp, drain.drain)
-    connect = partial(Connection, over_tcp.respond, limits, bugs, counts.tcp)
-    servers = [await loop.create_server(connect, sock=pair.tcp, backlog=1024) for pair in task.sockets]
+        connections.listen(pair.tcp)
 
     def hear(said: Update | str) -> None:
         if isinstance(said, Update):
@@ -127,24 +128,13 @@ async def _serve(task: Task) -> None:
     await loop.create_unix_connection(lambda: channel, sock=task.parent)
     channel.say(READY)
     await leaving.wait()
-    for server in servers:
-        server.close()
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.remove_reader(pair.udp)
         drain.drain()
-    await _finished(limits)
+    await connections.finish(_PARTING)
     for _ in tell():
         pass
     channel.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(_PARTING):
             await channel.sent()
-
-
-async def _finished(limits: Limits) -> None:
-    """Wait until the clients have their replies, but not for ever."""
-    for connection in list(limits.open):
-        connection.close_when_sent()
-    deadline = asyncio.get_running_loop().time() + _PARTING
-    while limits.open and asyncio.get_running_loop().time() < deadline:
-        await asyncio.sleep(0.01)
