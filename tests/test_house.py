@@ -21,7 +21,8 @@ FLOORS = [
     ["ready"],
     ["dns", "balance"],
     ["document"],
-    ["problem", "duration", "moment", "exposition"],
+    ["problem", "duration", "moment", "exposition", "file", "user"],
+    ["text"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 

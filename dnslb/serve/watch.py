@@ -26,13 +26,13 @@ class Watch:
 
     def note(self, sources: frozenset[str]) -> None:
         """What is there now, is about to be read."""
-        self._read = catalog.fingerprint(self._directory, sources)
+        self._read = catalog.fingerprint(str(self._directory), sources)
 
     async def edit(self, sources: Callable[[], frozenset[str]]) -> None:
         """Wait for the next edit."""
         while True:
             await asyncio.sleep(_PAUSE)
-            before, self._last = self._last, catalog.fingerprint(self._directory, sources())
+            before, self._last = self._last, catalog.fingerprint(str(self._directory), sources())
             if self._last == before != self._read:
                 self._read = self._last
                 return

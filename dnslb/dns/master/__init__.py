@@ -19,10 +19,13 @@ from dnslb.problem import Level, Problem, has_errors
 __all__ = ["load", "records"]
 
 
-def load(path: str, apex: Name, read: Callable[[str], bytes]) -> tuple[Zone | None, list[Problem]]:
+def load(
+    path: str, apex: Name, read: Callable[[str], bytes], include: Callable[[str], bytes] | None = None
+) -> tuple[Zone | None, list[Problem]]:
     """The zone of a master file, and every problem in it and in the files that it includes, in reading order.
 
-    ``read`` gives the octets of a file and may raise OSError.  No zone comes back when a problem is an error.
+    ``read`` gives the octets of the file, ``include`` (by default the same) those of an included one; both may raise
+    OSError.  No zone comes back when a problem is an error.
     """
     try:
         octets = read(path)
@@ -33,7 +36,7 @@ def load(path: str, apex: Name, read: Callable[[str], bytes]) -> tuple[Zone | No
     sources = Sources()
     with collector.paused():
         builder = Builder(apex, sources.report)
-        reader = Reader(apex, read, sources, builder)
+        reader = Reader(apex, include or read, sources, builder)
         reader.read_file(path, octets)
         zone = builder.build(sources.places())
         for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):

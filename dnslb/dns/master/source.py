@@ -8,9 +8,8 @@ from dnslb.dns.finding import Finding, Part
 from dnslb.dns.master import record
 from dnslb.dns.master.lexer import Entry, read_entry
 from dnslb.dns.place import Places, Span, span_of
-from dnslb.problem import Level, Problem
+from dnslb.problem import MOST_LISTED, Level, Problem
 
-_MAX_LISTED = 1000  # problems of one file and level; more help nobody
 _MAX_TEXT = 1000    # characters of a fact: more than any that quotes a name or two
 _NEWLINE = re.compile(rb"\n")
 
@@ -48,15 +47,15 @@ class Sources:
         self._latest = finding.place, finding.part
         key = span_of(self._spans, finding.place).file, finding.level
         self._counts[key] = self._counts.get(key, 0) + 1
-        if self._counts[key] <= _MAX_LISTED:
+        if self._counts[key] <= MOST_LISTED:
             self._findings.append(finding)
 
     def problems(self) -> list[Problem]:
         """Everything reported, in the order of reading."""
         problems = [self._problem(finding) for finding in sorted(self._findings, key=_place_of)]
         for (file, level), count in self._counts.items():
-            if count > _MAX_LISTED:
-                fact = f"{count - _MAX_LISTED} more {level.value}s are not listed"
+            if count > MOST_LISTED:
+                fact = f"{count - MOST_LISTED} more {level.value}s are not listed"
                 problems.append(Problem(level, file, 0, 0, fact, "mend those above first"))
         return problems
 
