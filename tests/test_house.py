@@ -37,7 +37,7 @@ DOORS = {
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},
-    "ctypes": {"serve.udp"},
+    "ctypes": {"serve.udp", "serve.prctl"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))

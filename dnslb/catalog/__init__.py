@@ -6,7 +6,7 @@ The only place that opens their files, all of them through ``Files``: a running 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -159,12 +159,17 @@ def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
     with suppress(OSError):
         names = (entry for entry in os.listdir(directory) if entry.endswith((_SUFFIX, _POLICY)))
         sources |= {os.path.join(directory, entry) for entry in names if _is_meant(entry)}
-    prints = set()
+    return prints(sources)
+
+
+def prints(sources: Iterable[str]) -> Fingerprint:
+    """Of those files that are there."""
+    found = set()
     for source in sources:
         with suppress(OSError):
-            found = os.stat(source)
-            prints.add((source, found.st_ino, found.st_size, found.st_ctime_ns))
-    return frozenset(prints)
+            there = os.stat(source)
+            found.add((source, there.st_ino, there.st_size, there.st_ctime_ns))
+    return frozenset(found)
 
 
 class _Entries:
