@@ -90,6 +90,7 @@ def run(
         if catalog.pools:
             privileges.make_for(settings.user, directory_of_state)
         privileges.drop(settings.user)
+    privileges.keep_to_ourselves()
     keeper = Keeper(directory_of_state)
     if catalog.pools:
         keeper.take()
