@@ -21,6 +21,10 @@ _CHUNK = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
+class TooLarge(OSError):
+    """It is a file, and has more octets than it may."""
+
+
 def opened(path: str | os.PathLike[str]) -> int:
     """A descriptor to read the regular file by.  Raises OSError."""
     # Looked at before, since opening a device may do something; and after, since it may be another by then.
@@ -71,6 +75,6 @@ def _refuse_special(found: os.stat_result) -> None:
         raise OSError(0, "this is no regular file")
 
 
-def _too_large(most: int) -> OSError:
+def _too_large(most: int) -> TooLarge:
     size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} kB"
-    return OSError(0, f"it has more than {size}")
+    return TooLarge(0, f"it has more than {size}")

@@ -6,7 +6,7 @@ Only values.  ``serve`` answers, ``admin`` carries it over a socket; neither kno
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dnslb.balance.admin import Mode
@@ -111,6 +111,15 @@ class Status:
     pools: tuple[PoolStatus, ...]
     orders: tuple[OrderStatus, ...]
     server: ServerStatus
+
+
+def public(status: Status) -> Status:
+    """As whoever can connect may see it: mistakes quote the files that they are in, be it a foreign one."""
+    if status.refused is None or not status.refused.problems:
+        return status
+    number = len(status.refused.problems)
+    told = f"{number} mistake{'' if number == 1 else 's'}: see the log, or run dnslb check"
+    return replace(status, refused=replace(status.refused, problems=(told,)))
 
 
 @dataclass(frozen=True, slots=True)

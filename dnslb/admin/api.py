@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from dnslb import duration, exposition, logs, moment
 from dnslb.admin import page
 from dnslb.balance.admin import Mode
-from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
+from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted, public
 from dnslb.settings import LOG_LEVELS
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
@@ -32,6 +32,7 @@ class Request:
     target: str
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
+    is_trusted: bool = True  # came by the socket, or with the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ async def _page(operations: Operations, request: Request) -> Reply:
 
 
 async def _status(operations: Operations, request: Request) -> Reply:
-    return _reply(200, operations.status(_pattern(request)))
+    status = operations.status(_pattern(request))
+    return _reply(200, status if request.is_trusted else public(status))
 
 
 async def _probes(operations: Operations, request: Request) -> Reply:

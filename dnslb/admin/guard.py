@@ -40,6 +40,11 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     return _without_token(guard.token, request.headers.get("authorization", ""))
 
 
+def is_trusted(guard: Guard, request: Request) -> bool:
+    """Whether the request brings the token."""
+    return guard.token is not None and _without_token(guard.token, request.headers.get("authorization", "")) is None
+
+
 def _without_token(token: bytes | None, authorization: str) -> Reply | None:
     if token is None:
         return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")

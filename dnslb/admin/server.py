@@ -10,14 +10,14 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeAlias
 
 import h11
 
 from dnslb.admin.api import Reply, Request, failure, respond
-from dnslb.admin.guard import Guard, refusal
+from dnslb.admin.guard import Guard, is_trusted, refusal
 from dnslb.operations import Operations
 
 MOST_BODY = 64 << 10   # octets
@@ -55,6 +55,8 @@ async def _keep(door: Door, operations: Operations) -> None:
     talking: set[asyncio.Task[None]] = set()
 
     async def answer(request: Request) -> Reply:
+        if door.guard is not None:
+            request = replace(request, is_trusted=is_trusted(door.guard, request))
         refused = refusal(door.guard, request) if door.guard is not None else None
         return refused or await respond(operations, request)
 
