@@ -62,7 +62,7 @@ def test_what_a_file_holds_is_not_told_to_whoever_asks(tmp_path: Path) -> None:
         eventually(lambda: "not reloaded" in server.log, "nothing was read")
         told = json.loads(status(port))["refused"]
         assert told["fact"] == "the files have mistakes"
-        assert told["problems"] == ["4 mistakes: see the log, or run dnslb check"]
+        assert told["problems"] == ["3 mistakes: see the log, or run dnslb check"]
         assert "hunter2" in status(port, Authorization="Bearer let-me-in")
         assert "hunter2" not in status(port, Authorization="Bearer guess")
         assert "hunter2" in str(world.ask("GET", "/status"))

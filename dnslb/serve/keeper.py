@@ -42,7 +42,7 @@ class Keeper:
     def __init__(self, directory: Path) -> None:
         self._path = directory / state.NAME
         self._is_taken = False
-        self._is_loaded = False
+        self._known: State | None = None  # what an earlier life has left, until it is asked for
         self._lock: int | None = None
         self._is_started = False
         self._current: Callable[[], State] = State
@@ -58,15 +58,14 @@ class Keeper:
         if not self._is_taken:
             self._lock = _lock(self._path.parent)
             self._is_taken = True
+            # Now: at the start nothing waits for us yet, and a disk that hangs keeps no signal from ending us.
+            self._known, warning = state.load(self._path, time.time())
+            if warning is not None:
+                _log.warning("%s", warning)
 
     def load(self) -> State | None:
-        """What an earlier life of the server has left; None when nothing is kept, or all of it was loaded before."""
-        if not self._is_taken or self._is_loaded:
-            return None
-        self._is_loaded = True
-        known, warning = state.load(self._path, time.time())
-        if warning is not None:
-            _log.warning("%s", warning)
+        """What an earlier life of the server has left; None when nothing is kept, or it was asked for before."""
+        known, self._known = self._known, None
         return known
 
     def start(self, current: Callable[[], State]) -> None:

@@ -6,12 +6,13 @@ Pure: the caller brings the function that reads a file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from dnslb.dns import checks, collector, name
 from dnslb.dns.builder import Builder
 from dnslb.dns.master.printer import records
 from dnslb.dns.master.reader import Reader
-from dnslb.dns.master.source import Sources
+from dnslb.dns.master.source import Hopeless, Sources
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.problem import Level, Problem, has_errors
@@ -37,9 +38,11 @@ def load(
     with collector.paused():
         builder = Builder(apex, sources.report)
         reader = Reader(apex, include or read, sources, builder)
-        reader.read_file(path, octets)
-        zone = builder.build(sources.places())
-        for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
-            sources.report(finding)
+        zone = None
+        with suppress(Hopeless):
+            reader.read_file(path, octets)
+            zone = builder.build(sources.places())
+            for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
+                sources.report(finding)
         problems = sources.problems()
     return (None if has_errors(problems) else zone), problems
