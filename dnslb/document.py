@@ -15,10 +15,12 @@ import yaml
 
 from dnslb import duration
 from dnslb.problem import Level, Problem
+from dnslb.text import shortened
 
 _CLAIMS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _LONGEST_SLIP = 64  # characters of a wrong word that are compared with the right ones: the time grows by their square
 _NULL = "tag:yaml.org,2002:null"
+_MOST_NODES = 1_000_000  # with every alias (*name) counted as what it stands for: ten lines could mean a billion
 
 
 @dataclass(slots=True)
@@ -32,7 +34,7 @@ class Document:
     def report(self, node: yaml.Node, fact: str, remedy: str, level: Level = Level.ERROR) -> None:
         mark = node.start_mark
         line, column = mark.line + 1, mark.column + 1
-        self.problems.append(Problem(level, self.file, line, column, _printable(fact), _printable(remedy)))
+        self.problems.append(Problem(level, self.file, line, column, shortened(fact), shortened(remedy)))
 
     def mapping(self, node: yaml.Node, keys: Collection[str], what: str) -> dict[str, yaml.Node]:
         """The values of a mapping that may have only these keys."""
@@ -132,6 +134,7 @@ def parse(octets: bytes, file: str) -> Document:
         return refuse(*_place(before), f"octet 0x{error.object[error.start]:02x} is no UTF-8", "write UTF-8 text")
     try:
         document.root = yaml.compose(text, Loader=yaml.SafeLoader)
+        size = _size(document.root, {}) if document.root is not None else 0
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -141,13 +144,28 @@ def parse(octets: bytes, file: str) -> Document:
         character = ord(text[error.position])
         return refuse(*_place(text[: error.position]), f"character U+{character:04X} is not allowed", "remove it")
     except RecursionError:
+        document.root = None
         return refuse(0, 0, "values are nested too deeply", "nest them less")
+    if size > _MOST_NODES:
+        document.root = None
+        return refuse(0, 0, f"more than {_MOST_NODES} values, each alias counted as what it stands for", "write fewer")
     return document
 
 
 def is_null(node: yaml.Node) -> bool:
     """Whether nothing is written there, or YAML's word for it: ``~``, ``null``."""
     return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many nodes there are to somebody who follows every alias.  One within itself raises RecursionError."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) in known:
+        return known[id(node)]
+    inner = node.value if isinstance(node, yaml.SequenceNode) else [one for pair in node.value for one in pair]
+    known[id(node)] = size = 1 + sum(_size(one, known) for one in inner)
+    return size
 
 
 def _place(before: str) -> tuple[int, int]:
@@ -158,10 +176,3 @@ def _place(before: str) -> tuple[int, int]:
 def _closest(word: str, words: Collection[str]) -> str:
     close = get_close_matches(word[:_LONGEST_SLIP], words, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known are: {', '.join(sorted(words))}"
-
-
-def _printable(text: str) -> str:
-    """The text in one line that any terminal takes: quoted YAML may hold line ends, control codes and surrogates."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -37,7 +37,9 @@ class UrlHook:
     token_file: str | None   # what it holds is sent as a bearer token (RFC 6750 §2.1)
 
     def __str__(self) -> str:
-        return self.url
+        """For the log: of some services, the path is what must be kept secret."""
+        split = urlsplit(self.url)
+        return f"{split.scheme}://{split.netloc}{'/…' if split.path.strip('/') or split.query else '/'}"
 
 
 Hook: TypeAlias = CommandHook | UrlHook
@@ -90,7 +92,8 @@ def _read_url(document: Document, node: yaml.Node) -> str | None:
         is_url = False
     # Passwords in it would end up in the log.
     if not is_url or split.username is not None or split.fragment:
-        document.report(node, f"{word} is no URL", "write http://192.0.2.1:9000/path or https://example.com/path")
+        shown = word if "@" not in word else "what is written here"
+        document.report(node, f"{shown} is no URL", "write http://192.0.2.1:9000/path or https://example.com/path")
         return None
 
     def part(text: str) -> yaml.ScalarNode:

@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from dnslb.text import printable
+
 _FIELDS = ("what", "owner", "address")
 # The journal's own levels (sd-daemon(3)), which are those of syslog (RFC 5424 §6.2.1).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
@@ -26,7 +28,7 @@ def begin(format: str, level: str, journal: str | None) -> None:
     elif journal is not None and journal == _stream():
         handler.setFormatter(_Journal("%(message)s"))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Text("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     set_level(level)
 
@@ -41,7 +43,15 @@ def set_level(level: str) -> None:
     _log.setLevel(level.upper())
 
 
-class _Json(logging.Formatter):
+class _Text(logging.Formatter):
+    """A message is one line, whatever names and texts are in it; only a traceback has more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
+class _Json(_Text):
     """One object in a line.  The time is RFC 3339's, in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -51,7 +61,7 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-class _Journal(logging.Formatter):
+class _Journal(_Text):
     """A priority before every line, also of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:

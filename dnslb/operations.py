@@ -8,7 +8,7 @@ in one stands for nothing: only that the next element may take a while.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dnslb.balance.admin import Mode
@@ -115,6 +115,15 @@ class Status:
     pools: Iterable[PoolStatus | None]
     orders: Iterable[OrderStatus]
     server: ServerStatus
+
+
+def public(status: Status) -> Status:
+    """As whoever can connect may see it: mistakes quote the files that they are in, be it a foreign one."""
+    if status.refused is None or not status.refused.problems:
+        return status
+    number = len(status.refused.problems)
+    told = f"{number} mistake{'' if number == 1 else 's'}: see the log, or run dnslb check"
+    return replace(status, refused=replace(status.refused, problems=(told,)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Settings:
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
     watch: bool = True                   # whether an edited file is read at once
+    include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
     admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
@@ -170,6 +171,11 @@ def _path(parsed: Document, node: yaml.Node) -> Path | None:
     return Path(word) if word is not None else None
 
 
+def _paths(parsed: Document, node: yaml.Node) -> tuple[Path, ...]:
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return tuple(path for item in items if (path := _path(parsed, item)) is not None)
+
+
 _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "listen": _endpoints,
     "workers": lambda parsed, node: parsed.number(node, 1, MOST_WORKERS),
@@ -180,6 +186,7 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "include_from": _paths,
     "state": _path,
     "control": _path,
     "admin": _admin,

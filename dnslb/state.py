@@ -12,13 +12,14 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from ipaddress import ip_address
 from math import inf, isfinite
 from pathlib import Path
-from stat import S_ISREG
 from types import NoneType
 from typing import Any, assert_never
 
+from dnslb import file, moment
 from dnslb.balance.admin import Admin, Mode, Scope, is_over
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
@@ -26,6 +27,8 @@ from dnslb.operations import Change
 
 NAME = "state.json"  # in the state directory
 VERSION = 1          # of the format: another is not read
+MOST_CHANGES = 1000    # of the history; the oldest are forgotten
+MOST_ORDERS = 100_000
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
@@ -67,6 +70,7 @@ def default_directory(option: Path | None, environment: Mapping[str, str], uid: 
 def key(probe: Probe, target: Address) -> str:
     """The question that the probe asks of the target, as readable text; how often it is asked is no part of it.
 
+    What may be secret is there as a digest: the values of headers, the query of a URL, the arguments of a program.
     Different questions have different texts: words are quoted as a shell would.  An outcome under one key says nothing
     about another, so that a verdict does not outlive a change of what is checked.
     """
@@ -112,10 +116,12 @@ def decode(text: str, now: float) -> State:
     version = _part(root, "version", int)
     if version != VERSION:
         raise Damaged(f"its version is {version}, and only {VERSION} is known")
-    orders = [(_scope(item), _order(item)) for item in _part(root, "orders", list)]
+    # The last of many: they are in the order in which they were given.
+    orders = [(_scope(item), _order(item, now)) for item in _part(root, "orders", list)[-MOST_ORDERS:]]
     healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
     # The first files of this version had none.
-    history = tuple(_change(item) for item in (_part(root, "history", list) if "history" in root else ()))
+    changes = _part(root, "history", list) if "history" in root else []
+    history = tuple(_change(item, now) for item in changes[-MOST_CHANGES:])
     return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history)
 
 
@@ -125,9 +131,11 @@ def load(path: Path, now: float) -> tuple[State, str | None]:
     Without a file the state is empty.  A damaged one is renamed to NAME.damaged-1, -2 …, whichever is free.
     """
     try:
-        octets = _read(path)
+        octets = file.read(path, file.MOST_STATE)
     except FileNotFoundError:
         return State(), None
+    except file.TooLarge as error:
+        return State(), f"{path}: the state is damaged: {error.strerror}; {_set_aside(path)}; starting without it"
     except OSError as error:
         return State(), f"{path}: the state cannot be read: {_reason(error)}; starting without it"
     try:
@@ -163,19 +171,31 @@ def _words(check: Check) -> list[str]:
         case TcpCheck():
             return ["tcp", f":{check.port}"]
         case HttpCheck():
-            return ["https" if check.tls else "http", check.path, f":{check.port}", *_refinements(check)]
+            return ["https" if check.tls else "http", _path(check.path), f":{check.port}", *_refinements(check)]
         case DnsCheck():
             return ["dns", check.name, check.rrtype, f":{check.port}", f"expect={','.join(check.expect)}"]
         case ExecCheck():
-            return ["exec", *check.command]
+            program, *arguments = check.command
+            return ["exec", program, *([_digest(*arguments)] if arguments else [])]
     assert_never(check)
+
+
+def _path(text: str) -> str:
+    path, mark, query = text.partition("?")
+    return f"{path}?{_digest(query)}" if mark else path
+
+
+def _digest(*texts: str) -> str:
+    """Tells one secret from another; too short to find out by it which of many guesses is right."""
+    return "sha256:" + sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 def _refinements(check: HttpCheck) -> list[str]:
     """What differs from a plain GET."""
     words = [] if check.method == "GET" else [f"method={check.method}"]
     words += [] if check.host is None else [f"host={check.host}"]
-    words += [f"header={name}:{value}" for name, value in check.headers]  # no name holds a colon (RFC 9110 §5.1)
+    # No name holds a colon (RFC 9110 §5.1).
+    words += [f"header={name}:{_digest(value)}" for name, value in check.headers]
     words += [f"expect={','.join(f'{low}-{high}' for low, high in check.expect)}"]
     words += [] if check.body is None else [f"body={check.body}"]
     words += [] if check.body_matches is None else [f"body_matches={check.body_matches}"]
@@ -193,7 +213,7 @@ def _scope(item: Any) -> Scope:
         raise Damaged(f"{text!r} is no address") from None
 
 
-def _order(item: Any) -> Admin:
+def _order(item: Any, now: float) -> Admin:
     word = _part(item, "mode", str)
     try:
         mode = Mode(word)
@@ -201,7 +221,7 @@ def _order(item: Any) -> Admin:
         raise Damaged(f"{word!r} is no mode") from None
     return Admin(
         mode,
-        since=_time(item, "since"),
+        since=_past(item, "since", now),
         at=_time_or_none(item, "at"),
         until=_time_or_none(item, "until"),
         reason=_part(item, "reason", str),
@@ -211,16 +231,15 @@ def _order(item: Any) -> Admin:
 def _health(item: Any, now: float) -> Health:
     return Health(
         up=_part(item, "up", bool),
-        # The clock was set back: without this a slow start would last until it has caught up.
-        since=min(_time(item, "since"), now),
+        since=_past(item, "since", now),
         reason=_part(item, "reason", str),
         recovered=_part(item, "recovered", bool),
     )
 
 
-def _change(item: Any) -> Change:
+def _change(item: Any, now: float) -> Change:
     return Change(
-        _time(item, "at"),
+        _past(item, "at", now),
         _part(item, "owner", str, NoneType),
         _part(item, "address", str),
         _part(item, "what", str),
@@ -232,14 +251,20 @@ def _time_or_none(item: Any, name: str) -> float | None:
     return None if _part(item, name, int, float, NoneType) is None else _time(item, name)
 
 
+def _past(item: Any, name: str, now: float) -> float:
+    # The clock was set back: without this a slow start would last until it has caught up.
+    return min(_time(item, name), now)
+
+
 def _time(item: Any, name: str) -> float:
+    """One that the calendar knows: others cannot be shown."""
     try:
         time = float(_part(item, name, int, float))
     except OverflowError:
         time = inf
     if not isfinite(time):
         raise Damaged(f"{name!r} is no time")
-    return time
+    return min(max(time, 0.0), moment.LATEST)
 
 
 def _part(item: Any, name: str, *kinds: type) -> Any:
@@ -249,13 +274,6 @@ def _part(item: Any, name: str, *kinds: type) -> Any:
     if type(item[name]) not in kinds:
         raise Damaged(f"{name!r} has a wrong value")
     return item[name]
-
-
-def _read(path: Path) -> bytes:
-    # A FIFO of that name would hold up the start for ever.
-    if not S_ISREG(path.stat().st_mode):
-        raise OSError(0, "this is no regular file")
-    return path.read_bytes()
 
 
 def _set_aside(path: Path) -> str:
@@ -272,10 +290,10 @@ def _set_aside(path: Path) -> str:
 
 def _write(path: Path, octets: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-    with open(descriptor, "wb") as file:
+    with open(descriptor, "wb") as made:
         os.fchmod(descriptor, _MODE)  # whatever the umask took away
-        file.write(octets)
-        file.flush()
+        made.write(octets)
+        made.flush()
         os.fsync(descriptor)
 
 

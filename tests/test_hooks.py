@@ -64,7 +64,7 @@ def test_a_hook_is_a_command_or_a_url(text: str, expected: object) -> None:
     ("{command: b, token_file: /t}", ["1:37: a command has no token_file; remove it"]),
     ("{command: []}", ["1:22: the program is missing; write [/path/of/program, argument, ...]"]),
     *((f"{{url: '{url}'}}", [
-        f"1:18: {url} is no URL; write http://192.0.2.1:9000/path or https://example.com/path",
+        f"1:18: {url if '@' not in url else 'what is written here'} is no URL; write http://192.0.2.1:9000/path or https://example.com/path",
     ]) for url in ("ftp://a/", "a", "http://a:x/", "http://a:0/", "http://[::1/", "http://me:secret@a/", "http:///a", "http://a/#b")),
     ("{url: 'http://a b/'}",
      ["1:18: a b is no host name; write a name such as www.example.com, without port or final dot"]),
@@ -322,9 +322,9 @@ def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path, monkey
     ("{url: 'http://no-such-host.invalid/'}", "the name no-such-host.invalid has no address"),
     ("{url: 'http://127.0.0.1:1/'}", "connection refused"),
     ("{url: 'http://127.0.0.1:1/', token_file: /nowhere/at-all}",
-     "the token file /nowhere/at-all holds no token in one line of ASCII"),
+     "cannot read the token file /nowhere/at-all: no such file or directory"),
     ("{url: 'http://127.0.0.1:1/', token_file: /dev/zero}",
-     "the token file /dev/zero holds no token in one line of ASCII"),
+     "cannot read the token file /dev/zero: this is no regular file"),
 ])  # fmt: skip
 def test_why_an_event_could_not_be_told(hook: str, reason: str) -> None:
     found, _ = settings.read(f"on_change: {hook}".encode(), "dnslb.yaml")
@@ -338,3 +338,14 @@ def test_a_token_that_cannot_be_sent_is_not_logged_either(tmp_path: Path) -> Non
     found, _ = settings.read(f"on_change: {hook}".encode(), "dnslb.yaml")
     outcome = asyncio.run(delivery.deliver(found.on_change[0], b"{}\n"))
     assert outcome.reason == f"the token file {tmp_path}/token holds no token in one line of ASCII"
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com/…"),
+    ("http://127.0.0.1:9000?key=secret", "http://127.0.0.1:9000/…"),
+    ("http://[2001:db8::1]:9000", "http://[2001:db8::1]:9000/"),
+    ("http://127.0.0.1:9000/", "http://127.0.0.1:9000/"),
+])  # fmt: skip
+def test_the_log_names_a_hook_without_its_path(url: str, shown: str) -> None:
+    found, _ = settings.read(f"on_change: {{url: '{url}'}}".encode(), "dnslb.yaml")
+    assert str(found.on_change[0]) == shown

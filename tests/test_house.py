@@ -21,7 +21,8 @@ FLOORS = [
     ["ready"],
     ["dns", "balance"],
     ["document"],
-    ["problem", "duration", "moment", "exposition", "likeness"],
+    ["problem", "duration", "moment", "exposition", "likeness", "file", "user"],
+    ["text"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 
@@ -36,7 +37,7 @@ DOORS = {
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},
-    "ctypes": {"serve.udp"},
+    "ctypes": {"serve.udp", "serve.prctl"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))

@@ -53,8 +53,9 @@ def test_the_level_can_be_changed_while_the_server_runs(tmp_path: Path) -> None:
         world.ask("POST", "/reload")
         assert server.log == ""
         assert say("debug") == "debug\n"
-        probe = f"exec /usr/bin/test -e '{world.up}/{{address}}' -> 192.0.2.2 passed in "
-        eventually(lambda: probe in server.log, "the outcomes of probes are not logged")
+        probe = re.compile(r"exec /usr/bin/test sha256:[0-9a-f]{8} -> 192\.0\.2\.2 passed in ")
+        eventually(lambda: probe.search(server.log) is not None, "the outcomes of probes are not logged")
+        assert str(world.up) not in server.log  # arguments may be secrets
         assert re.search(r"DEBUG exec .* passed in \d+\.\d ms: exit status 0\n", server.log)
         assert say("error") == "error\n"
         assert world.ask("GET", "/log-level") == {"level": "error"}
@@ -75,21 +76,40 @@ JOURNAL = """
 import logging, os, sys
 from dnslb import logs
 found = os.fstat(2)
-logs.begin("text", "debug", f"{found.st_dev}:{found.st_ino}" if sys.argv[1] == "journal" else sys.argv[1])
+logs.begin(sys.argv[2], "debug", f"{found.st_dev}:{found.st_ino}" if sys.argv[1] == "journal" else sys.argv[1])
 log = logging.getLogger("dnslb")
 log.debug("a")
 log.info("b")
 log.warning("c")
-log.error("two\\nlines")
+try:
+    raise ValueError("a\\nb")
+except ValueError:
+    log.exception("two\\nlines \\x1b[2J \\u2028")
 """
+TRACEBACK = ["Traceback (most recent call last):", '  File "<string>", line 11, in <module>', "ValueError: a", "b"]
+SHOWN = r"two\nlines \x1b[2J \u2028"
 
 
 @pytest.mark.parametrize(("journal", "expected"), [
-    ("journal", r"<7>a\n<6>b\n<4>c\n<3>two\n<3>lines\n"),
-    ("1:1", r".* DEBUG a\n.* INFO b\n.* WARNING c\n.* ERROR two\nlines\n"),  # standard error was redirected since
+    ("journal", ["<7>a", "<6>b", "<4>c", f"<3>{SHOWN}", *(f"<3>{line}" for line in TRACEBACK)]),
+    ("1:1", ["DEBUG a", "INFO b", "WARNING c", f"ERROR {SHOWN}", *TRACEBACK]),  # standard error was redirected since
 ])  # fmt: skip
-def test_the_journal_gets_priorities_and_no_time(tmp_path: Path, journal: str, expected: str) -> None:
-    file = tmp_path / "stderr"
+def test_a_message_is_one_line_and_the_journal_gets_priorities_and_no_time(
+    tmp_path: Path, journal: str, expected: list[str]
+) -> None:
+    assert logged(tmp_path, "text", journal) == expected
+
+
+def test_whatever_is_in_a_message_json_is_one_line(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in logged(tmp_path, "json", "1:1")]
+    assert [line["message"].splitlines()[0] for line in lines] == ["a", "b", "c", SHOWN]
+    assert lines[-1]["message"].splitlines()[1] == TRACEBACK[0]
+
+
+def logged(directory: Path, format: str, journal: str) -> list[str]:
+    """The lines, without their time."""
+    file = directory / "stderr"
     with file.open("wb") as stderr:
-        subprocess.run([DNSLB[0], "-c", JOURNAL, journal], stderr=stderr, check=True, env=dict(os.environ))
-    assert re.fullmatch(expected, file.read_text())
+        program = [DNSLB[0], "-c", JOURNAL, journal, format]
+        subprocess.run(program, stderr=stderr, check=True, env=dict(os.environ))
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line) for line in file.read_text().split("\n")[:-1]]

@@ -467,7 +467,7 @@ def test_a_and_aaaa_are_held_apart(name: str, text: str, problem: str) -> None:
         "30: the Host header has a key of its own; write host: beside headers:",
         "47: e is given twice; remove one of the two",
     ]),
-    ('{http: /, headers: {A: "b\\nc"}}', ["23: b\\nc is no value of a header; write it in one line of ASCII"]),
+    ('{http: /, headers: {A: "b\\nc"}}', ["23: what A has is no value of a header; write it in one line of ASCII"]),
     ("{http: /, expect: []}", ["18: the list is empty; write what is expected"]),
     ("{http: /, expect: [2xx, 600, 299-200]}", [
         "19: 2xx is no status; write one from 100 to 599, or a range such as 200-299",

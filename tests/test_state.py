@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import fields, replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb import state
+from dnslb import moment, state
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
@@ -236,9 +237,11 @@ def test_any_text_is_read_or_damaged(text: str) -> None:
     (HttpCheck(443, "/", tls=True, host="www.example.com", expect=((200, 299), (301, 301)), body="all is well"),
      "https / :443 host=www.example.com expect=200-299,301-301 'body=all is well'"),
     (HttpCheck(443, tls=True, method="HEAD", headers=(("X-Check", "1"),), verify=False),
-     "https / :443 method=HEAD header=X-Check:1 expect=200-299 verify=no"),
+     "https / :443 method=HEAD header=X-Check:sha256:6b86b273 expect=200-299 verify=no"),
     (DnsCheck("example.com."), "dns example.com. SOA :53 expect=NOERROR"),
-    (ExecCheck(("/bin/check", "-H", "{address}", "->")), "exec /bin/check -H '{address}' '->'"),
+    (ExecCheck(("/bin/check", "-H", "{address}", "->")), "exec /bin/check sha256:627253dd"),
+    (ExecCheck(("/bin/check",)), "exec /bin/check"),
+    (HttpCheck(80, "/up?token=1"), "http '/up?sha256:212b674c' :80 expect=200-299"),
 ])  # fmt: skip
 def test_a_key_is_readable(check: Check, text: str) -> None:
     assert key(Probe(check), A11) == f"{text} -> 192.0.2.11"
@@ -293,6 +296,59 @@ def test_different_questions_have_different_keys(questions: list[Any]) -> None:
     assert len({key(Probe(check, source=source), target) for check, target, source in questions}) == len(questions)
 
 
+@pytest.mark.parametrize("check", [
+    HttpCheck(80, headers=(("Authorization", "Bearer hunter2"),)),
+    HttpCheck(80, "/healthz?key=hunter2"),
+    ExecCheck(("/bin/check", "-p", "hunter2")),
+    ExecCheck(("/bin/check", "--password=hunter2")),
+])  # fmt: skip
+def test_no_key_tells_a_secret(check: Check) -> None:
+    assert "hunter2" not in key(Probe(check), A11)
+
+
+# What somebody has put into the file
+
+
+@pytest.mark.parametrize(("place", "given", "kept"), [
+    (("orders", 0, "since"), 253_402_300_799.0, NOW),
+    (("orders", 0, "since"), -5, 0.0),
+    (("orders", 0, "until"), 1e300, moment.LATEST),
+    (("orders", 1, "at"), 1e12, moment.LATEST),
+    (("orders", 1, "at"), -1e300, 0.0),
+    (("healths", "tcp :80 -> 192.0.2.11", "since"), 253_402_300_799, NOW),
+    (("healths", "tcp :80 -> 192.0.2.11", "since"), -1e300, 0.0),
+    (("history", 0, "at"), 1e300, NOW),
+    (("history", 0, "at"), -1, 0.0),
+])  # fmt: skip
+def test_times_are_brought_into_the_calendar(place: tuple[str | int, ...], given: float, kept: float) -> None:
+    found = json.loads(encode(decode(edited(*place, value=given), NOW)))
+    for step in place:
+        found = found[step]
+    assert found == kept
+
+
+def test_of_too_many_changes_and_orders_the_last_are_kept() -> None:
+    root = json.loads(TEXT)
+    first = root["orders"][0]
+    root["orders"] = [{**first, "owner": f"o{number}."} for number in range(state.MOST_ORDERS + 5)]
+    root["history"] = [{**root["history"][0], "reason": str(number)} for number in range(5000)]
+    found = decode(json.dumps(root), NOW)
+    assert len(found.orders) == state.MOST_ORDERS
+    assert {scope.owner for scope in found.orders} >= {f"o{state.MOST_ORDERS + 4}."}
+    assert [one.reason for one in found.history] == [str(number) for number in range(4000, 5000)]
+
+
+def test_a_file_that_is_too_large_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / state.NAME
+    path.touch()
+    os.truncate(path, 1 << 30)
+    assert load(path, NOW) == (State(), (
+        f"{path}: the state is damaged: it has more than 64 MB; it is set aside as state.json.damaged-1; "
+        "starting without it"
+    ))  # fmt: skip
+    assert (tmp_path / "state.json.damaged-1").stat().st_size == 1 << 30
+
+
 # The file
 
 
@@ -335,9 +391,13 @@ def test_a_damaged_file_is_set_aside(tmp_path: Path, octets: bytes, fact: str) -
 
 
 def test_what_is_no_file_is_a_warning_and_stays(tmp_path: Path) -> None:
-    for path, make in ((tmp_path / "fifo", os.mkfifo), (tmp_path / "directory", os.mkdir)):
+    for path, make, reason in (
+        (tmp_path / "fifo", os.mkfifo, "this is no regular file"),
+        (tmp_path / "zero", partial(os.symlink, "/dev/zero"), "this is no regular file"),
+        (tmp_path / "directory", os.mkdir, "is a directory"),
+    ):
         make(path)
-        fact = f"{path}: the state cannot be read: this is no regular file; starting without it"
+        fact = f"{path}: the state cannot be read: {reason}; starting without it"
         assert load(path, NOW) == (State(), fact)
         assert path.exists()
     below = tmp_path / "fifo" / state.NAME

@@ -10,6 +10,7 @@ import socket
 import stat
 from pathlib import Path
 
+from dnslb import file
 from dnslb.admin.place import CannotControl
 from dnslb.settings import Endpoint
 
@@ -44,9 +45,12 @@ def listen(endpoint: Endpoint) -> socket.socket:
 def read_token(path: Path) -> bytes:
     """The token in the file.  Raises CannotControl; warns when the file is everybody's to read."""
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            token = file.read(_LONGEST_TOKEN + 1).strip()
+        descriptor = file.opened(path)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            token = os.read(descriptor, _LONGEST_TOKEN + 1).strip()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CannotControl(f"cannot read the token file {path}: {reason}; {_REMEDY} {path}") from None

@@ -21,7 +21,7 @@ from dnslb.admin.crowd import Work
 from dnslb.admin.line import Body, Line
 from dnslb.balance.admin import Mode
 from dnslb.likeness import likest
-from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Unknown, Wanted
+from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
 from dnslb.settings import LOG_LEVELS
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
@@ -42,6 +42,7 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
     client: Hashable = None  # who asks
+    is_trusted: bool = True  # came by the socket, or with the token
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +165,13 @@ async def _page(api: Api, request: Request) -> Reply:
 
 
 async def _status(api: Api, request: Request) -> Reply:
-    pattern = _pattern(request)
-    return await _told(api, request, ("status", pattern), lambda: api.operations.status(pattern))
+    pattern, is_trusted = _pattern(request), request.is_trusted
+
+    def status() -> Status:
+        found = api.operations.status(pattern)
+        return found if is_trusted else public(found)
+
+    return await _told(api, request, ("status", pattern, is_trusted), status)
 
 
 async def _probes(api: Api, request: Request) -> Reply:

@@ -38,14 +38,21 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     # Any page may send a request to any address; the browser then says whose page it was.
     if origin is not None and (host is None or origin.lower() not in _origins(host)):
         return failure(403, f"a page of {origin[:_LONGEST_TEXT]!r} asks", "open the page of this server itself")
-    if request.method in _READING:
+    authorization = request.headers.get("authorization", "")
+    # A token opens more of what is read, so that a wrong one is refused there too: else it could be guessed in silence.
+    if request.method in _READING and (guard.token is None or not authorization.lower().startswith("bearer ")):
         return None
-    return _without_token(guard.token, request.headers.get("authorization", ""))
+    return _without_token(guard.token, authorization)
 
 
 def has_wrong_token(refused: Reply) -> bool:
     """Whether a token was given, and was none of ours."""
     return refused.headers == _WRONG
+
+
+def is_trusted(guard: Guard, request: Request) -> bool:
+    """Whether the request brings the token."""
+    return guard.token is not None and _without_token(guard.token, request.headers.get("authorization", "")) is None
 
 
 def _without_token(token: bytes | None, authorization: str) -> Reply | None:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from dnslb import user as users
+from dnslb.user import UnknownUser
+
 _MODE = 0o660
 _BACKLOG = 64
 _LONGEST = 2.0  # seconds for a server to accept a connection
@@ -57,24 +60,40 @@ class Place:
 
 
 def _listen(path: Path, user: str | None, make_directory: bool) -> socket.socket:
+    entry = _entry(user)
     if make_directory and not path.parent.exists():
-        path.parent.mkdir(mode=0o755)
-        _give(path.parent, user)
+        if entry is None:
+            path.parent.mkdir(mode=0o755)
+        else:
+            users.make_directory(path.parent, 0o755, entry)
+    if entry is None:
+        return _bind(path)
+    if not users.is_roots(path.parent):
+        # Whoever can write there could put a link to any file in the place of the socket.
+        with users.acting_as(entry):
+            return _bind(path)
+    sock = _bind(path)
+    os.chown(path, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    return sock
+
+
+def _bind(path: Path) -> socket.socket:
     if path.is_socket():
         if _is_alive(path):
             raise CannotControl(f"another dnslb listens on {path}; stop it, or give --control PATH")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Whoever may connect must be known before anybody can.
+    umask = os.umask(0o777 & ~_MODE)
     try:
-        # Whoever may connect must be known before anybody can: the mode is set between bind and listen.
         sock.bind(os.fspath(path))
-        path.chmod(_MODE)
-        _give(path, user)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except BaseException:
         sock.close()
         raise
+    finally:
+        os.umask(umask)
     return sock
 
 
@@ -91,9 +110,11 @@ def _is_alive(path: Path) -> bool:
     return True
 
 
-def _give(path: Path, user: str | None) -> None:
+def _entry(user: str | None) -> pwd.struct_passwd | None:
+    """Of the user that root is to become."""
     if user is None or os.getuid() != 0:
-        return
-    with suppress(KeyError, ValueError):  # no such user: told when privileges are dropped
-        entry = pwd.getpwnam(user)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+        return None
+    try:
+        return users.find(user)
+    except UnknownUser:  # told when privileges are dropped
+        return None

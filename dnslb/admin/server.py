@@ -17,7 +17,7 @@ import struct
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address, ip_network
 
@@ -26,7 +26,7 @@ import h11
 from dnslb.admin import api as answering
 from dnslb.admin.api import Api, Reason, Reply, Request, failure, respond
 from dnslb.admin.crowd import Crowd, Place
-from dnslb.admin.guard import Guard, has_wrong_token, refusal
+from dnslb.admin.guard import Guard, has_wrong_token, is_trusted, refusal
 from dnslb.admin.line import LetGo
 from dnslb.admin.strikes import Strikes
 from dnslb.operations import Operations
@@ -225,6 +225,8 @@ class _Conversation:
 
     async def _answer(self, request: Request) -> Reply:
         guard, api = self._porter.guard, self._porter.api
+        if guard is not None:
+            request = replace(request, is_trusted=is_trusted(guard, request))
         refused = refusal(guard, request) if guard is not None else None
         if refused is not None:
             if has_wrong_token(refused):

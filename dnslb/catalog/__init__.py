@@ -1,26 +1,26 @@
 """The directory that users edit, read into one value: settings, zones and pools, or everything wrong with them.
 
-The only place that opens their files.
+The only place that opens their files, all of them through ``Files``: a running server has another process do it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from dnslb import settings
+from dnslb import file, settings
 from dnslb.balance import policy
 from dnslb.balance.pool import Pool
 from dnslb.catalog.owner import find_owner
 from dnslb.dns import master, name
 from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import Zone
-from dnslb.problem import Level, Problem
+from dnslb.problem import Level, Problem, listed
 from dnslb.settings import Settings
 
 SETTINGS = "dnslb.yaml"
@@ -42,10 +42,42 @@ class Catalog:
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
 
 
-def load(directory: Path) -> tuple[Catalog, list[Problem]]:
-    """Everything in the directory.  With any error among the problems the catalog is not to be served."""
+class Files(Protocol):
+    """What ``load`` wants to know of the disk.  All raise OSError."""
+
+    def names(self, directory: str) -> list[str]:
+        """Of the entries of a directory."""
+
+    def read(self, path: str, most: int) -> bytes:
+        """A file of at most so many octets."""
+
+    def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
+        """The same; None when the path leads out of all these directories."""
+
+
+class Disk:
+    """The files as they are."""
+
+    def names(self, directory: str) -> list[str]:
+        return os.listdir(directory)
+
+    def read(self, path: str, most: int) -> bytes:
+        return file.read(path, most)
+
+    def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
+        return file.read(path, most) if file.is_within(path, directories) else None
+
+
+_DISK = Disk()
+
+
+def load(directory: Path, files: Files = _DISK) -> tuple[Catalog, list[Problem]]:
+    """Everything in the directory.  With any error among the problems the catalog is not to be served.
+
+    What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
+    """
     try:
-        paths = _files(directory, _SUFFIX)
+        entries = _Entries(directory, files)
     except FileNotFoundError:
         return _nothing(directory, "the directory does not exist", "give the one that holds your *.zone files")
     except NotADirectoryError:
@@ -53,39 +85,43 @@ def load(directory: Path) -> tuple[Catalog, list[Problem]]:
     except OSError as error:
         fact = f"the directory cannot be read: {(error.strerror or str(error)).lower()}"
         return _nothing(directory, fact, "let this user read it")
+    paths = entries.named(_SUFFIX)
     if not paths:
         return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
-    found, problems = _settings(directory / SETTINGS)
+    found, problems = _settings(directory / SETTINGS, files)
     problems += [
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
-        for path in _files(directory, _MISNAMED)
+        for path in entries.named(_MISNAMED)
     ]
+    where = (str(directory), *map(str, found.include_from))
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
-    files: dict[Name, str] = {}
+    zone_files: dict[Name, str] = {}
     for path in paths:
         apex = _apex(path, problems)
         if apex is None:
             continue
-        if apex in files:
-            problems.append(_error(path, f"{files[apex]} is the same zone", "remove one of the two files"))
+        if apex in zone_files:
+            problems.append(_error(path, f"{zone_files[apex]} is the same zone", "remove one of the two files"))
             continue
-        files[apex] = str(path)
-        zone, mistakes = master.load(str(path), apex, partial(_read, sources))
+        zone_files[apex] = str(path)
+        sources.add(str(path))
+        read = partial(files.read, most=file.MOST_ZONE)
+        zone, mistakes = master.load(str(path), apex, read, partial(_include, files, sources, where))
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    pools = _pools(directory, zones, files, problems)
+    pools = _pools(entries, zones, zone_files, problems)
     return Catalog(found, zones, pools, frozenset(sources)), problems
 
 
 def _pools(
-    directory: Path, zones: Mapping[Name, Zone], files: Mapping[Name, str], problems: list[Problem]
+    entries: _Entries, zones: Mapping[Name, Zone], zone_files: Mapping[Name, str], problems: list[Problem]
 ) -> dict[Name, Pool]:
     """Those of every policy file in the directory."""
     pools: dict[Name, Pool] = {}
     policies: dict[Name, Path] = {}
-    for path in _files(directory, _POLICY):
+    for path in entries.named(_POLICY):
         apex = None if path.name == SETTINGS else _apex(path, problems)
         if apex is None:
             continue
@@ -94,17 +130,19 @@ def _pools(
             continue
         policies[apex] = path
         # Without its zone, whose errors are told already, a policy says nothing.
-        if apex in zones or apex not in files:
-            problems += _add_pools(path, apex, zones, pools)
+        if apex in zones or apex not in zone_files:
+            problems += listed(_add_pools(path, apex, zones, pools, entries.files), str(path))
     return pools
 
 
-def _add_pools(path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[Name, Pool]) -> list[Problem]:
+def _add_pools(
+    path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[Name, Pool], files: Files
+) -> list[Problem]:
     """Read the policy file of a zone."""
     if apex not in zones:
         return [_error(path, "there is no zone file of that name", f"write {path.stem}{_SUFFIX}, or rename this file")]
     try:
-        octets = path.read_bytes()
+        octets = files.read(str(path), file.MOST_POLICY)
     except OSError as error:
         return [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
     found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex], zones))
@@ -112,39 +150,62 @@ def _add_pools(path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[N
     return problems
 
 
-def fingerprint(directory: Path, sources: frozenset[str]) -> Fingerprint:
+def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
     """Of every file that ``load`` would read: name, inode, size and time of change.  Another one means an edit.
 
     The time of change (ctime) also tells of permissions, and of copies that keep the time of the original (rsync).
     ``sources`` are those of the last catalog: they tell of included files.
     """
     with suppress(OSError):
-        sources |= {str(path) for path in _files(directory, _SUFFIX, _POLICY)}
-    prints = set()
+        names = (entry for entry in os.listdir(directory) if entry.endswith((_SUFFIX, _POLICY)))
+        sources |= {os.path.join(directory, entry) for entry in names if _is_meant(entry)}
+    return prints(sources)
+
+
+def prints(sources: Iterable[str]) -> Fingerprint:
+    """Of those files that are there."""
+    found = set()
     for source in sources:
         with suppress(OSError):
-            found = os.stat(source)
-            prints.add((source, found.st_ino, found.st_size, found.st_ctime_ns))
-    return frozenset(prints)
+            there = os.stat(source)
+            found.add((source, there.st_ino, there.st_size, there.st_ctime_ns))
+    return frozenset(found)
 
 
-def _files(directory: Path, *suffixes: str) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.suffix in suffixes and not path.name.startswith(_LOCK))
+class _Entries:
+    """The directory as it was when we looked."""
+
+    def __init__(self, directory: Path, files: Files) -> None:
+        """Raises OSError."""
+        self.files = files
+        self._paths = sorted(directory / entry for entry in files.names(str(directory)) if _is_meant(entry))
+
+    def named(self, suffix: str) -> list[Path]:
+        return [path for path in self._paths if path.suffix == suffix]
 
 
-def _read(sources: set[str], path: str) -> bytes:
+def _is_meant(entry: str) -> bool:
+    return not entry.startswith(_LOCK)
+
+
+def _include(files: Files, sources: set[str], where: tuple[str, ...], path: str) -> bytes:
+    """A file that a zone includes.  Raises OSError."""
     sources.add(path)
-    return Path(path).read_bytes()
+    octets = files.read_within(path, file.MOST_ZONE, where)
+    if octets is None:
+        raise OSError(0, f"it is outside {where[0]}, and not in include_from of {SETTINGS}")
+    return octets
 
 
-def _settings(path: Path) -> tuple[Settings, list[Problem]]:
+def _settings(path: Path, files: Files) -> tuple[Settings, list[Problem]]:
     try:
-        octets = path.read_bytes()
+        octets = files.read(str(path), file.MOST_POLICY)
     except FileNotFoundError:
         return Settings(), []
     except OSError as error:
         return Settings(), [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
-    return settings.read(octets, str(path))
+    found, problems = settings.read(octets, str(path))
+    return found, listed(problems, str(path))
 
 
 def _apex(path: Path, problems: list[Problem]) -> Name | None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from dnslb import file
 from dnslb.probe.sockets import receive
 from dnslb.probe.verdict import Failed, NotMade, explain, printable
 
@@ -154,8 +155,8 @@ def _context(verify: bool, ca_file: str | None, changed: int) -> ssl.SSLContext:
         made.load_default_certs()
         return made
     try:
-        made.load_verify_locations(cafile=ca_file)
-    except ssl.SSLError:
+        made.load_verify_locations(cadata=file.read(ca_file, file.MOST_CERTIFICATES).decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):  # ValueError: it is empty
         raise NotMade("setting", f"the CA file {ca_file} holds no certificate in PEM form") from None
     except OSError as error:
         raise NotMade("setting", f"cannot read the CA file {ca_file}: {explain(error)}") from None

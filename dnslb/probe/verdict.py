@@ -137,7 +137,7 @@ def shortage(error: OSError, otherwise: str = "") -> str:
 def explain(error: OSError) -> str:
     """What the system's error means, in words."""
     known = _ERRNO.get(error.errno or 0)
-    return known or (os.strerror(error.errno).lower() if error.errno else str(error))
+    return known or (os.strerror(error.errno).lower() if error.errno else error.strerror or str(error))
 
 
 def printable(text: str, most: int = _MOST_SHOWN) -> str:

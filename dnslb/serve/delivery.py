@@ -6,8 +6,8 @@ import re
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 
+from dnslb import file as files
 from dnslb.balance.health import Outcome
 from dnslb.balance.policy.setting import parse_address
 from dnslb.balance.pool import Address, HttpCheck
@@ -37,10 +37,8 @@ async def _post(hook: UrlHook, event: bytes, progress: Progress) -> str:
 
 
 def _with_token(request: HttpCheck, file: str) -> HttpCheck:
-    path = Path(file)
     try:
-        # Of a FIFO or a device there might be no end.
-        token = path.read_text().strip() if path.is_file() else ""
+        token = files.read(file, files.MOST_SECRET).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = explain(error) if isinstance(error, OSError) else "it is no text"
         raise Failed(f"cannot read the token file {file}: {reason}") from None

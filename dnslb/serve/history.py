@@ -9,13 +9,12 @@ from dnslb.balance.health import Health
 from dnslb.operations import Change
 from dnslb.probe.schedule import Key
 from dnslb.serve.balancer import Balancer
-
-MOST = 1000  # changes; the oldest are forgotten
+from dnslb.state import MOST_CHANGES
 
 
 class History:
     def __init__(self, changes: Iterable[Change] = ()) -> None:
-        self._changes = deque(changes, MOST)
+        self._changes = deque(changes, MOST_CHANGES)
 
     @property
     def changes(self) -> tuple[Change, ...]:

@@ -12,12 +12,10 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 from dnslb import __version__, state
-from dnslb import catalog as catalogs
 from dnslb.balance.health import Health, Outcome
 from dnslb.catalog import Catalog
 from dnslb.dns import name
@@ -39,7 +37,7 @@ from dnslb.operations import (
 from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
-from dnslb.serve import difference, event, history, metrics, operations, privileges, sockets
+from dnslb.serve import difference, event, history, metrics, operations, privileges, reading, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
@@ -49,6 +47,7 @@ from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.operations import Concerned
 from dnslb.serve.orders import Orders
+from dnslb.serve.reading import NotAnswered, Reading
 from dnslb.serve.record import Records
 from dnslb.serve.service import Service
 from dnslb.serve.sockets import Sockets
@@ -94,6 +93,7 @@ def run(
         if catalog.pools:
             privileges.make_for(settings.user, directory_of_state)
         privileges.drop(settings.user)
+    privileges.keep_to_ourselves()
     keeper = Keeper(directory_of_state)
     if catalog.pools:
         keeper.take()
@@ -104,7 +104,7 @@ def run(
     try:
         asyncio.run(parent.run(catalog, announce, control))
     finally:
-        keeper.stop()
+        keeper.close()
 
 
 class _Parent:
@@ -178,6 +178,7 @@ class _Parent:
             await self._hooks.stop()
             if self._generation is not None:
                 await self._generation.stop()
+            await self._keeper.stop()
 
     # What operators ask.
 
@@ -209,8 +210,14 @@ class _Parent:
         """Read everything aside; with any mistake nothing changes."""
         async with self._reloading:
             self._service.reloading()
+            was = self._current().catalog.sources
             try:
-                return await self._reload()
+                found = await self._read(was)
+                try:
+                    return await self._reload(found.catalog, found.problems)
+                finally:
+                    # Only now: the process that watches is to share the memory of the new zones, not keep the old.
+                    self._watch.note(found.fingerprint, was | found.catalog.sources)
             finally:
                 self._service.ready(self._summary())
 
@@ -221,7 +228,7 @@ class _Parent:
             async for _ in gently(self._orders.give(wanted, about, given)):
                 pass
             # What we have said we do must outlive a crash in the next moment.
-            warning = self._keeper.save()
+            warning = await self._keeper.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 for each in list(self._listening):
@@ -401,7 +408,7 @@ class _Parent:
             await old.stop()
 
     async def _notice_edits(self) -> None:
-        await self._watch.edit(lambda: self._current().catalog.sources)
+        await self._watch.edit()
         self._edited.set()
 
     async def _keep_alive(self) -> None:
@@ -422,17 +429,18 @@ class _Parent:
         with suppress(NotReloaded):  # it is in the log, and in the status
             await self.reload()
 
-    async def _reload(self) -> Reloaded:
+    async def _read(self, sources: frozenset[str]) -> Reading:
+        """Raises NotReloaded."""
+        try:
+            return await reading.read(self._directory, sources)
+        except NotAnswered as error:
+            self._watch.resume()
+            _log.error("not reloaded: %s; the old data go on being served", error, extra=_NOT_RELOADED)
+            raise self._refuse(str(error), "reload again when that is mended", ()) from None
+
+    async def _reload(self, catalog: Catalog, problems: list[Problem]) -> Reloaded:
         """Raises NotReloaded."""
         was = self._current().catalog
-        self._watch.note(was.sources)
-        # In a thread, so that probes go on meanwhile; it ends with its work, since we fork.
-        thread = ThreadPoolExecutor(1)
-        try:
-            loop = asyncio.get_running_loop()
-            catalog, problems = await loop.run_in_executor(thread, _load, self._directory)
-        finally:
-            thread.shutdown(wait=False)
         for problem in problems:
             _log.warning("%s", problem)
         told = tuple(map(str, problems))
@@ -468,13 +476,6 @@ class _Parent:
         reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))
         self._hooks.tell(Change(self._refused.at, None, "", "not reloaded", reason))
         return NotReloaded(fact, remedy, problems)
-
-
-def _load(directory: Path) -> tuple[Catalog, list[Problem]]:
-    """As the catalog does, but without leaving garbage: what is frozen is never collected."""
-    found = catalogs.load(directory)
-    gc.collect()
-    return found
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import pwd
 from pathlib import Path
+
+from dnslb import user as users
+from dnslb.serve import prctl
+from dnslb.user import UnknownUser
+
+_log = logging.getLogger("dnslb")
 
 
 class CannotDrop(Exception):
@@ -15,17 +21,20 @@ def make_for(user: str, directory: Path) -> None:
     """Make the directory for ``user`` to write in, if we are root and it is not there yet.  Raises CannotDrop."""
     if os.getuid() != 0 or directory.exists():
         return
-    entry = _entry(user)
     try:
-        directory.mkdir(mode=0o750, parents=True)
-        os.chown(directory, entry.pw_uid, entry.pw_gid)
+        users.make_directory(directory, 0o750, users.find(user))
+    except UnknownUser as error:
+        raise CannotDrop(str(error)) from None
     except OSError as error:
         raise CannotDrop(f"{directory} cannot be made for {user}: {(error.strerror or str(error)).lower()}") from None
 
 
 def drop(user: str) -> None:
     """Become ``user`` with its groups.  Nothing happens when we are that user already.  Raises CannotDrop."""
-    entry = _entry(user)
+    try:
+        entry = users.find(user)
+    except UnknownUser as error:
+        raise CannotDrop(str(error)) from None
     if os.getuid() == entry.pw_uid:
         return
     if os.getuid() != 0:
@@ -35,8 +44,9 @@ def drop(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
-def _entry(user: str) -> pwd.struct_passwd:
+def keep_to_ourselves() -> None:
+    """The right to open low ports, which a service manager may have given us: no probe or hook inherits it."""
     try:
-        return pwd.getpwnam(user)
-    except (KeyError, ValueError):  # ValueError: a NUL, or octets that are no UTF-8
-        raise CannotDrop(f"there is no user {user}; create it: adduser --system --group {user}") from None
+        prctl.clear_ambient_capabilities()
+    except OSError as error:
+        _log.warning("probes and hooks may have rights that they do not need: %s", error.strerror)

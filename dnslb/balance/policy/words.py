@@ -69,7 +69,7 @@ def read_headers(document: Document, node: yaml.Node) -> tuple[tuple[str, str], 
         elif word.lower() in headers:
             document.report(key, f"{word} is given twice", "remove one of the two")
         elif text is not None and not _FIELD.fullmatch(text):
-            document.report(value, f"{text} is no value of a header", "write it in one line of ASCII")
+            document.report(value, f"what {word} has is no value of a header", "write it in one line of ASCII")
         elif text is not None:
             headers[word.lower()] = (word, text)
     return tuple(headers.values()) if len(document.problems) == mistakes else None

@@ -6,12 +6,13 @@ Pure: the caller brings the function that reads a file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from dnslb.dns import checks, collector, name
 from dnslb.dns.builder import Builder
 from dnslb.dns.master.printer import records
 from dnslb.dns.master.reader import Reader
-from dnslb.dns.master.source import Sources
+from dnslb.dns.master.source import Hopeless, Sources
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.problem import Level, Problem, has_errors
@@ -19,10 +20,13 @@ from dnslb.problem import Level, Problem, has_errors
 __all__ = ["load", "records"]
 
 
-def load(path: str, apex: Name, read: Callable[[str], bytes]) -> tuple[Zone | None, list[Problem]]:
+def load(
+    path: str, apex: Name, read: Callable[[str], bytes], include: Callable[[str], bytes] | None = None
+) -> tuple[Zone | None, list[Problem]]:
     """The zone of a master file, and every problem in it and in the files that it includes, in reading order.
 
-    ``read`` gives the octets of a file and may raise OSError.  No zone comes back when a problem is an error.
+    ``read`` gives the octets of the file, ``include`` (by default the same) those of an included one; both may raise
+    OSError.  No zone comes back when a problem is an error.
     """
     try:
         octets = read(path)
@@ -33,10 +37,12 @@ def load(path: str, apex: Name, read: Callable[[str], bytes]) -> tuple[Zone | No
     sources = Sources()
     with collector.paused():
         builder = Builder(apex, sources.report)
-        reader = Reader(apex, read, sources, builder)
-        reader.read_file(path, octets)
-        zone = builder.build(sources.places())
-        for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
-            sources.report(finding)
+        reader = Reader(apex, include or read, sources, builder)
+        zone = None
+        with suppress(Hopeless):
+            reader.read_file(path, octets)
+            zone = builder.build(sources.places())
+            for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
+                sources.report(finding)
         problems = sources.problems()
     return (None if has_errors(problems) else zone), problems

@@ -24,7 +24,9 @@ _TOKEN = re.compile(
 _ONE_LINE = re.compile(rb"(?:[ \t]++|%b|%b)*+(?:%b)?+(?:\r?\n)?+" % (_WORD, _QUOTED, _COMMENT))
 _PIECE = re.compile(rb"%b|%b|%b" % (_WORD, _QUOTED, _COMMENT))
 _REST_OF_STRING = re.compile(rb'\n[^"\n]*[^\s"]"(?=[\s;)]|$)')
+_CONTROLS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]++")
 _SEMICOLON = 0x3B
+MOST_ENTRY = 1 << 20  # octets; the longest data, with each octet as \DDD, have a quarter of it
 _NEXT_OWNER = re.compile(rb"\n(?=[^\s;)])")
 
 
@@ -68,6 +70,8 @@ def read_entry(octets: bytes, start: int = 0, line: int = 1) -> Entry:
     first, at, margin = line, start, start
     while at < len(octets):
         token = _TOKEN.match(octets, at)
+        if (token.end() if token else at) - start > MOST_ENTRY:
+            return _too_long(octets, start, at, first)
         kind = token.lastgroup if token else None
         if token is None:
             bad = bad or _describe(octets, at, line, at - margin + 1)
@@ -98,6 +102,15 @@ def read_entry(octets: bytes, start: int = 0, line: int = 1) -> Entry:
     return Entry(words, is_indented, end, max(octets.count(b"\n", start, end), 1), bad, is_unclosed=True)
 
 
+def _too_long(octets: bytes, start: int, at: int, line: int) -> Entry:
+    """No entry, but what somebody fills the memory with.  Reading goes on where the next one seems to begin."""
+    owner = _NEXT_OWNER.search(octets, at)
+    end = owner.end() if owner else len(octets)
+    bad = BadOctet(line, 1, f"an entry of more than {MOST_ENTRY >> 20} MB", "cut it up")
+    is_indented = octets[start : start + 1] in {b" ", b"\t"}
+    return Entry([], is_indented, end, max(octets.count(b"\n", start, end), 1), bad)
+
+
 def split(row: bytes) -> list[str] | None:
     """The words of one line without their places; None when it has parentheses or octets that make no words."""
     if _ONE_LINE.fullmatch(row) is None:
@@ -115,7 +128,8 @@ def _skip(octets: bytes, at: int) -> int:
     a string broken in two; any other octet spoils only itself.
     """
     if octets[at] != 0x22:
-        return at + 1
+        controls = _CONTROLS.match(octets, at)
+        return controls.end() if controls else at + 1
     end = _end_of_line(octets, at)
     rest = _REST_OF_STRING.match(octets, end)
     return rest.end() if rest else end

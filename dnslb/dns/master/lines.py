@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple
 
-from dnslb.dns.master.lexer import SPECIAL, BadOctet, read_entry, split
+from dnslb.dns.master.lexer import MOST_ENTRY, SPECIAL, BadOctet, read_entry, split
 
 _BLANKS = b" \t"
 _SEMICOLON = 0x3B
@@ -36,13 +36,13 @@ def read_lines(octets: bytes) -> Iterator[Line]:
         number += 1
         end = start + len(row)
         words = None
-        if special >= end:
+        if special >= end and len(row) <= MOST_ENTRY:
             words = row.decode("latin-1").split()
-        elif octets[special] == _SEMICOLON:
+        elif special < end and octets[special] == _SEMICOLON:
             words = row[: special - start].decode("latin-1").split()
             special = _find_special(octets, end)
         else:
-            words = split(row)
+            words = split(row) if len(row) <= MOST_ENTRY else None
             if words is None:
                 entry = read_entry(octets, start, number)
                 if entry.bad is not None or entry.words:

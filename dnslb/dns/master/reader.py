@@ -17,6 +17,7 @@ from dnslb.dns.master.lines import read_lines
 from dnslb.dns.master.record import Head, Mistake, check_ttl, parse_head
 from dnslb.dns.master.source import Sources
 from dnslb.dns.name import BadName, Name
+from dnslb.file import MOST_ZONE
 
 _MAX_DEPTH = 16             # files that include one another
 _MAX_INCLUDES = 10_000      # in all: a file that includes twice one that includes twice one that … never ends
@@ -44,11 +45,13 @@ class Reader:
         self._last_ttl: int | None = None
         self._open: list[str] = []           # files being read, the outermost first
         self._included = 0
+        self._octets = 0                     # read; a file counts as often as it is included
         self._generated = 0
 
     def read_file(self, path: str, octets: bytes) -> None:
         """Every entry of one file.  What is wrong is reported, and reading goes on behind it."""
         octets = octets.removeprefix(_BOM)
+        self._octets += len(octets)
         self.sources.octets[path] = octets
         self._open.append(path)
         base = self.sources.begin_span(path, 0)
@@ -199,6 +202,8 @@ class Reader:
         octets = self.sources.octets.get(path)
         if octets is None:
             octets = self._read(path)
+        if self._octets + len(octets) > MOST_ZONE:
+            raise Mistake(1, f"more than {MOST_ZONE >> 20} MB with all that is included", "split the zone")
         self._origin = inner
         self.read_file(path, octets)
         self._origin, self._owner, self._is_outside = origin, owner, is_outside

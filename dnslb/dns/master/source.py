@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from dnslb.dns.finding import Finding, Part
 from dnslb.dns.master import record
 from dnslb.dns.master.lexer import Entry, read_entry
 from dnslb.dns.place import Places, Span, span_of
-from dnslb.problem import Level, Problem
+from dnslb.problem import MOST_LISTED, Level, Problem
 
-_MAX_LISTED = 1000  # problems of one file and level; more help nobody
+_MAX_ERRORS = 100_000  # in a zone, before we give up
 _MAX_TEXT = 1000    # characters of a fact: more than any that quotes a name or two
 _NEWLINE = re.compile(rb"\n")
+
+
+class Hopeless(Exception):
+    """There are so many errors that this is no zone file at all."""
 
 
 class Sources:
@@ -22,7 +27,8 @@ class Sources:
         self.octets: dict[str, bytes] = {}
         self._spans: list[Span] = []
         self._next_place = 1
-        self._line_starts: dict[str, list[int]] = {}
+        self._line_starts: dict[str, tuple[int, int]] = {}  # the last that was asked for: line and offset
+        self._errors = 0
         self._findings: list[Finding] = []
         self._counts: dict[tuple[str, Level], int] = {}
         self._latest: tuple[int, Part] | None = None
@@ -46,17 +52,21 @@ class Sources:
         if finding.place and (finding.place, finding.part) == self._latest:
             return
         self._latest = finding.place, finding.part
+        if finding.level is Level.ERROR:
+            self._errors += 1
+            if self._errors > _MAX_ERRORS:
+                raise Hopeless
         key = span_of(self._spans, finding.place).file, finding.level
         self._counts[key] = self._counts.get(key, 0) + 1
-        if self._counts[key] <= _MAX_LISTED:
+        if self._counts[key] <= MOST_LISTED:
             self._findings.append(finding)
 
     def problems(self) -> list[Problem]:
         """Everything reported, in the order of reading."""
         problems = [self._problem(finding) for finding in sorted(self._findings, key=_place_of)]
         for (file, level), count in self._counts.items():
-            if count > _MAX_LISTED:
-                fact = f"{count - _MAX_LISTED} more {level.value}s are not listed"
+            if count > MOST_LISTED:
+                fact = f"{count - MOST_LISTED} more {level.value}s are not listed"
                 problems.append(Problem(level, file, 0, 0, fact, "mend those above first"))
         return problems
 
@@ -76,9 +86,14 @@ class Sources:
         return entry.words[at][1:] if at < len(entry.words) else entry.words[-1].end
 
     def _start_of(self, file: str, line: int) -> int:
-        if file not in self._line_starts:
-            self._line_starts[file] = [0, *(match.end() for match in _NEWLINE.finditer(self.octets[file]))]
-        return self._line_starts[file][line - 1]
+        """Asked in the order of reading, mostly: goes on from the last answer."""
+        known, start = self._line_starts.get(file, (1, 0))
+        if line < known:
+            known, start = 1, 0
+        for newline in islice(_NEWLINE.finditer(self.octets[file], start), line - known):
+            start = newline.end()
+        self._line_starts[file] = line, start
+        return start
 
 
 def _tame(text: str) -> str:
