@@ -259,6 +259,7 @@ def test_the_server_is_not_ready_while_a_worker_is_silent(scene: Scene) -> None:
     assert fetch(control, "/readyz")[0] == 200
     os.kill(stuck, signal.SIGSTOP)
     try:
+        # It is replaced in as much time again.
         eventually(lambda: fetch(control, "/readyz")[0] == 503, "ready without a worker", 15)
         assert fetch(control, "/healthz")[0] == 200
         assert value(scene.metrics(), "dnslb_workers_silent") == 1

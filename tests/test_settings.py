@@ -16,8 +16,9 @@ from dnslb.settings import Endpoint, Settings, parse_endpoint
 
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_token_file, control, listen, log_format, log_level, on_change, order, server_id, "
-    "server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
+    "admin, admin_hosts, admin_token_file, control, listen, log_format, log_level, on_change, order, "
+    "orphan_grace, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, "
+    "worker_timeout, workers"
 )
 
 

@@ -32,6 +32,7 @@ class Keeper:
         self._path = directory / state.NAME
         self._is_taken = False
         self._is_loaded = False
+        self._is_borrowed = False
         self._lock: int | None = None
         self._current: Callable[[], State] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -43,10 +44,18 @@ class Keeper:
         if not self._is_taken:
             self._lock = _lock(self._path.parent)
             self._is_taken = True
+            self._is_loaded &= not self._is_borrowed
+
+    def borrow(self) -> None:
+        """Another server has the directory still, and we are about to take over from it: load what it has saved.
+
+        Once the directory is ours, all can be loaded again.
+        """
+        self._is_borrowed = True
 
     def load(self) -> State | None:
         """What an earlier life of the server has left; None when nothing is kept, or all of it was loaded before."""
-        if not self._is_taken or self._is_loaded:
+        if not (self._is_taken or self._is_borrowed) or self._is_loaded:
             return None
         self._is_loaded = True
         known, warning = state.load(self._path, time.time())
@@ -84,6 +93,8 @@ class Keeper:
             self._write(self._current())
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
+        self._is_taken = False
 
     def _cancel(self) -> None:
         if self._timer is not None:
