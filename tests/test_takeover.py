@@ -138,10 +138,11 @@ def test_an_orphan_that_is_stopped_delays_the_next_server_for_a_bounded_time(tmp
             with another(tmp_path, "--workers", "2", *listen(port)) as second:
                 began = time.monotonic()
                 comes_up(second)
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 20
                 assert "1 of 2 workers of the server that is gone do not answer" in second.log
         finally:
             os.kill(stuck, signal.SIGKILL)
+            eventually(lambda: stuck not in first.processes(), "it does not end")
 
 
 # The server is replaced
@@ -328,7 +329,7 @@ def test_who_connects_and_says_nothing_keeps_nobody_out_for_long(tmp_path: Path)
             silent.connect(str(tmp_path / "control.takeover"))
             with another(tmp_path, "--workers", "1", *listen(port), "--takeover") as second:
                 assert second.popen.wait(STARTING) == 1
-                assert "another server takes over already; wait for it" in second.log
+                assert f"pid {os.getpid()} takes over already; wait for it" in second.log
             assert silent.recv(1) == b""
         with another(tmp_path, "--workers", "1", *listen(port), "--takeover") as third:
             comes_up(third)

@@ -83,7 +83,7 @@ class Heritage:
         for line in self.lines:
             line.sock.setblocking(False)
             with suppress(OSError):
-                line.sock.send(_frame({"answers": True, "pid": os.getpid()}))
+                line.sock.send(_frame({"answers": True}))
             if line.is_of_parent:
                 ended.append(loop.create_task(_ended(line.sock)))
         try:
@@ -117,7 +117,7 @@ class Line:
 
     def ask(self) -> Iterable[dict[str, Any]]:
         """What the other end hands over, message by message.  Raises OSError and ValueError."""
-        self.sock.sendall(_frame({"take": VERSION, "pid": os.getpid()}))
+        self.sock.sendall(_frame({"take": VERSION}))
         while (message := self._hear()) is not None:
             yield message
             if "end" in message:
@@ -272,6 +272,7 @@ class Offer:
         self._prepare = prepare
         self._task: asyncio.Task[None] | None = None
         self._sock: socket.socket | None = None
+        self._taker = 0
         self._is_open = False
 
     @property
@@ -300,17 +301,17 @@ class Offer:
         except OSError:  # another process was quicker
             return
         sock.setblocking(False)
-        _, uid, _ = _peer(sock)
+        pid, uid, _ = _peer(sock)
         if uid not in (0, os.geteuid()):
             sock.close()
             return
         if self._task is not None:
             with suppress(OSError):
-                sock.send(_frame({"refused": "another server takes over already; wait for it"}))
+                sock.send(_frame({"refused": f"pid {self._taker} takes over already; wait for it"}))
             sock.close()
             return
-        self._sock = sock
-        self._task = asyncio.get_running_loop().create_task(self._hand_over(sock))
+        self._sock, self._taker = sock, pid
+        self._task = asyncio.get_running_loop().create_task(self._hand_over(sock, pid))
         self._task.add_done_callback(self._forget)
         if not self._is_parent:
             # So that who comes next meets another worker.
@@ -324,14 +325,14 @@ class Offer:
         if self._is_open and not self._is_parent:
             asyncio.get_running_loop().add_reader(self._listener.fileno(), self._meet)
 
-    async def _hand_over(self, sock: socket.socket) -> None:
-        pid = 0
+    async def _hand_over(self, sock: socket.socket, pid: int) -> None:
+        has_asked = False
         try:
             async with asyncio.timeout(_PATIENCE):
                 request = await _hear(sock)
             if request.get("take") != VERSION:
                 return
-            pid = int(request.get("pid", 0))
+            has_asked = True
             if self._prepare is not None:
                 await self._prepare()
             async with asyncio.timeout(_PATIENCE):
@@ -343,7 +344,7 @@ class Offer:
                 self._taken(pid)
                 sock = socket.socket()  # it is closed when we are done
         except (OSError, ValueError):  # TimeoutError is an OSError
-            if pid:
+            if has_asked:
                 _log.warning("pid %d has not taken over: it has left, or taken too long", pid)
         finally:
             sock.close()
