@@ -136,6 +136,8 @@ class ServerStatus:
     workers: int
     restarts: int     # of workers that died
     queries: int      # that came in, since the start
+    hung: int = 0     # of the workers that died, those that were killed because they hung
+    silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ class Change:
     at: float
     owner: str | None  # None: under every name
     address: str
-    what: str          # up, down, drain, maint, ready
+    what: str          # up, down, drain, maint, ready, worker hung
     reason: str
 
 

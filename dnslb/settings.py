@@ -24,6 +24,8 @@ MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
 ADMIN_PORT = 5380
 LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
+LEAST_TIMEOUT, MOST_TIMEOUT = 1.0, 300.0  # seconds; a worker is asked every second whether it lives
+MOST_GRACE = 3600.0                  # seconds
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
@@ -54,6 +56,8 @@ class Settings:
     tcp_connections: int = 1000          # open at once, in all
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
+    orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
@@ -187,6 +191,8 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
     "include_from": _paths,
+    "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),
+    "orphan_grace": lambda parsed, node: parsed.duration(node, 0.0, MOST_GRACE),
     "state": _path,
     "control": _path,
     "admin": _admin,

@@ -63,7 +63,8 @@ def test_only_our_own_page_may_ask(host: str, origin: str, expected: int) -> Non
 @pytest.mark.parametrize(("method", "authorization", "reading", "trusting"), [
     ("GET", None, 200, 200),
     ("HEAD", None, 200, 200),
-    ("GET", "Bearer wrong", 200, 200),       # reading is open
+    ("GET", "Bearer wrong", 200, 401),       # reading is open, but nobody may try tokens by it
+    ("GET", "Basic x", 200, 200),
     ("POST", None, 403, 401),
     ("POST", f"Bearer {TOKEN}", 403, 200),
     ("POST", f"bearer   {TOKEN} ", 403, 200),

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -259,11 +259,13 @@ def test_the_server_is_not_ready_while_a_worker_is_silent(scene: Scene) -> None:
     assert fetch(control, "/readyz")[0] == 200
     os.kill(stuck, signal.SIGSTOP)
     try:
+        # It is replaced in as much time again.
         eventually(lambda: fetch(control, "/readyz")[0] == 503, "ready without a worker", 15)
         assert fetch(control, "/healthz")[0] == 200
         assert value(scene.metrics(), "dnslb_workers_silent") == 1
     finally:
-        os.kill(stuck, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(stuck, signal.SIGCONT)
     eventually(lambda: fetch(control, "/readyz")[0] == 200, "not ready again")
 
 

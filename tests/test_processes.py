@@ -17,7 +17,7 @@ from pathlib import Path
 
 import dns.message
 import pytest
-from dnslb_server import DNSLB, eventually, launched, question, resident, started, status_field
+from dnslb_server import DNSLB, ZONE, eventually, launched, question, resident, started, status_field
 from peers import STARTING, Address, free_port, is_served
 
 from dnslb.serve.crew import Crew, WorkersFailed
@@ -229,23 +229,39 @@ def test_workers_that_cannot_start_end_the_server_with_an_error(tmp_path: Path, 
 # The parent dies, or is told to end
 
 
-def test_workers_end_when_the_parent_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("grace", [0, 1])
+def test_workers_do_not_outlive_the_grace_when_the_parent_is_killed(tmp_path: Path, grace: int) -> None:
     port = free_port()
-    with started(tmp_path, "--workers", "3", *listen(port)) as server:
+    with started(tmp_path, "--workers", "3", "--orphan-grace", f"{grace}s", *listen(port)) as server:
         assert len(server.workers()) == 3
         os.kill(server.parent, signal.SIGKILL)
-        assert server.ends_within(ENDING) == -signal.SIGKILL
+        if grace:
+            assert answers(port)
+        assert server.ends_within(grace + ENDING) == -signal.SIGKILL
         assert not answers(port)
 
 
-def test_workers_end_when_the_parent_is_killed_also_those_that_replaced_others(tmp_path: Path) -> None:
+def test_nor_do_those_that_replaced_others(tmp_path: Path) -> None:
     port = free_port()
-    with started(tmp_path, "--workers", "2", *listen(port)) as server:
+    with started(tmp_path, "--workers", "2", "--orphan-grace", "1s", *listen(port)) as server:
         before = server.workers()
         for worker in before:
             os.kill(worker, signal.SIGKILL)
         eventually(lambda: len(server.workers()) == 2 and not set(before) & set(server.workers()), "no new workers")
         eventually(lambda: answers(port), "no answer from the new workers")
+        os.kill(server.parent, signal.SIGKILL)
+        server.ends_within(1 + ENDING)
+
+
+def test_without_a_control_socket_nobody_can_take_over_and_workers_leave_at_once(tmp_path: Path) -> None:
+    port, zones = free_port(), tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text(ZONE)
+    command = [*DNSLB, "serve", str(zones), "--state", str(tmp_path / "state"), "--workers", "2", *listen(port)]
+    # The default place is no directory that anybody could make.
+    with launched(["env", "XDG_RUNTIME_DIR=/dev/null", *command], tmp_path) as server:
+        eventually(lambda: answers(port), "no answer", STARTING)
+        assert "no control socket: /dev/null/dnslb.sock" in server.log
         os.kill(server.parent, signal.SIGKILL)
         server.ends_within(ENDING)
 

@@ -87,7 +87,7 @@ def test_the_manager_hears_that_we_live_only_while_the_workers_answer(
 ) -> None:
     world = World(tmp_path)
     monkeypatch.setenv("WATCHDOG_USEC", "1000000")
-    with managed(monkeypatch, str(tmp_path / "notify")) as manager, world.server() as server:
+    with managed(monkeypatch, str(tmp_path / "notify")) as manager, world.server("--worker-timeout", "60s") as server:
         assert manager.hear()[0] == "READY=1"
         began = time.monotonic()
         for _ in range(4):

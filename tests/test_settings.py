@@ -17,7 +17,8 @@ from dnslb.settings import Endpoint, Settings, parse_endpoint
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_token_file, control, include_from, listen, log_format, log_level, on_change, order, "
-    "server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, workers"
+    "orphan_grace, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, "
+    "worker_timeout, workers"
 )
 
 

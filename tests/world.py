@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +77,9 @@ class World:
 
 
 def kill(server: Server) -> None:
-    os.kill(server.parent, signal.SIGKILL)
+    """All of it: workers without a parent would wait for another one."""
+    workers = server.workers()
+    for pid in (server.parent, *workers):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     server.ends_within(10)

@@ -34,13 +34,22 @@ def default_path(environment: Mapping[str, str]) -> Path:
 class Place:
     """The control socket, from before privileges are dropped to the end."""
 
-    def __init__(self, given: Path | None, environment: Mapping[str, str], user: str | None) -> None:
+    def __init__(
+        self,
+        given: Path | None,
+        environment: Mapping[str, str],
+        user: str | None,
+        inherited: socket.socket | None = None,
+    ) -> None:
         """Take the given path, or the default one, for ``user``.  Raises CannotControl.
 
-        The default one is not insisted on: without permission there is no socket, and a warning.
+        The default one is not insisted on: without permission there is no socket, and a warning.  An ``inherited``
+        socket listens there already.
         """
         self.path = given or default_path(environment)
-        self.sock: socket.socket | None = None
+        self.sock = inherited
+        if inherited is not None:
+            return
         try:
             self.sock = _listen(self.path, user, given is None)
         except OSError as error:
@@ -48,6 +57,14 @@ class Place:
             if given is not None:
                 raise CannotControl(f"cannot make the control socket {given}: {reason}; give another path") from None
             _log.warning("no control socket: %s: %s; give --control PATH", self.path, reason)
+
+    def beside(self, path: Path, user: str | None) -> socket.socket | None:
+        """One more socket, for whoever may use the first.  None when it cannot be made, with a warning."""
+        try:
+            return _listen(path, user, make_directory=False)
+        except OSError as error:
+            _log.warning("nobody can take over: %s: %s", path, (error.strerror or str(error)).lower())
+            return None
 
     def leave(self) -> None:
         """Remove the socket; the directory stays."""
@@ -80,7 +97,7 @@ def _listen(path: Path, user: str | None, make_directory: bool) -> socket.socket
 def _bind(path: Path) -> socket.socket:
     if path.is_socket():
         if _is_alive(path):
-            raise CannotControl(f"another dnslb listens on {path}; stop it, or give --control PATH")
+            raise CannotControl(f"another dnslb listens on {path}; stop it, or give --control PATH or --takeover")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Whoever may connect must be known before anybody can.

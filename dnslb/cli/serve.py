@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -14,7 +15,7 @@ import click
 from dnslb import __version__, logs
 from dnslb.admin import address, server
 from dnslb.admin.guard import Guard
-from dnslb.admin.place import CannotControl, Place
+from dnslb.admin.place import CannotControl, Place, default_path
 from dnslb.admin.server import Door
 from dnslb.balance.order import Order
 from dnslb.catalog import Catalog
@@ -22,17 +23,22 @@ from dnslb.cli import option, report
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.serve import parent
+from dnslb.serve import takeover as takeovers
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.keeper import StateTaken
 from dnslb.serve.privileges import CannotDrop
 from dnslb.serve.sockets import CannotListen
+from dnslb.serve.takeover import CannotTakeOver, Heritage
 from dnslb.settings import (
     ADMIN_PORT,
     LEAST_IDLE,
+    LEAST_TIMEOUT,
     LOG_FORMATS,
     LOG_LEVELS,
     MOST_CONNECTIONS,
+    MOST_GRACE,
     MOST_IDLE,
+    MOST_TIMEOUT,
     MOST_WORKERS,
     Endpoint,
     Settings,
@@ -70,6 +76,9 @@ def _short_text(text: str) -> str:
 
 
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
+_TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
+_GRACE = option.seconds(0.0, MOST_GRACE)
+_CONTROL = "control"  # the name of a door
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
@@ -92,6 +101,10 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
 @click.option("--tcp-idle", type=_IDLE, metavar="DURATION", help="Close a connection after so long without a query.")
+@click.option("--worker-timeout", type=_TIMEOUT, metavar="DURATION", help="Replace a worker that is silent so long.")
+@click.option(
+    "--orphan-grace", type=_GRACE, metavar="DURATION", help="Workers without a parent go on answering for so long."
+)
 @click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 @click.option("--control", type=click.Path(path_type=Path), help="Listen to commands on this socket.")
@@ -108,9 +121,10 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
     type=click.Path(path_type=Path),
     help="The token in this file lets more than read over --admin.",
 )
+@click.option("--takeover", is_flag=True, help="Replace the server that is there, and lose nothing.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Of the log, on stderr; default: text.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="The least that is logged; default: info.")
-def serve(directory: Path, **options: Any) -> None:
+def serve(directory: Path, takeover: bool, **options: Any) -> None:
     """Serve the zones in DIRECTORY (default: zones) until Ctrl-C.
 
     Options override DIRECTORY/dnslb.yaml; without either the server answers on 127.0.0.1:5300.
@@ -126,22 +140,71 @@ def serve(directory: Path, **options: Any) -> None:
     # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
     announce = partial(click.echo, _announcement(directory, catalog, settings))
     try:
+        heritage = _from_server(settings) if takeover else Heritage()
         # Before privileges are dropped: the user may not be allowed to make it.
-        place = Place(settings.control, os.environ, settings.user)
+        place = Place(settings.control, os.environ, settings.user, heritage.doors.get(_CONTROL))
         try:
-            parent.run(directory, catalog, override, announce, partial(server.serve, _doors(place, settings)))
+            if not heritage.is_from_parent:
+                heritage = _from_workers(place, settings)
+            doors = partial(server.serve, _doors(place, settings, heritage))
+            parent.run(directory, catalog, override, announce, doors, heritage)
         finally:
-            place.leave()
-    except (CannotControl, CannotListen, CannotDrop, StateTaken, WorkersFailed) as error:
+            _leave(place, heritage)
+    except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _doors(place: Place, settings: Settings) -> list[Door]:
+def _from_server(settings: Settings) -> Heritage:
+    """What the living server hands over, if there is one.  Raises CannotTakeOver."""
+    heritage = takeovers.ask(takeovers.path_beside(settings.control or default_path(os.environ)), 1)
+    if heritage.is_from_parent:
+        return heritage
+    # Workers without a parent are asked once the control socket is ours: then nobody else asks them.
+    heritage.decline()
+    return Heritage()
+
+
+def _from_workers(place: Place, settings: Settings) -> Heritage:
+    """What workers hand over whose server is gone, and where others will be able to ask us.  Raises CannotTakeOver."""
+    if place.sock is None:
+        return Heritage()
+    path = takeovers.path_beside(place.path)
+    heritage = takeovers.ask(path)
+    if heritage.is_from_parent:
+        heritage.decline()
+        raise CannotTakeOver(f"another dnslb listens on {path}; stop it, or give --takeover")
+    if heritage.listener is None:
+        heritage.listener = place.beside(path, settings.user)
+    return heritage
+
+
+def _leave(place: Place, heritage: Heritage) -> None:
+    """Nobody can reach us any more.
+
+    Who has taken over from us, or goes on because we have not taken over, is reached in the same places.
+    """
+    if heritage.listener is not None:
+        heritage.listener.close()
+    if heritage.is_handed_on or (heritage.is_from_parent and heritage.lines):
+        return
+    if heritage.listener is not None and not heritage.lines:
+        with suppress(OSError):
+            takeovers.path_beside(place.path).unlink()
+    place.leave()
+
+
+def _doors(place: Place, settings: Settings, heritage: Heritage) -> list[Door]:
     """Where operators come in.  Raises CannotControl."""
-    doors = [] if place.sock is None else [Door(place.sock)]
+    doors, socks = [], {}
+    if place.sock is not None:
+        doors.append(Door(place.sock))
+        socks[_CONTROL] = place.sock
     if settings.admin is not None:
         token = None if settings.admin_token_file is None else address.read_token(settings.admin_token_file)
-        doors.append(Door(address.listen(settings.admin), Guard(token, settings.admin_hosts)))
+        name = f"admin {settings.admin}"
+        socks[name] = heritage.doors.get(name) or address.listen(settings.admin)
+        doors.append(Door(socks[name], Guard(token, settings.admin_hosts)))
+    heritage.adopt(socks)
     return doors
 
 

@@ -45,7 +45,7 @@ def history(as_json: bool, control: Path | None) -> None:
         click.echo(json.dumps(found, indent=1))
         return
     rows: list[tuple[str, ...]] = [
-        (clock(change["at"], 0), change["owner"] or "all names", change["address"], change["what"], change["reason"])
+        (clock(change["at"], 0), _about(change), change["address"], change["what"], change["reason"])
         for change in found["changes"]
     ]
     for line in columns(rows, indent=""):
@@ -63,10 +63,26 @@ def lines(found: dict[str, Any]) -> list[str]:
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
         told = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]
+    told += _workers(found["server"])
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
             told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
     return told
+
+
+def _workers(server: dict[str, Any]) -> list[str]:
+    """What is or was wrong with them."""
+    told = []
+    if server["silent"]:
+        told.append(f"NOT KNOWN TO ANSWER: worker {', '.join(map(str, server['silent']))} of {server['workers']}")
+    if server["hung"]:
+        told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
+    return told
+
+
+def _about(change: dict[str, Any]) -> str:
+    """A change of no address is one of the server itself."""
+    return str(change["owner"] or ("all names" if change["address"] else "the server"))
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:

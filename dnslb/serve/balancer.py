@@ -532,7 +532,13 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     weights = tuple(share.weight for share in chosen.shares)
     rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
     rdatas = tuple(share.address.packed for share in chosen.shares)
-    serving = Serving(RRset(KINDS[version], lasting.seconds, rdatas), rotation, chosen.fails_open, withheld=withheld)
+    serving = Serving(
+        RRset(KINDS[version], lasting.seconds, rdatas),
+        rotation,
+        chosen.fails_open,
+        floor=ttl.bounds(pool, version).floor,
+        withheld=withheld,
+    )
     return _RRset(chosen, changed_at, lasting, serving)
 
 

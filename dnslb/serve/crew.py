@@ -1,7 +1,7 @@
 """The workers, kept alive, and told what the pools serve.
 
 They are forked, so that they share the zones' memory.  A worker that dies is replaced on the same sockets: what waits
-in them is not lost.
+in them is not lost.  One that hangs is killed first.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
-from dnslb.serve import worker
+from dnslb.serve import sockets, worker
 from dnslb.serve.channel import Channel, packed
 from dnslb.serve.ledger import Ledger
+from dnslb.serve.pulse import Pulse
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tally import Leads, Tally
+from dnslb.serve.usage import usage
 from dnslb.serve.worker import Recalled, Task, Update
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving
@@ -34,9 +36,10 @@ _SHORT_LIFE = 1.0    # seconds: a worker that dies younger is replaced only afte
 _PAUSE = 1.0         # seconds
 _FIRST_READY = 60.0  # seconds for the workers to come up at the start
 _ASK = 1.0           # seconds from asking the workers for their tallies to asking again
-_SILENCE = 5.0       # seconds without a tally after which a worker is not counted on
+_LOOK = 0.25         # seconds from one look for workers that hang to the next
+_DOUBT = 0.5         # of the time after which a silent worker is replaced: from then on it is not counted on
 _PARTING = 5.0       # seconds for the workers to leave at the end, before they are killed
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2})
 
 _log = logging.getLogger("dnslb")
 
@@ -59,15 +62,32 @@ class _Worker:
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
     questions: list[Question] = field(default_factory=list)  # what its clients ask
     is_recalled: bool = True  # whether it has told all of them
-    heard: float = 0.0  # when it last said something, by the monotonic clock
     is_asked: bool = False  # for its tally, and has not told
+    is_doubted: bool = False  # silent for so long that it is not counted on
+    is_killed: bool = False   # because it hung
+    stalled: float = 0.0    # seconds that TCP connections have waited for it, and it has accepted none
+    has_open: bool = False  # TCP connections, when it last told
+    pulse: Pulse = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pulse = Pulse(self.born)
+
+    @property
+    def name(self) -> str:
+        return f"worker {self.number + 1} (pid {self.pid})"
 
 
 class Crew:
     """As many workers as there are shares of sockets."""
 
-    def __init__(
-        self, zones: Mapping[Name, Zone], settings: Settings, shares: list[list[Sockets]], ledger: Ledger
+    def __init__(  # noqa: PLR0913, PLR0917 - what workers need, and who is told of those that hang
+        self,
+        zones: Mapping[Name, Zone],
+        settings: Settings,
+        shares: list[list[Sockets]],
+        ledger: Ledger,
+        tell_hung: Callable[[str], None] = lambda fact: None,
+        listener: socket.socket | None = None,  # where another server can take over, also from them
     ) -> None:
         self.servings: dict[Key, Serving] = {}   # what workers begin with
         self.questions: Sequence[Question] = ()  # what workers are prepared for from the start
@@ -75,6 +95,8 @@ class Crew:
         self._settings = settings
         self._shares = shares
         self._ledger = ledger
+        self._tell_hung = tell_hung
+        self._listener = listener
         self._serial = ledger.enlist()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
@@ -87,6 +109,7 @@ class Crew:
         """Start all workers and wait until they answer.  Raises WorkersFailed."""
         for number in range(len(self._shares)):
             self._start(number)
+        self._ask()
         try:
             async with asyncio.timeout(_FIRST_READY):
                 await self.in_force(worker.READY)
@@ -96,7 +119,7 @@ class Crew:
             raise WorkersFailed("the workers do not come up: see the lines above")
         self._is_up = True
         self._ledger.note(self.servings, (self._serial, self._number))
-        self._ask()
+        self._look()
 
     @property
     def size(self) -> int:
@@ -110,9 +133,8 @@ class Crew:
 
     @property
     def silent(self) -> list[int]:
-        """The numbers of workers that are not known to answer."""
-        latest = time.monotonic() - _SILENCE
-        known = {number for number, alive in self._workers.items() if alive.in_force >= 0 and alive.heard >= latest}
+        """The numbers of workers that are not known to answer; of each of them there is a line in the log."""
+        known = {number for number, alive in self._workers.items() if alive.in_force >= 0 and not alive.is_doubted}
         return [number + 1 for number in range(len(self._shares)) if number not in known]
 
     def publish(self, servings: Mapping[Key, Serving]) -> int:
@@ -154,6 +176,7 @@ class Crew:
         """End all workers: they answer what they hold; who takes too long is killed."""
         self._leaving = True
         for alive in self._workers.values():
+            alive.channel.say(worker.LEAVE)
             alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
@@ -218,10 +241,13 @@ class Crew:
             share = self._shares[number]
             # Not least the parent's ends of other channels: their workers could not see the parent die.
             kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
+            if self._listener is not None:
+                kept.append(self._listener.fileno())
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             begin = (self.servings, self.questions)
-            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin))
+            last = (number, self._listener)
+            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
             status = 0
         except Exception:
             _log.exception("worker %d failed", number + 1)
@@ -238,12 +264,58 @@ class Crew:
                 alive.channel.say(worker.TELL)
         asyncio.get_running_loop().call_later(_ASK, self._ask)
 
+    def _look(self) -> None:
+        """Look for workers that hang, from now on."""
+        if self._leaving:
+            return
+        now = time.monotonic()
+        for alive in self._workers.values():
+            if not alive.is_killed:
+                self._look_at(alive, now)
+        asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def _look_at(self, alive: _Worker, now: float) -> None:
+        """What it had to say was heard before: the loop reads the channels before it comes to its timers."""
+        timeout, is_up = self._settings.worker_timeout, alive.in_force >= 0
+        if is_up and not alive.is_asked:
+            alive.pulse.rest(now)
+        else:
+            alive.pulse.look(now, usage(alive.pid))
+        silence = alive.pulse.silence.seconds
+        if is_up and not alive.is_doubted and silence >= _DOUBT * timeout:
+            alive.is_doubted = True
+            _log.warning("%s has said nothing for %.1f s", alive.name, silence)
+        # What it is born with may take it a while.
+        has_stopped = alive.pulse.has_stopped(timeout) if is_up else alive.pulse.idle >= timeout
+        if has_stopped or silence >= _FIRST_READY:
+            self._replace(alive, f"it has said nothing for {silence:.0f} s")
+            return
+        share = self._shares[alive.number]
+        alive.stalled = alive.stalled + _LOOK if any(sockets.waiting(pair.tcp) for pair in share) else 0.0
+        # One that is out of descriptors gets some back when its connections have been idle for too long.
+        if is_up and alive.stalled >= timeout + (self._settings.tcp_idle if alive.has_open else 0.0):
+            self._replace(alive, f"TCP connections wait, and it has accepted none for {alive.stalled:.0f} s")
+
+    def _replace(self, alive: _Worker, fact: str) -> None:
+        """Kill a worker that hangs; its end makes room for the next."""
+        alive.is_killed = alive.is_doubted = True
+        self._ledger.hung += 1
+        _log.error("%s hangs: %s; it is killed, and a new one takes over its sockets", alive.name, fact)
+        signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
+        self._tell_hung(f"{alive.name}: {fact}")
+
     def _hear(self, alive: _Worker, said: int | Tally | Leads | Recalled) -> None:
         """Called when a worker says which update it answers by, or tells what it was asked to tell."""
-        alive.heard = time.monotonic()
+        alive.pulse.hear()
+        if alive.is_doubted and not alive.is_killed:
+            alive.is_doubted = False
+            _log.info("%s answers again", alive.name)
         match said:
             case Tally():
                 alive.is_asked = False
+                alive.has_open = said.open > 0
+                if said.accepted or said.evicted or said.tcp:
+                    alive.stalled = 0.0
                 self._ledger.hear(alive.pid, said)
             case Leads():
                 self._ledger.credit(said, (self._serial, alive.in_force))
@@ -272,15 +344,14 @@ class Crew:
         if self._leaving:
             return
         if not self._is_up:
-            _log.error("worker %d (pid %d) %s before it answered", dead.number + 1, dead.pid, _ending(status))
+            _log.error("%s %s before it answered", dead.name, _ending(status))
             self._failed = True
             return
         self._ledger.restarts += 1
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
-        _log.error(
-            "worker %d (pid %d) %s; a new one takes over its sockets%s",
-            dead.number + 1, dead.pid, _ending(status), f" in {pause:g} s" if pause else "",
-        )  # fmt: skip
+        if not dead.is_killed:  # that was told
+            then = f" in {pause:g} s" if pause else ""
+            _log.error("%s %s; a new one takes over its sockets%s", dead.name, _ending(status), then)
         loop.call_later(pause, self._start, dead.number)
 
 

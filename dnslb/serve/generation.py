@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from dnslb.balance.admin import Admin, Scope
@@ -21,10 +22,18 @@ from dnslb.snapshot import KINDS
 class Generation:
     """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, shares: list[list[Sockets]], ledger: Ledger) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what its workers need
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        shares: list[list[Sockets]],
+        ledger: Ledger,
+        tell_hung: Callable[[str], None],
+        listener: socket.socket | None,
+    ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.crew = Crew(catalog.zones, settings, shares, ledger)
+        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener)
         self._ledger = ledger
 
     async def follow(self, old: Generation) -> None:

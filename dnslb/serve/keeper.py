@@ -60,11 +60,14 @@ class Keeper:
             self._lock = _lock(self._path.parent)
             self._is_taken = True
             # Now: at the start nothing waits for us yet, and a disk that hangs keeps no signal from ending us.
-            with suppress(OSError):
-                self.left = self._path.stat().st_mtime
-            self._known, warning = state.load(self._path, time.time())
-            if warning is not None:
-                _log.warning("%s", warning)
+            self._read()
+
+    def borrow(self) -> None:
+        """Another server has the directory still, and we are about to take over from it: load what it has saved.
+
+        Once the directory is ours, all can be loaded again.
+        """
+        self._read()
 
     def load(self) -> State | None:
         """What an earlier life of the server has left; None when nothing is kept, or it was asked for before."""
@@ -115,6 +118,15 @@ class Keeper:
         """Let go of the directory."""
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
+        self._is_taken = False
+
+    def _read(self) -> None:
+        with suppress(OSError):
+            self.left = self._path.stat().st_mtime
+        self._known, warning = state.load(self._path, time.time())
+        if warning is not None:
+            _log.warning("%s", warning)
 
     def _save_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._save)

@@ -30,6 +30,7 @@ class Ledger:
         self.evicted = 0
         self.bugs = 0
         self.restarts = 0                 # of workers that died
+        self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
         self.open: dict[int, int] = {}    # TCP connections, by worker
         self._led: dict[Key, Counter[bytes]] = {}

@@ -85,6 +85,7 @@ _GENERATION = gauge("dnslb_generation", "Catalogs served up to now.")
 _WORKERS = gauge("dnslb_workers", "Workers that should answer.")
 _SILENT = gauge("dnslb_workers_silent", "Workers that are not known to answer.")
 _RESTARTS = counter("dnslb_worker_restarts_total", "Workers that died and were replaced.")
+_HUNG = counter("dnslb_workers_hung_total", "Workers that hung, were killed and replaced.")
 _MEMORY = gauge("dnslb_process_resident_memory_bytes", "Memory of a process; workers share much of it with the parent.")
 _CPU = counter("dnslb_process_cpu_seconds_total", "CPU time that a process has used.")
 _BUGS = counter("dnslb_bugs_total", "Queries lost to a bug of dnslb.")
@@ -148,6 +149,7 @@ def _server(view: View) -> list[tuple[Family, list[Sample]]]:
         (_WORKERS, [("", crew.size)]),
         (_SILENT, [("", len(crew.silent))]),
         (_RESTARTS, [("", ledger.restarts)]),
+        (_HUNG, [("", ledger.hung)]),
         (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),
         (_CPU, [(text, used.cpu) for text, used in usages if used is not None]),
         (_BUGS, [("", ledger.bugs)]),

@@ -37,7 +37,7 @@ from dnslb.operations import (
 from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
-from dnslb.serve import difference, event, history, metrics, operations, privileges, reading, sockets
+from dnslb.serve import difference, event, history, metrics, operations, privileges, reading, renewal, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
@@ -51,6 +51,7 @@ from dnslb.serve.reading import NotAnswered, Reading
 from dnslb.serve.record import Records
 from dnslb.serve.service import Service
 from dnslb.serve.sockets import Sockets
+from dnslb.serve.takeover import Heritage, Offer
 from dnslb.serve.tasks import again_and_again, unless
 from dnslb.serve.watch import Watch
 from dnslb.settings import Settings
@@ -61,6 +62,7 @@ _LONGEST = 20.0  # seconds for the workers to acknowledge an order
 _SHOWN = 3  # mistakes, in the event of a refused reload
 _LAG = 1.0  # seconds by which probes may start late before we say so
 _LAG_LOOK = 30.0  # seconds from one look to the next
+_TRY, _TRIES = 0.1, 50  # seconds from one try to have the state directory to the next, and how many
 _NOT_RELOADED = {"what": "not reloaded"}
 
 _log = logging.getLogger("dnslb")
@@ -70,24 +72,26 @@ def worker_count(settings: Settings) -> int:
     return settings.workers or min(len(os.sched_getaffinity(0)), _MOST_BY_DEFAULT)
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are dropped, and what is called later
     directory: Path,
     catalog: Catalog,
     override: Callable[[Settings], Settings],
     announce: Callable[[], None],
     control: Callable[[Operations], Awaitable[None]],
+    heritage: Heritage,
 ) -> None:
     """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
     ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
-    ``control`` lets operators in, from the announcement until it is cancelled.
+    ``control`` lets operators in, from the announcement until it is cancelled.  ``heritage`` is what another server has
+    handed over; that one ends once all our workers answer.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service = Service(os.environ)
     # What is edited from now on must be noticed, however long the start takes.
     watch = Watch(directory, catalog.sources)
     settings = override(catalog.settings)
-    shares = sockets.open_all(settings.listen, worker_count(settings))
+    shares = sockets.open_all(settings.listen, worker_count(settings), heritage.pairs)
     directory_of_state = state.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
         if catalog.pools:
@@ -95,12 +99,14 @@ def run(
         privileges.drop(settings.user)
     privileges.keep_to_ourselves()
     keeper = Keeper(directory_of_state)
-    if catalog.pools:
+    if heritage.is_from_parent:
+        keeper.borrow()
+    elif catalog.pools:
         keeper.take()
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
-    parent = _Parent(directory, override, shares, watch, keeper, service)
+    parent = _Parent(directory, override, shares, watch, keeper, service, heritage)
     try:
         asyncio.run(parent.run(catalog, announce, control))
     finally:
@@ -116,6 +122,7 @@ class _Parent:
         watch: Watch,
         keeper: Keeper,
         service: Service,
+        heritage: Heritage,
     ) -> None:
         self._directory = directory
         self._override = override
@@ -138,6 +145,9 @@ class _Parent:
         self._watch = watch
         self._keeper = keeper
         self._service = service
+        self._heritage = heritage
+        self._offer: Offer | None = None
+        self._successor: int | None = None  # the process that has taken over from us
         self._hooks = Hooks(self._event, self._worked_out)
         self._edited = asyncio.Event()
 
@@ -151,6 +161,7 @@ class _Parent:
         for signalled in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signalled, self._leaving.set)
         loop.add_signal_handler(signal.SIGHUP, self._edited.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._renew)
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
             if not await unless(self._leaving, self._begin(catalog)):
@@ -159,6 +170,9 @@ class _Parent:
             for change in self._history.changes:
                 if change.at >= self._started:  # found by the first round
                     self._hooks.tell(change)
+            if self._heritage.lines and not await unless(self._leaving, self._succeed()):
+                return
+            self._offer_to_others()
             tasks.append(asyncio.ensure_future(control(self)))
             announce()
             self._service.ready(self._summary())
@@ -170,15 +184,91 @@ class _Parent:
                 tasks.append(asyncio.create_task(again_and_again(self._notice_edits)))
             await self._leaving.wait()
         finally:
+            await self._end(tasks)
+
+    async def _end(self, tasks: list[asyncio.Future[None]]) -> None:
+        if self._successor is None:
             self._service.stopping()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._orders.stop()
-            await self._hooks.stop()
-            if self._generation is not None:
-                await self._generation.stop()
+        else:
+            self._service.succeeded_by(self._successor)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._orders.stop()
+        await self._hooks.stop()
+        if self._successor is not None:
+            # It waits for this: what was ordered here up to now must stand there.
             await self._keeper.stop()
+            self._keeper.close()
+        if self._offer is not None:
+            self._offer.close()
+        if self._generation is not None:
+            await self._generation.stop()
+        await self._keeper.stop()
+
+    # From one server to the next.
+
+    async def _succeed(self) -> None:
+        """Our workers answer: who answered until now may leave, and what was ordered there meanwhile stands."""
+        has_ended = await self._heritage.succeed()
+        if not self._heritage.is_from_parent:
+            _log.info("this server has taken over from the workers of one that was gone")
+            return
+        if not has_ended:
+            _log.error("the server before this one does not end; its workers may still answer beside ours")
+        else:
+            _log.info("this server has taken over")
+        if self._current().catalog.pools:
+            await self._take_state()
+
+    async def _take_state(self) -> None:
+        for tried in range(_TRIES):
+            try:
+                self._keeper.take()
+                break
+            except StateTaken as error:
+                if tried == _TRIES - 1:
+                    _log.error("orders and verdicts are not saved: %s", error)
+                await asyncio.sleep(_TRY)
+        known = self._keeper.load()
+        if known is None:
+            return
+        self._orders.standing = dict(known.orders)
+        self._orders.wake()
+        self._obey()
+        ours = [change for change in self._history.changes if change.at >= self._started]
+        self._history = History(sorted({*known.history, *ours}, key=lambda change: change.at))
+        self._keeper.note()
+
+    def _offer_to_others(self) -> None:
+        """From now on another server can take over from us."""
+        listener = self._heritage.listener
+        if listener is None:
+            return
+        # Anew, so that the system tells whoever connects that it is we who listen.
+        listener.listen()
+        self._offer = Offer(listener, (0, len(self._shares)), True, self._hear_of_successor, self._make_way)
+        self._offer.pairs = [pair for share in self._shares for pair in share]
+        self._offer.doors = self._heritage.doors
+        self._offer.open()
+
+    async def _make_way(self) -> None:
+        """What another server is to begin with must be saved."""
+        await self._keeper.save()
+
+    def _hear_of_successor(self, pid: int) -> None:
+        """Another server answers on our sockets."""
+        _log.info("pid %d has taken over: this server leaves", pid)
+        self._successor = pid
+        self._heritage.is_handed_on = True
+        self._leaving.set()
+
+    def _renew(self) -> None:
+        """Start our program anew, which takes over from us."""
+        if self._offer is None:
+            _log.error("not started anew: without a control socket no server can take over from this one")
+            return
+        renewal.start(self._service.environment)
 
     # What operators ask.
 
@@ -202,6 +292,8 @@ class _Parent:
                 generation=self._ledger.generations,
                 workers=len(self._shares),
                 restarts=self._ledger.restarts,
+                hung=self._ledger.hung,
+                silent=self.silent(),
                 queries=self._ledger.queries,
             ),
         )
@@ -339,6 +431,11 @@ class _Parent:
         self._history.add(change)
         self._hooks.tell(change)
 
+    def _hear_of_hung(self, fact: str) -> None:
+        """A worker hung, and is replaced."""
+        self._remember(Change(time.time(), None, "", "worker hung", fact))
+        self._keeper.note()
+
     def _event(self, change: Change) -> bytes:
         server = self._settings.server_id or os.uname().nodename
         return event.encode(change, server, self._current().balancer)
@@ -382,7 +479,9 @@ class _Parent:
 
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
-        old, new = self._generation, Generation(catalog, self._override(catalog.settings), self._shares, self._ledger)
+        settings = self._override(catalog.settings)
+        ours = (self._shares, self._ledger, self._hear_of_hung, self._heritage.listener)
+        old, new = self._generation, Generation(catalog, settings, *ours)
         healths = self._schedule.healths | self._recall(new.balancer.keys)
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]

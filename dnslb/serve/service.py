@@ -25,6 +25,8 @@ class Service:
         """Takes what is ours out of the environment: no program that we start may speak for us."""
         place = environment.pop("NOTIFY_SOCKET", "")
         micros, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
+        # What another process is to be given that goes on with our work.
+        self.environment = {"NOTIFY_SOCKET": place, "WATCHDOG_USEC": micros} if place else {}
         # A name that begins with @ is abstract: its first octet is 0 (unix(7)).
         self._place = f"\0{place[1:]}" if place.startswith("@") else place
         is_ours = place and micros.isascii() and micros.isdigit() and int(micros) and pid in ("", str(os.getpid()))
@@ -49,6 +51,10 @@ class Service:
                 _log.error("a worker does not answer: the service manager is not told that we are alive")
             else:
                 self._say("WATCHDOG=1")
+
+    def succeeded_by(self, pid: int) -> None:
+        """Another process goes on with our work.  It must say ``ready`` itself."""
+        self._say(f"MAINPID={pid}")
 
     def stopping(self) -> None:
         self._say("STOPPING=1")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import resource
 import socket
+import struct
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
@@ -16,6 +18,8 @@ _UDP_BUFFER = 4 << 20          # octets wished for; the system may give less
 _DESCRIPTORS = 65536           # open files wished for
 _IP_MTU_DISCOVER = 10          # of <linux/in.h>, which the socket module does not name
 _IP_PMTUDISC_OMIT = 5
+_TCP_INFO_HEAD = 28            # octets of struct tcp_info up to and with what is read here
+_TCP_INFO_UNACKED = 24         # where tcpi_unacked stands: of a listening socket, the connections that wait
 
 
 class CannotListen(Exception):
@@ -31,15 +35,49 @@ class Sockets:
     tcp: socket.socket
 
 
-def open_all(endpoints: tuple[Endpoint, ...], workers: int) -> list[list[Sockets]]:
-    """For each worker its sockets.  Raises CannotListen, with every socket closed again."""
+def open_all(
+    endpoints: tuple[Endpoint, ...], workers: int, inherited: Iterable[Sockets] = ()
+) -> list[list[Sockets]]:
+    """For each worker its sockets: inherited ones, as far as there are any.
+
+    Raises CannotListen, with every socket that was opened closed again.
+    """
     _allow_descriptors()
+    shares = _arranged(inherited, endpoints, workers)
+    known = {pair.endpoint for share in shares for pair in share}
     with ExitStack() as undo:
         for endpoint in endpoints:
-            _refuse_if_taken(endpoint)
-        shares = [[_open_pair(endpoint, undo) for endpoint in endpoints] for _ in range(workers)]
+            if endpoint not in known:
+                _refuse_if_taken(endpoint)
+        for share in shares:
+            served = {pair.endpoint for pair in share}
+            share += [_open_pair(endpoint, undo) for endpoint in endpoints if endpoint not in served]
         undo.pop_all()
     return shares
+
+
+def _arranged(pairs: Iterable[Sockets], endpoints: tuple[Endpoint, ...], workers: int) -> list[list[Sockets]]:
+    """Which worker gets which.  One may get several of an endpoint: what waits in them is to be answered.
+
+    Those of endpoints that are not wanted are closed.
+    """
+    shares: list[list[Sockets]] = [[] for _ in range(workers)]
+    next_share = dict.fromkeys(endpoints, 0)
+    for pair in pairs:
+        if pair.endpoint in next_share:
+            shares[next_share[pair.endpoint] % workers].append(pair)
+            next_share[pair.endpoint] += 1
+        else:
+            pair.udp.close()
+            pair.tcp.close()
+    return shares
+
+
+def waiting(tcp: socket.socket) -> int:
+    """The connections that nobody has accepted yet."""
+    told = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_HEAD)
+    found: int = struct.unpack_from("=I", told, _TCP_INFO_UNACKED)[0]
+    return found
 
 
 def _open_pair(endpoint: Endpoint, undo: ExitStack) -> Sockets:

@@ -13,6 +13,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 class Usage:
     memory: int  # octets resident, those shared with other processes included
     cpu: float   # seconds
+    state: str   # one letter: R runs, S waits, D waits for a disk, T is stopped (proc_pid_stat(5))
 
 
 def usage(pid: int) -> Usage | None:
@@ -23,4 +24,5 @@ def usage(pid: int) -> Usage | None:
             fields = file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return Usage(memory=int(fields[21]) * _PAGE, cpu=(int(fields[11]) + int(fields[12])) * _TICK)
+    cpu = (int(fields[11]) + int(fields[12])) * _TICK
+    return Usage(memory=int(fields[21]) * _PAGE, cpu=cpu, state=fields[0].decode())

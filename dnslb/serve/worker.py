@@ -1,6 +1,7 @@
 """A worker process: one event loop that answers on its own sockets, from one snapshot.
 
-It never opens a file.  It ends when the parent says so or is gone, after answering what it holds.
+It never opens a file.  It ends when the parent says so, after answering what it holds.  Without a parent it goes on for
+a while: another one may take over.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 
@@ -22,18 +25,22 @@ from dnslb.serve.bugs import Bugs
 from dnslb.serve.channel import Channel
 from dnslb.serve.connections import Connections, Limits
 from dnslb.serve.heads import Heads
+from dnslb.serve.orphan import Orphan
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tally import Counts, Leads
 from dnslb.serve.tasks import step_by_step
 from dnslb.serve.udp import Drain
+from dnslb.serve.vigil import Vigil
 from dnslb.settings import Settings
 from dnslb.snapshot import Key, Question, Serving, Snapshot
 
 READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
 TELL = "tell"         # what the parent says to hear a worker's tally
 RECALL = "recall"     # what the parent says to hear what a worker is asked
+LEAVE = "leave"       # what the parent says to end a worker; one that only falls silent does not
 _MOST_RECALLED = 10_000  # questions
 _PIECE = 500          # of what there is to tell, in one turn of the loop
+_ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _PARTING = 1.0        # seconds that open TCP connections get to take their last replies, and the parent the last tally
 
 _log = logging.getLogger("dnslb")
@@ -66,6 +73,8 @@ class Task:
     parent: socket.socket
     servings: Mapping[Key, Serving]  # what the pools serve as it begins
     questions: Sequence[Question]    # to be prepared for
+    number: int                      # of the worker, from 0
+    listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
 
 
 def run(task: Task) -> None:
@@ -77,7 +86,7 @@ def run(task: Task) -> None:
     asyncio.run(_serve(task))
 
 
-async def _serve(task: Task) -> None:
+async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
     settings, bugs = task.settings, Bugs()
@@ -100,7 +109,11 @@ async def _serve(task: Task) -> None:
         connections.listen(pair.tcp)
 
     def hear(said: Update | str) -> None:
-        if isinstance(said, Update):
+        vigil.hear()
+        if said == LEAVE:
+            leaving.set()
+        elif isinstance(said, Update):
+            vigil.note(said.servings)
             # Before the number: the parent knows then by which update each answer was given.
             channel.say(Leads(snapshot.update(said.servings)))
             channel.say(said.number)
@@ -123,17 +136,35 @@ async def _serve(task: Task) -> None:
             yield
         channel.say(Recalled((), is_all=True))
 
+    name = f"worker {task.number + 1} (pid {os.getpid()})"
+    vigil = Vigil(name, task.servings, lambda servings: channel.say(Leads(snapshot.update(servings))))
+    orphan = Orphan(name, task.listener, settings.orphan_grace, leaving)
     channel = Channel(hear)
-    channel.when_ended(leaving.set)
+    channel.when_ended(partial(orphan.begin, task.sockets, (task.number, task.share)))
     await loop.create_unix_connection(lambda: channel, sock=task.parent)
     channel.say(READY)
+    watching = loop.create_task(vigil.keep())
     await leaving.wait()
+    watching.cancel()
+    await _arrived(connections)
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.remove_reader(pair.udp)
         drain.drain()
     await connections.finish(_PARTING)
     for _ in tell():
         pass
+    await _told(channel)
+
+
+async def _arrived(connections: Connections) -> None:
+    """Wait for the first queries of those who have just been accepted."""
+    await asyncio.sleep(_ARRIVAL / 10)
+    if len(connections):
+        await asyncio.sleep(_ARRIVAL)
+
+
+async def _told(channel: Channel) -> None:
+    """Say nothing more, and wait until the parent has heard all, if it is there."""
     channel.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(_PARTING):

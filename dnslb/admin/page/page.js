@@ -359,7 +359,7 @@ function changesView(now) {
       when(change.at, now),
       h("span", { class: `verdict ${name}` }, icon(name), change.what),
       h("span", { class: "address" }, change.address),
-      h("bdi", { class: "owner" }, change.owner ?? "all names"),
+      h("bdi", { class: "owner" }, change.owner ?? (change.address ? "all names" : "the server")),
       h("bdi", { class: "reason" }, change.reason));
   });
   return h("ol", { class: "changes", reversed: true }, ...rows);
