@@ -276,6 +276,18 @@ def test_the_reference_lists_all_record_types() -> None:
     assert sorted(without) == sorted(stored - set(with_syntax))
 
 
+def test_what_happens_when_is_held_by_tests() -> None:
+    """Each row of the table names tests, which exist."""
+    text = DOCUMENTS[0].read_text().partition("\n## What happens when")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| **", "| ---"))][1:]
+    assert len(rows) > 25
+    for row in rows:
+        named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", row.split("|")[-2])
+        assert named, row
+        for file, function in named:
+            assert f"def {function}" in (Path(__file__).parent / file).read_text(), (file, function)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=title)
 def test_links_lead_somewhere(document: Path) -> None:
     for file, heading in LINK.findall(FENCED.sub("", document.read_text())):
