@@ -234,3 +234,23 @@ def test_messages_give_way_to_packets() -> None:
     heard, longest = asyncio.run(story())
     assert heard == list(range(200))
     assert longest < 0.02
+
+
+def test_names_that_a_wildcard_leads_to_a_missing_one_share_one_reply() -> None:
+    """Unless it is below the same wildcard: then one of them is the missing name itself."""
+    text = "\n".join([
+        "@ 300 SOA ns1 h 1 2 3 4 60",
+        "@ 300 NS ns1",
+        "ns1 300 A 192.0.2.1",
+        "*.out 30 CNAME missing",
+        "*.in 30 CNAME again.again.in",
+        "*.on 30 CNAME x.in",
+    ])  # fmt: skip
+    loaded = zone("example.com.", text)
+    for label, packed in (("out", 1), ("in", 30), ("on", 30)):
+        world = snapshot(loaded)
+        server = Responder(world, UDP, ANONYMOUS)
+        for number in range(10, 40):
+            packet = query(f"n{number}.{label}.example.com A")
+            assert server.respond(packet) == Responder(snapshot(loaded), UDP, ANONYMOUS).respond(packet)
+        assert world.packed == packed, label

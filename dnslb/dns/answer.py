@@ -81,7 +81,10 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                 )
             case NxDomain(encloser):
                 negative = _negative(zone, rrtype.NXDOMAIN)
-                covers = encloser if name is asked else None
+                if name is asked:
+                    covers = encloser
+                elif covers is not None and is_at_or_below(name, covers):
+                    covers = None  # it may be the very name that another client asks for: then the replies differ
                 return replace(negative, answer=chain, covers=covers, types_apart=apart, consulted=frozenset(sources))
             case Delegation(cut) if chain and cut in apexes:
                 break

@@ -23,7 +23,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
@@ -94,9 +94,13 @@ class Balancer:
         self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
         self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
         self._asking: dict[Asked, list[_Desk]] = {}
+        self._users: dict[Asked, list[tuple[Pool, Backend]]] = {}
         for desk in self._desks.values():
-            for key in dict.fromkeys(_asked(desk.pool)):
+            asked = _asked(desk.pool)
+            for key in dict.fromkeys(asked):
                 self._asking.setdefault(key, []).append(desk)
+            for key, backend in zip(asked, desk.pool.backends, strict=False):
+                self._users.setdefault(key, []).append((desk.pool, backend))
         self._holding: dict[Address, list[_Desk]] = {}
         for desk in self._desks.values():
             for backend in desk.pool.backends:
@@ -131,10 +135,9 @@ class Balancer:
                 found.setdefault((owner, KINDS[backend.address.version]), set()).add(backend.address.packed)
         return found
 
-    def asking(self, key: Asked) -> list[tuple[Pool, Backend]]:
+    def asking(self, key: Asked) -> Sequence[tuple[Pool, Backend]]:
         """The backends that go by this key."""
-        found = [(desk.pool, backend) for desk in self._asking.get(key, ()) for backend in desk.pool.backends]
-        return [(pool, backend) for pool, backend in found if backend.target == key[1]]
+        return self._users.get(key, ())
 
     def holding(self, address: Address) -> list[tuple[Name, Pool]]:
         """The pools that have the address, with their owners."""

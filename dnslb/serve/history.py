@@ -26,9 +26,9 @@ class History:
 
 
 def verdicts(balancer: Balancer, key: Key, health: Health) -> list[Change]:
-    """What a new verdict changes: one line for each backend that goes by it."""
+    """What a new verdict changes: one line for each backend that goes by it, as far as they are remembered."""
     what = "up" if health.up else "down"
     return [
         Change(health.since, pool.owner, str(backend.address), what, health.reason)
-        for pool, backend in balancer.asking(key)
+        for pool, backend in balancer.asking(key)[-MOST_CHANGES:]
     ]
