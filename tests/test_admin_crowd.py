@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import resource
+import select
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from test_admin_address import Address, everything, options, settled
 from test_control import parsed
 
 from dnslb.admin import server
-from dnslb.operations import Unknown
+from dnslb.operations import PoolStatus, Status, Unknown
 
 MONITORING = ("/healthz", "/readyz", "/metrics")
 PARTIAL = b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le"
@@ -187,13 +189,12 @@ def test_slow_readers_of_long_replies_fill_no_memory() -> None:
 
 def test_what_is_wrong_in_the_midst_of_the_work_is_told_as_ever() -> None:
     class Nobody(Many):
-        def status(self, pattern: str | None) -> object:  # type: ignore[override]
-            def pools() -> object:
+        def status(self, pattern: str | None) -> Status:
+            def pools() -> Iterator[PoolStatus | None]:
                 yield None
                 raise Unknown(f"no pool is called {pattern}", "look")
 
-            status = super().status("x")
-            return {"zones": status.zones, "pools": pools()}
+            return replace(super().status("x"), pools=pools())
 
     async def story() -> None:
         async with serving(Nobody(count=1)) as scene:
@@ -319,6 +320,8 @@ def test_a_probe_of_a_large_server_is_not_late_while_sixty_ask_for_everything(tm
         probe = f"{{tcp: {probed.getsockname()[1]}, interval: 100ms, timeout: 90ms}}"
         (zones / "example.test.yaml").write_text(f"pools:\n{pools}  probed: {{probe: {probe}}}\n")
         with started(tmp_path, "--listen", f"127.0.0.1:{listen}", "--workers", "1", "--no-watch") as running:
+            while select.select([probed], [], [], 0)[0]:
+                probed.accept()[0].close()  # those of the start
             at = times_of(probed, 20)
             usual = sorted(later - earlier for earlier, later in pairwise(at))[-2]
             with ExitStack() as stack:

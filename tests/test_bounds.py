@@ -15,6 +15,7 @@ from transcript import ANONYMOUS, TCP, query, snapshot, wire, zone
 
 from dnslb.balance.order import Order, Rotation
 from dnslb.dns import rrtype
+from dnslb.dns.query import LONGEST
 from dnslb.dns.zone import RRset
 from dnslb.ready import Reply, Table
 from dnslb.responder import UDP, Responder, Transport
@@ -197,8 +198,8 @@ RECORD = b"\0\0\1\0\1\0\0\0\0\0\0"
     (HEADER + counts(1, 0, 0, 1) + QUESTION + opt(33),                   dns.rcode.FORMERR),
     (HEADER + counts(1, 0, 0, 4) + QUESTION + 3 * RECORD + opt(0),       dns.rcode.NOERROR),
     (HEADER + counts(1, 1, 1, 3) + QUESTION + 4 * RECORD + opt(0),       dns.rcode.FORMERR),
-    (HEADER + counts(1, 0, 0, 0) + QUESTION + bytes(4096 - 12 - len(QUESTION)), dns.rcode.NOERROR),
-    (HEADER + counts(1, 0, 0, 0) + QUESTION + bytes(4097 - 12 - len(QUESTION)), dns.rcode.FORMERR),
+    (HEADER + counts(1, 0, 0, 0) + QUESTION + bytes(LONGEST - 12 - len(QUESTION)), dns.rcode.NOERROR),
+    (HEADER + counts(1, 0, 0, 0) + QUESTION + bytes(LONGEST - 11 - len(QUESTION)), dns.rcode.FORMERR),
 ])  # fmt: skip
 @pytest.mark.parametrize("transport", [UDP, TCP])
 def test_a_query_is_bounded_before_it_is_read(packet: bytes, rcode: dns.rcode.Rcode, transport: Transport) -> None:
@@ -247,10 +248,10 @@ def test_names_that_a_wildcard_leads_to_a_missing_one_share_one_reply() -> None:
         "*.on 30 CNAME x.in",
     ])  # fmt: skip
     loaded = zone("example.com.", text)
-    for label, packed in (("out", 1), ("in", 30), ("on", 30)):
+    for label, replies_packed in (("out", 1), ("in", 30), ("on", 30)):
         world = snapshot(loaded)
         server = Responder(world, UDP, ANONYMOUS)
         for number in range(10, 40):
             packet = query(f"n{number}.{label}.example.com A")
             assert server.respond(packet) == Responder(snapshot(loaded), UDP, ANONYMOUS).respond(packet)
-        assert world.packed == packed, label
+        assert world.packed == replies_packed, label

@@ -21,6 +21,7 @@ import dns.message
 import pytest
 from dnslb_server import DNSLB, eventually, question, started
 from peers import STARTING, free_port
+from world import kill
 
 HOSTS = ("127.0.1.21", "127.0.1.22", "127.0.1.23")
 
@@ -149,8 +150,11 @@ def test_what_is_drained_stays_drained_over_a_restart(scene: Scene, how: signal.
     with scene.serving() as server:
         scene.dnslb("drain", HOSTS[0], "--reason", "disk")
         scene.dnslb("maint", "www.example.test", HOSTS[1], "--for", "1h")
-        os.kill(server.parent, how)
-        server.ends_within(5)
+        if how == signal.SIGKILL:
+            kill(server)
+        else:
+            os.kill(server.parent, how)
+            server.ends_within(5)
         assert (scene.directory / "control").exists() == (how == signal.SIGKILL)
     with scene.serving() as server:
         assert scene.named() == {HOSTS[2]}
@@ -308,7 +312,8 @@ def test_a_second_server_on_the_socket_does_not_start(scene: Scene) -> None:
         done = scene.dnslb("serve", str(scene.directory / "zones"), *words)
         control = scene.directory / "control"
         assert done.status == 1
-        assert done.stderr == f"Error: another dnslb listens on {control}; stop it, or give --control PATH\n"
+        remedy = "stop it, or give --control PATH or --takeover"
+        assert done.stderr == f"Error: another dnslb listens on {control}; {remedy}\n"
         assert scene.dnslb("status").status == 0
         assert stat.S_ISSOCK(control.stat().st_mode)
     assert not control.exists()

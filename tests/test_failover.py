@@ -24,6 +24,7 @@ import dns.rdatatype
 import pytest
 from dnslb_server import DNSLB, Server, eventually, launched, question, started
 from peers import STARTING, free_port
+from world import kill
 
 INTERVAL, TIMEOUT, FALL, RISE = 0.3, 0.2, 2, 2
 DETECTION = INTERVAL + (FALL - 1) * INTERVAL + TIMEOUT
@@ -511,8 +512,10 @@ def test_what_was_down_before_a_restart_must_earn_its_return(tmp_path: Path, num
             client.watch(lacks(victim.host), DETECTION + SLACK)
             if number is signal.SIGKILL:
                 eventually(lambda: state.exists() and '"up": false' in state.read_text(), "nothing is saved")
-            os.kill(server.parent, number)
-            server.ends_within(STARTING)
+                kill(server)
+            else:
+                os.kill(server.parent, number)
+                server.ends_within(STARTING)
             assert '"up": false' in state.read_text()
         victim.start()
         with started(tmp_path, *options) as server, client_of(port) as client:

@@ -149,8 +149,9 @@ def test_it_shows_what_happens_within_two_seconds(tmp_path: Path, chromium: Brow
 
         zone.write_text(good + "www CNAME ns1\nns1 A 192.0.2.300\n")
         eventually(lambda: "not reloaded" in server.log, "not noticed", 10.0)
-        page.eventually("document.querySelectorAll('.alarm li').length >= 2", SHOWN)
-        for told in ("Reload refused", "192.0.2.300 is no IPv4 address", "a CNAME must be alone"):
+        page.eventually("document.querySelectorAll('.alarm li').length >= 1", SHOWN)
+        # The words of a file are for those who have the token, or the log.
+        for told in ("Reload refused", "2 mistakes: see the log"):
             assert told in page.value(ALARMS)
         assert page.value("document.title").startswith("▲ 1 alarm")
         zone.write_text(good)
@@ -210,7 +211,7 @@ def test_foreign_text_is_text(chromium: Browser) -> None:
     status = replace(QUIET, directory=HOSTILE, refused=refusal(HOSTILE), pools=(pool,))
     with showing(chromium, MadeUp(status, (Change(1.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE),))) as page:
         page.eventually("document.querySelectorAll('.changes li').length === 1")
-        assert page.text().count("<script>alert(1)</script>&amp;") >= 9
+        assert page.text().count("<script>alert(1)</script>&amp;") >= 8
         assert page.value("document.querySelectorAll('body img, body script').length") == 0
         assert page.value("document.title").endswith("dnslb 127.0.0.1")
 

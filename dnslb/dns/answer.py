@@ -81,11 +81,13 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
                 )
             case NxDomain(encloser):
                 negative = _negative(zone, rrtype.NXDOMAIN)
-                if name is asked:
-                    covers = encloser
-                elif covers is not None and is_at_or_below(name, covers):
-                    covers = None  # it may be the very name that another client asks for: then the replies differ
-                return replace(negative, answer=chain, covers=covers, types_apart=apart, consulted=frozenset(sources))
+                return replace(
+                    negative,
+                    answer=chain,
+                    covers=encloser if name is asked else _still_covered(name, covers),
+                    types_apart=apart,
+                    consulted=frozenset(sources),
+                )
             case Delegation(cut) if chain and cut in apexes:
                 break
             case Delegation(cut, rrset):
@@ -138,6 +140,11 @@ def _covered(asked: Name, name: Name, source: Name, covers: Name | None) -> Name
         return covers
     # A later name that is missing may be the very name that another client asks for: then the replies differ.
     return source[2:] if name is asked else None
+
+
+def _still_covered(missing: Name, covers: Name | None) -> Name | None:
+    """``covers``, unless the missing name may be the very one that another client asks for: then the replies differ."""
+    return None if covers is None or is_at_or_below(missing, covers) else covers
 
 
 def _negative(zone: Zone, rcode: int) -> Answer:

@@ -14,7 +14,7 @@ from dnslb.dns.edns import Edns
 from dnslb.dns.name import MAX_LABEL, MAX_NAME, Name
 
 HEADER = 12   # octets (RFC 1035 §4.1.1)
-LONGEST = 4096  # octets of a query: a question, an OPT record with padding (RFC 7830), a signature need far less
+LONGEST = 1 << 14  # octets of a query: a question, an OPT record with padding (RFC 7830), a signature need far less
 _RECORDS = 4  # besides the question: an OPT record, a signature, the SOA record of IXFR or NOTIFY
 _COUNTS = Struct("!HHHH")
 _KIND = Struct("!HH")  # type and class
