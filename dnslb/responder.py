@@ -75,8 +75,9 @@ class Responder:
             self._options[KEEPALIVE] = transport.idle.to_bytes(2)
         self._zones = snapshot.zones
         self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
-        self._by_question = self._replies.by_question
-        self._covering = self._replies.covering
+        # Bound once: each is looked up for every query.
+        self._by_question = self._replies.by_question.get
+        self._covering = self._replies.covering.get
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
 
@@ -92,9 +93,19 @@ class Responder:
         end = packet.find(b"\0", 12) + 5
         name = packet[12 : end - 4].lower()
         kind = packet[end - 4 : end]
-        ready = self._by_question.get(name + kind)
+        ready = self._by_question(name + kind)
         if ready is None and kind[2:] == _IN:
-            ready = self._ready_for_many(name, kind)
+            # A reply that is shared: by other types, or by other names that are missing.
+            ready = self._by_question(name)
+            if ready is None and name:
+                key = name[:1] + name[1 + name[0] :]
+                ready = self._covering(key)
+                if ready is None or kind in ready.apart:
+                    ready = self._covering(key + kind)
+                if ready is not None and (name in ready.existing or name in self._zones):
+                    ready = None
+            elif ready is not None and kind in ready.apart:
+                ready = None
         plan = plans.get(packet[end : end + _OPT_START])
         if plan is None or plan.length != len(packet) - end:
             return self._considered(packet, client)
@@ -108,19 +119,6 @@ class Responder:
         if ready.special:
             return _special(packet, end, ready, plan, client)
         return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
-
-    def _ready_for_many(self, name: bytes, kind: bytes) -> Ready | None:
-        """The reply that this question shares with others: of other types, or for other names that are missing."""
-        ready = self._by_question.get(name)
-        if ready is not None:
-            return None if kind in ready.apart else ready
-        if not name:
-            return None
-        key = name[:1] + name[1 + name[0] :]
-        ready = self._covering.get(key)
-        if ready is None or kind in ready.apart:
-            ready = self._covering.get(key + kind)
-        return None if ready is None or name in ready.existing or name in self._zones else ready
 
     def _considered(self, packet: bytes, client: bytes) -> bytes | None:
         """The reply to a packet that is not of the common shapes, or is the first of its kind."""

@@ -21,7 +21,7 @@ from dnslb.serve.heads import Heads
 
 _BATCH = 64       # packets a system call
 _TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
-_QUERY = 1232     # octets of a query that lie in its slot
+_QUERY = 128      # octets of a query that lie in its slot: nearly all do, and whole slots are copied
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 _NAME = 28        # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
