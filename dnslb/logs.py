@@ -22,6 +22,9 @@ _log = logging.getLogger("dnslb")
 
 def begin(format: str, level: str, journal: str | None) -> None:
     """Log in this format.  ``journal`` is $JOURNAL_STREAM: text that goes there needs no time, but a priority."""
+    # What no line shows need not be found out: there may be thousands at once (Python's logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler()
     if format == "json":
         handler.setFormatter(_Json())

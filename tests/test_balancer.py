@@ -152,6 +152,24 @@ def test_at_the_start_everything_is_worked_out_and_nothing_is_published() -> Non
     play(story)
 
 
+def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        pools = [pool(f"p{number}.example.com.", ["10.0.0.1", f"10.0.{number}.2"]) for number in range(250)]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+        balancer.start(lambda servings: None)
+        for up in (False, True):
+            balancer.hear((PROBE, ip_address("10.0.0.1")), REFUSED, Health(not up), Health(up, since=unix_time()))
+            await balancer.settled()
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 202
+    assert [told[100], told[201]] == ["10.0.0.1 is down for 150 more pools", "10.0.0.1 is up for 150 more pools"]
+
+
 def test_what_changes_nothing_is_not_published() -> None:
     async def story() -> None:
         desk = Desk(pool()).start()

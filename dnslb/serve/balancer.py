@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -44,6 +44,7 @@ _GATHER = 0.05  # seconds from one publication to the next, unless the pools to 
 _TURN = 0.005   # seconds of working out pools in a row
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
+_LINES = 100  # for one verdict, each for one pool
 _PATIENCE = 5.0  # seconds for probes to find out who is up, before all that are not known to be down count as up
 _TRUSTED = 300.0  # seconds for which it is believed that a backend is still up, at most
 _UNJUDGED = "is not judged yet"
@@ -109,6 +110,7 @@ class Balancer:
         self._due: OrderedDict[Name, _Desk] = OrderedDict()     # the same, because of the time
         self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when that goes on
         self._published = -inf  # when anything was, by the loop's clock
+        self._told: Counter[tuple[Asked, Health]] = Counter()  # pools, by the verdict that changed them just now
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
         self._patience: asyncio.TimerHandle | None = None  # until it runs out
@@ -313,7 +315,7 @@ class Balancer:
             _, desk = waiting.popitem(last=False)
             changes |= self._work_out(desk)
             for key, health in desk.verdicts:
-                _tell(desk, key, health)
+                self._tell(desk, key, health)
             desk.verdicts.clear()
         if changes:
             self._publish(changes)
@@ -321,8 +323,25 @@ class Balancer:
         if self._urgent or self._due:
             self._next = loop.call_soon(self._flush)
         if not self._urgent:
+            self._tell_rest()
             settled, self._settled = self._settled, asyncio.Event()
             settled.set()
+
+    def _tell(self, desk: _Desk, key: Asked, health: Health) -> None:
+        """One line for a changed verdict, unless it is one for very many pools: what tells of each, nobody reads."""
+        self._told[key, health] += 1
+        if self._told[key, health] <= _LINES:
+            _tell(desk, key, health)
+        desk.firsts.discard(key)
+
+    def _tell_rest(self) -> None:
+        for (key, health), told in self._told.items():
+            if told > _LINES:
+                what = "up" if health.up else "down"
+                level = logging.INFO if health.up else logging.WARNING
+                fields = {"what": what, "address": str(key[1])}
+                _log.log(level, "%s is %s for %d more pools", key[1], what, told - _LINES, extra=fields)
+        self._told.clear()
 
     def _work_out(self, desk: _Desk) -> dict[Key, Serving]:
         """What it serves otherwise than before."""
@@ -560,7 +579,6 @@ def _tell(desk: _Desk, key: Asked, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
     if key in desk.firsts:
-        desk.firsts.discard(key)
         level = logging.INFO if health.up else logging.WARNING
         verdict = "up (its first probe passed)" if health.up else f"down (its first probe failed: {health.reason})"
     elif health.up:
