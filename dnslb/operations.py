@@ -98,11 +98,12 @@ class ZoneStatus:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last reload, if it was refused."""
+    """The last reload, if it was refused, or is held back."""
 
     at: float
     fact: str
     problems: tuple[str, ...]
+    until: float | None = None  # when it is taken, unless the files change; None: it has mistakes
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Status:
 
 def public(status: Status) -> Status:
     """As whoever can connect may see it: mistakes quote the files that they are in, be it a foreign one."""
-    if status.refused is None or not status.refused.problems:
+    if status.refused is None or not status.refused.problems or status.refused.until is not None:
         return status
     number = len(status.refused.problems)
     told = f"{number} mistake{'' if number == 1 else 's'}: see the log, or run dnslb check"

@@ -26,6 +26,8 @@ ADMIN_PORT = 5380
 LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
 LEAST_TIMEOUT, MOST_TIMEOUT = 1.0, 300.0  # seconds; a worker is asked every second whether it lives
 MOST_GRACE = 3600.0                  # seconds
+LEAST_SETTLE, MOST_SETTLE = 0.1, 60.0  # seconds
+MOST_CONFIRM = 86400.0               # seconds
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
@@ -59,6 +61,8 @@ class Settings:
     worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
+    settle: float = 0.5                  # seconds without a change until it is
+    confirm: float = 60.0                # seconds without a change until what takes much away is taken
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
@@ -199,6 +203,8 @@ _READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
     "admin_hosts": _hosts,
     "admin_token_file": _path,
     "watch": _yes_or_no,
+    "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
+    "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
     "on_change": hook.read,
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),

@@ -1,6 +1,6 @@
 """The directory that users edit, read into one value: settings, zones and pools, or everything wrong with them.
 
-The only place that opens their files, all of them through ``Files``: a running server has another process do it.
+The only place that opens their files, all of them through ``Files``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -33,6 +33,14 @@ Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is of a zone."""
+
+    records: int
+    pools: int | None  # None: there is no policy file
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """What a directory holds."""
 
@@ -40,6 +48,8 @@ class Catalog:
     zones: Mapping[Name, Zone]  # by apex; those without errors
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
+    sizes: Mapping[Name, Size] = field(default_factory=dict)  # of the zones
+    fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
 
 
 class Files(Protocol):
@@ -54,9 +64,18 @@ class Files(Protocol):
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
         """The same; None when the path leads out of all these directories."""
 
+    def fingerprint(self) -> Fingerprint:
+        """Of what was there before it was read; raises nothing."""
+
 
 class Disk:
-    """The files as they are."""
+    """The files as they are, and what was there before they were read."""
+
+    def __init__(self, directory: str, sources: frozenset[str] = frozenset()) -> None:
+        """``sources`` are those of the last catalog."""
+        self._directory = directory
+        self._found = fingerprint(directory, sources)
+        self._known = {path for path, *_ in self._found} | sources
 
     def names(self, directory: str) -> list[str]:
         return os.listdir(directory)
@@ -65,29 +84,37 @@ class Disk:
         return file.read(path, most)
 
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
+        if path not in self._known:
+            self._known.add(path)
+            self._found |= prints([path])
         return file.read(path, most) if file.is_within(path, directories) else None
 
+    def fingerprint(self) -> Fingerprint:
+        return self._found
 
-_DISK = Disk()
+    def has_changed(self) -> bool:
+        """Whether anything has been edited since: what was read may be half of it."""
+        return fingerprint(self._directory, frozenset(self._known)) != self._found
 
 
-def load(directory: Path, files: Files = _DISK) -> tuple[Catalog, list[Problem]]:
+def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Problem]]:
     """Everything in the directory.  With any error among the problems the catalog is not to be served.
 
     What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
     """
+    files = files or Disk(str(directory))
     try:
         entries = _Entries(directory, files)
     except FileNotFoundError:
-        return _nothing(directory, "the directory does not exist", "give the one that holds your *.zone files")
+        return _nothing(files, directory, "the directory does not exist", "give the one that holds your *.zone files")
     except NotADirectoryError:
-        return _nothing(directory, "this is no directory", "give the one that holds your *.zone files")
+        return _nothing(files, directory, "this is no directory", "give the one that holds your *.zone files")
     except OSError as error:
         fact = f"the directory cannot be read: {(error.strerror or str(error)).lower()}"
-        return _nothing(directory, fact, "let this user read it")
+        return _nothing(files, directory, fact, "let this user read it")
     paths = entries.named(_SUFFIX)
     if not paths:
-        return _nothing(directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
+        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
     found, problems = _settings(directory / SETTINGS, files)
     problems += [
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
@@ -111,15 +138,21 @@ def load(directory: Path, files: Files = _DISK) -> tuple[Catalog, list[Problem]]
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    pools = _pools(entries, zones, zone_files, problems)
-    return Catalog(found, zones, pools, frozenset(sources)), problems
+    pools, numbers = _pools(entries, zones, zone_files, problems)
+    sizes = {apex: Size(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
+    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint()), problems
+
+
+def _records(zone: Zone) -> int:
+    return sum([len(rrset.rdatas) for node in zone.nodes.values() for rrset in node])
 
 
 def _pools(
     entries: _Entries, zones: Mapping[Name, Zone], zone_files: Mapping[Name, str], problems: list[Problem]
-) -> dict[Name, Pool]:
-    """Those of every policy file in the directory."""
+) -> tuple[dict[Name, Pool], dict[Name, int]]:
+    """Those of every policy file in the directory, and how many each has."""
     pools: dict[Name, Pool] = {}
+    numbers: dict[Name, int] = {}
     policies: dict[Name, Path] = {}
     for path in entries.named(_POLICY):
         apex = None if path.name == SETTINGS else _apex(path, problems)
@@ -131,8 +164,10 @@ def _pools(
         policies[apex] = path
         # Without its zone, whose errors are told already, a policy says nothing.
         if apex in zones or apex not in zone_files:
+            others = len(pools)
             problems += listed(_add_pools(path, apex, zones, pools, entries.files), str(path))
-    return pools
+            numbers[apex] = len(pools) - others
+    return pools, numbers
 
 
 def _add_pools(
@@ -218,8 +253,8 @@ def _apex(path: Path, problems: list[Problem]) -> Name | None:
         return None
 
 
-def _nothing(directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
-    return Catalog(Settings(), {}, {}), [_error(directory, fact, remedy)]
+def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
+    return Catalog(Settings(), {}, {}, fingerprint=files.fingerprint()), [_error(directory, fact, remedy)]
 
 
 def _error(path: Path, fact: str, remedy: str) -> Problem:

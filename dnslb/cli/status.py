@@ -21,7 +21,7 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
     """Show the pools of the running server: who is up, who is handed out, the TTL and why.
 
     NAME is a pool, or a pattern such as '*.example.net'.
-    The first line says when the last reload was refused.  Exits with 1 when a pool is failing open.
+    The first line says when the last reload was refused or held.  Exits with 1 when a pool is failing open.
 
     \b
     Example: dnslb status www.example.net
@@ -56,10 +56,13 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The status, for a person."""
     now = found["now"]
     loaded = clock(found["loaded"], now)
-    if found["refused"] is not None:
-        refused = found["refused"]
-        first = f"not reloaded at {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
+    refused = found["refused"]
+    if refused is not None:
+        what = "not reloaded at" if refused["until"] is None else "held since"
+        first = f"{what} {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
         told = [first, *(f"  {problem}" for problem in refused["problems"])]
+        if refused["until"] is not None:
+            told.append(f"  it is taken at {clock(refused['until'], now)} unless the files change, by dnslb reload now")
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
         told = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]

@@ -12,12 +12,12 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnslb import __version__, state
 from dnslb.balance.health import Health, Outcome
-from dnslb.catalog import Catalog
+from dnslb.catalog import Catalog, Fingerprint
 from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.operations import (
@@ -37,7 +37,7 @@ from dnslb.operations import (
 from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
-from dnslb.serve import difference, event, history, metrics, operations, privileges, reading, renewal, sockets
+from dnslb.serve import difference, event, history, loss, metrics, operations, privileges, reading, renewal, sockets
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
@@ -88,8 +88,8 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service = Service(os.environ)
-    # What is edited from now on must be noticed, however long the start takes.
-    watch = Watch(directory, catalog.sources)
+    # What was edited since the reading began must be noticed, however long the start takes.
+    watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
     shares = sockets.open_all(settings.listen, worker_count(settings), heritage.pairs)
     directory_of_state = state.default_directory(settings.state, os.environ, os.getuid())
@@ -149,7 +149,7 @@ class _Parent:
         self._offer: Offer | None = None
         self._successor: int | None = None  # the process that has taken over from us
         self._hooks = Hooks(self._event, self._worked_out)
-        self._edited = asyncio.Event()
+        self._hung_up = asyncio.Event()
 
     async def run(
         self,
@@ -160,7 +160,7 @@ class _Parent:
         loop = asyncio.get_running_loop()
         for signalled in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signalled, self._leaving.set)
-        loop.add_signal_handler(signal.SIGHUP, self._edited.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
         loop.add_signal_handler(signal.SIGUSR2, self._renew)
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
@@ -176,7 +176,7 @@ class _Parent:
             tasks.append(asyncio.ensure_future(control(self)))
             announce()
             self._service.ready(self._summary())
-            tasks.append(asyncio.create_task(again_and_again(self._reload_when_edited)))
+            tasks.append(asyncio.create_task(again_and_again(self._reload_when_told)))
             tasks.append(asyncio.create_task(again_and_again(self._mind_the_lag)))
             if self._service.pulse is not None:
                 tasks.append(asyncio.create_task(again_and_again(self._keep_alive)))
@@ -301,17 +301,30 @@ class _Parent:
     async def reload(self) -> Reloaded:
         """Read everything aside; with any mistake nothing changes."""
         async with self._reloading:
-            self._service.reloading()
-            was = self._current().catalog.sources
-            try:
-                found = await self._read(was)
-                try:
-                    return await self._reload(found.catalog, found.problems)
-                finally:
-                    # Only now: the process that watches is to share the memory of the new zones, not keep the old.
-                    self._watch.note(found.fingerprint, was | found.catalog.sources)
-            finally:
-                self._service.ready(self._summary())
+            with self._told_to_service():
+                return await self._take(await self._read())
+
+    async def _reload_edited(self, meant: Fingerprint | None) -> None:
+        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        async with self._reloading:
+            if self._watch.is_noted:
+                return
+            with self._told_to_service():
+                found = await self._read()
+                lost = loss.losses(self._current().catalog, found.catalog)
+                is_held = lost and self._settings.confirm and meant != found.catalog.fingerprint
+                if is_held and not has_errors(found.problems):
+                    self._hold(found, lost)
+                else:
+                    await self._take(found)
+
+    @contextmanager
+    def _told_to_service(self) -> Iterator[None]:
+        self._service.reloading()
+        try:
+            yield
+        finally:
+            self._service.ready(self._summary())
 
     async def order(self, wanted: Wanted) -> Obeyed:
         async with self._ordering:
@@ -507,8 +520,9 @@ class _Parent:
             await old.stop()
 
     async def _notice_edits(self) -> None:
-        await self._watch.edit()
-        self._edited.set()
+        meant = await self._watch.edit(lambda: self._settings)
+        with suppress(NotReloaded):  # it is in the log, and in the status
+            await self._reload_edited(meant)
 
     async def _keep_alive(self) -> None:
         await self._service.keep_alive(lambda: self._current().answer())
@@ -522,20 +536,40 @@ class _Parent:
                 self._schedule.lag, self._schedule.in_flight,
             )  # fmt: skip
 
-    async def _reload_when_edited(self) -> None:
-        await self._edited.wait()
-        self._edited.clear()
+    async def _reload_when_told(self) -> None:
+        await self._hung_up.wait()
+        self._hung_up.clear()
         with suppress(NotReloaded):  # it is in the log, and in the status
             await self.reload()
 
-    async def _read(self, sources: frozenset[str]) -> Reading:
+    async def _read(self) -> Reading:
         """Raises NotReloaded."""
         try:
-            return await reading.read(self._directory, sources)
+            return await reading.read(self._directory, self._current().catalog.sources, self._settings.settle)
         except NotAnswered as error:
             self._watch.resume()
             _log.error("not reloaded: %s; the old data go on being served", error, extra=_NOT_RELOADED)
             raise self._refuse(str(error), "reload again when that is mended", ()) from None
+
+    async def _take(self, found: Reading) -> Reloaded:
+        """Raises NotReloaded."""
+        sources = self._current().catalog.sources | found.catalog.sources
+        try:
+            return await self._reload(found.catalog, found.problems)
+        finally:
+            # Only now: the process that watches is to share the memory of the new zones, not keep the old.
+            self._watch.note(found.catalog.fingerprint, sources)
+
+    def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
+        until = time.time() + self._settings.confirm
+        self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
+        fact = "the edit takes much away, as a half-written file would"
+        self._refuse(fact, "reload to take it", lost, until)
+        at = time.strftime("%H:%M:%S", time.localtime(until))
+        _log.warning(
+            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+            fact, _some(lost), at, extra=_NOT_RELOADED,
+        )  # fmt: skip
 
     async def _reload(self, catalog: Catalog, problems: list[Problem]) -> Reloaded:
         """Raises NotReloaded."""
@@ -568,13 +602,17 @@ class _Parent:
         self._changed |= {zone.zone: self._loaded for zone in zones if zone.changed}
         return Reloaded(zones, len(catalog.pools), was.pools != catalog.pools, told)
 
-    def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...]) -> NotReloaded:
+    def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...], until: float | None = None) -> NotReloaded:
         self._refusals += 1
-        self._refused = Refusal(time.time(), fact, problems)
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        reason = ": ".join(filter(None, (fact, "; ".join(problems[:_SHOWN]) + more)))
+        self._refused = Refusal(time.time(), fact, problems, until)
+        reason = ": ".join(filter(None, (fact, _some(problems))))
         self._hooks.tell(Change(self._refused.at, None, "", "not reloaded", reason))
         return NotReloaded(fact, remedy, problems)
+
+
+def _some(problems: tuple[str, ...]) -> str:
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:

@@ -11,17 +11,19 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from dnslb import catalog
 from dnslb.catalog import Fingerprint
 from dnslb.serve.errand import Errand
+from dnslb.settings import Settings
 
-_PAUSE = 0.5   # seconds from one look to the next; an edit is read when two looks find the same
+_PAUSE = 0.5   # seconds from one look to the next, at most
 _REST = 20.0   # times as long as a look took: it takes a processor from the workers
 _RETRY = 10.0  # seconds until there may be room for a process again
+_EDITED, _UNCHANGED = 0, 1
 
 _log = logging.getLogger("dnslb")
 
@@ -29,28 +31,42 @@ _log = logging.getLogger("dnslb")
 class Watch:
     """Notices an edit: something differs from what was read, and has stopped changing."""
 
-    def __init__(self, directory: Path, sources: frozenset[str]) -> None:
+    def __init__(self, directory: str, sources: frozenset[str], read: Fingerprint) -> None:
         """``sources`` are those of the catalog that has just been read: they tell of included files."""
-        self._directory = str(directory)
+        self._directory = directory
         self._noted = asyncio.Event()
-        self.note(catalog.fingerprint(self._directory, sources), sources)
+        self.note(read, sources)
 
     def note(self, read: Fingerprint, sources: frozenset[str]) -> None:
         """This is what was there when it was read: wait for the next edit."""
-        self._read, self._sources = read, sources
+        self._read, self._sources, self._is_held = read, sources, False
+        self._noted.set()
+
+    def hold(self, read: Fingerprint, sources: frozenset[str]) -> None:
+        """The same, but it was not taken: wait for the next edit, or until it stays as it is."""
+        self._read, self._sources, self._is_held = read, sources, True
         self._noted.set()
 
     def resume(self) -> None:
         """It could not be read: wait for an edit of what was read before."""
         self._noted.set()
 
-    async def edit(self) -> None:
-        """Wait for an edit; after it for the next only when it has been read."""
+    @property
+    def is_noted(self) -> bool:
+        """Whether something was read since the last edit was noticed: the next is noticed against that."""
+        return self._noted.is_set()
+
+    async def edit(self, settings: Callable[[], Settings]) -> Fingerprint | None:
+        """Wait for an edit; after it for the next only when it has been read.
+
+        What was held and has not changed for so long that it is meant: its fingerprint comes back.
+        """
         while True:
             await self._noted.wait()
             self._noted.clear()
+            settle, confirm = settings().settle, settings().confirm if self._is_held else None
             try:
-                errand = Errand(partial(_look, self._directory, self._sources, self._read))
+                errand = Errand(partial(_look, self._directory, self._sources, self._read, settle, confirm))
             except OSError as error:
                 _log.warning("edits are not noticed: no process can be started: %s", error.strerror)
                 await asyncio.sleep(_RETRY)
@@ -64,21 +80,26 @@ class Watch:
             finally:
                 noted.cancel()
                 await errand.end()
-            if errand.ended.result() == 0:
-                return
+            ended = errand.ended.result()
+            if ended in {_EDITED, _UNCHANGED}:
+                return self._read if ended == _UNCHANGED else None
             # Somebody has killed it.
             await asyncio.sleep(_PAUSE)
             self._noted.set()
 
 
-def _look(directory: str, sources: frozenset[str], read: Fingerprint) -> int:
-    """In the child: until there is an edit."""
+def _look(directory: str, sources: frozenset[str], read: Fingerprint, settle: float, confirm: float | None) -> int:
+    """In the child: until there is an edit, or none for the seconds ``confirm``."""
     with suppress(OSError):
         os.nice(19)
-    last = read
+    last, since = read, time.monotonic()
     while True:
         began = time.monotonic()
-        before, last = last, catalog.fingerprint(directory, sources)
-        if last == before != read:
-            return 0
-        time.sleep(max(_PAUSE, _REST * (time.monotonic() - began)))
+        found = catalog.fingerprint(directory, sources)
+        if found != last:
+            last, since = found, began
+        elif last != read and began - since >= settle:
+            return _EDITED
+        elif last == read and confirm is not None and began - since >= confirm:
+            return _UNCHANGED
+        time.sleep(max(min(_PAUSE, settle), _REST * (time.monotonic() - began)))

@@ -134,9 +134,11 @@ function alarms() {
   if (status === null) return found;
   const { refused } = status;
   if (refused !== null) {
-    const title = `Reload refused at ${clock(refused.at, status.now)}: ${refused.fact}`;
+    const what = refused.until === null ? "Reload refused at" : "Edit held since";
+    const title = `${what} ${clock(refused.at, status.now)}: ${refused.fact}`;
     const served = `The data of ${clock(status.loaded, status.now)} go on being served.`;
-    found.push(alarm("refused", title, [served, lines(refused.problems)]));
+    const more = refused.until === null ? [] : [heldUntil(clock(refused.until, status.now))];
+    found.push(alarm("refused", title, [served, ...more, lines(refused.problems)]));
   }
   const open = cards(status).filter(({ rrset }) => rrset.fails_open).map(title);
   if (open.length > 0) {
@@ -149,6 +151,7 @@ function alarms() {
   return found;
 }
 
+const heldUntil = (at) => `It is taken at ${at} unless the files change, and by dnslb reload now.`;
 const title = ({ owner, rrset }) => `${owner} ${rrset.type}`;
 
 function alarm(key, text, more) {
