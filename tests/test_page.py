@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -163,6 +164,21 @@ def test_it_shows_what_happens_within_two_seconds(tmp_path: Path, chromium: Brow
         page.eventually(f"/Failing open.*www.example.test. A/s.test({ALARMS})", SHOWN)
         page.eventually(f"/NODATA.*strict.example.test. A/s.test({ALARMS})", SHOWN)
         assert len([url for url in page.requests() if url.endswith("/page.js")]) == 1  # never loaded again
+
+
+def test_a_held_edit_is_shown_with_what_it_would_take_away(tmp_path: Path, chromium: Browser) -> None:
+    port = free_port()
+    zones = tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text("@ 30 SOA a b 1 1 1 1 1\n@ 30 NS a\na 30 A 192.0.2.1\na 30 A 192.0.2.2\n")
+    (zones / "example.test.yaml").write_text("pools: {a: {}}\n")
+    options = ("--listen", f"127.0.0.1:{free_port()}", "--workers", "1", "--admin", f"127.0.0.1:{port}")
+    with started(tmp_path, *options), visiting(chromium, f"http://127.0.0.1:{port}/") as page:
+        (zones / "example.test.yaml").unlink()
+        page.eventually(f"/Edit held since .*: the edit takes much away/.test({ALARMS})")
+        told = page.value(ALARMS)
+        assert "example.test. would lose its policy file, with 1 pool" in told
+        assert re.search(r"It is taken at [0-9:]+ unless the files change, and by dnslb reload now\.", told)
 
 
 def test_a_drain_and_its_reason_are_shown_as_given(tmp_path: Path, chromium: Browser) -> None:

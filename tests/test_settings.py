@@ -16,9 +16,9 @@ from dnslb.settings import Endpoint, Settings, parse_endpoint
 
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_token_file, control, include_from, listen, log_format, log_level, on_change, order, "
-    "orphan_grace, server_id, server_version, state, tcp_connections, tcp_idle, tcp_per_client, user, watch, "
-    "worker_timeout, workers"
+    "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "
+    "order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, user, "
+    "watch, worker_timeout, workers"
 )
 
 
@@ -54,6 +54,8 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("tcp_idle: 500ms", Settings(tcp_idle=0.5)),
     ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
     ("watch: no", Settings(watch=False)),
+    ("settle: 2s\nconfirm: 10m", Settings(settle=2.0, confirm=600.0)),
+    ("confirm: 0s", Settings(confirm=0.0)),
     ("state: /var/lib/dnslb", Settings(state=Path("/var/lib/dnslb"))),
     ("admin: 127.0.0.1", Settings(admin=endpoint("127.0.0.1", 5380))),
     ("admin: '[::1]:80'", Settings(admin=endpoint("::1", 80))),

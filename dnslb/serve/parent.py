@@ -406,7 +406,7 @@ class _Parent:
         if refused is None:
             return served
         at = time.strftime("%H:%M:%S", time.localtime(refused.at))
-        return f"{served}; reload refused at {at}: {refused.fact}"
+        return f"{served}; {'reload refused at' if refused.until is None else 'edit held since'} {at}: {refused.fact}"
 
     # What changes.
 

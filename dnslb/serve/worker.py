@@ -81,6 +81,7 @@ def run(task: Task) -> None:
     """The life of a worker, from just after the fork."""
     # What was loaded stays: collecting garbage must not touch, and so copy, the memory shared with the parent.
     gc.freeze()
+    gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
     asyncio.run(_serve(task))
