@@ -85,7 +85,7 @@ def test_a_file_that_is_written_slowly_is_never_served_by_half(tmp_path: Path) -
         lines = [line for line in edited.server.log.splitlines() if "not reloaded" in line]
         assert len(lines) == 1 and " WARNING " in lines[0]
         assert "example.test. would shrink from 105 records to 35; the old data go on being served until " in lines[0]
-        assert edited.status()["refused"] is None
+        eventually(lambda: edited.status()["refused"] is None, "the status still complains")
 
 
 def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_shrunk_zone_is_held_until_somebody_means_it(tmp_path: Path, how: str)
                 os.kill(edited.server.parent, signal.SIGHUP)
         eventually(serving(edited.address, 2), "it was not taken")
         assert how != "unchanged" or time.monotonic() - began > 2.5  # 0.5 s until it is read
-        assert not edited.has("host90")
+        eventually(lambda: not edited.has("host90"), "the old workers have not left")
         eventually(lambda: edited.status()["refused"] is None, "the status still complains")
         assert edited.server.log.count("would shrink") == 1
 
@@ -136,8 +136,8 @@ def test_what_is_held_is_taken_only_if_it_stays_as_it_is(tmp_path: Path) -> None
         time.sleep(1.0)
         edited.zone.write_text(ZONE.format(serial=3))
         eventually(lambda: edited.status()["refused"]["until"] > first + 0.9, "the clock does not begin anew")
-        eventually(serving(edited.address, 3), "it was not taken", 8)
-        assert "serial 1 → 3" in edited.server.log
+        eventually(serving(edited.address, 3), "it was not taken", 12)
+        eventually(lambda: "serial 1 → 3" in edited.server.log, "it is not logged")
 
 
 def test_a_zone_file_that_vanishes_is_held_and_nothing_when_it_is_back(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_zone_file_that_vanishes_is_held_and_nothing_when_it_is_back(tmp_path:
         assert edited.status()["refused"]["problems"] == ["other.test. would be removed, with 5 records"]
         other.write_text(ZONE.format(serial=8))
         eventually(lambda: "other.test. serial 7 → 8" in edited.server.log, "it was not read when it was back")
-        assert edited.status()["refused"] is None
+        eventually(lambda: edited.status()["refused"] is None, "the status still complains")
         assert "removed," not in edited.server.log.replace("would be removed,", "")
 
 
@@ -192,10 +192,13 @@ def rename(zones: Path) -> None:
 
 
 def rsync(zones: Path) -> None:
+    """As rsync does, which also keeps the times of the original."""
     new = zones.parent / "new"
     shutil.copytree(zones, new)
     rename(new)
-    subprocess.run(["rsync", "-a", "--checksum", f"{new}/", str(zones)], check=True)
+    for path in sorted(new.iterdir()):
+        shutil.copy2(path, zones / f".{path.name}.Ab3dE5")
+        (zones / f".{path.name}.Ab3dE5").rename(zones / path.name)
 
 
 def git_checkout(zones: Path) -> None:
@@ -236,9 +239,7 @@ def mount_anew(zones: Path) -> None:
 
 @pytest.mark.parametrize(("prepare", "edit"), [
     (lambda zones: None, rename),
-    pytest.param(
-        lambda zones: None, rsync, marks=pytest.mark.skipif(shutil.which("rsync") is None, reason="there is no rsync")
-    ),
+    (lambda zones: None, rsync),
     (prepare_git, git_checkout),
     (prepare_mount, mount_anew),
 ], ids=["an editor's rename", "rsync", "git checkout", "a ConfigMap"])  # fmt: skip
@@ -256,6 +257,7 @@ def test_an_edit_of_two_files_is_one(
         assert len(ask(address, "www", "A")) == 1
         edit(zones)
         eventually(serving(address, 2), "the edit was not read")
+        eventually(lambda: reloads(server) == 1, "it is not logged")
         assert len(ask(address, "www", "A")) == 2
         time.sleep(1.5)
         assert reloads(server) == 1
