@@ -115,7 +115,7 @@ def test_a_shrunk_zone_is_held_until_somebody_means_it(tmp_path: Path, how: str)
         assert said[0].startswith("held since ") and "takes much away" in said[0]
         assert said[1] == "  example.test. would shrink from 105 records to 5"
         assert said[2].startswith("  it is taken at ")
-        assert said[2].endswith(" unless the files change, by dnslb reload now")
+        assert said[2].endswith(" unless the files change; dnslb reload takes it now")
         match how:
             case "dnslb reload":
                 assert client.ask(edited.directory / "control", "POST", "/reload")[0] == 200

@@ -178,7 +178,7 @@ def test_a_held_edit_is_shown_with_what_it_would_take_away(tmp_path: Path, chrom
         page.eventually(f"/Edit held since .*: the edit takes much away/.test({ALARMS})")
         told = page.value(ALARMS)
         assert "example.test. would lose its policy file, with 1 pool" in told
-        assert re.search(r"It is taken at [0-9:]+ unless the files change, and by dnslb reload now\.", told)
+        assert re.search(r"It is taken at [0-9:]+ unless the files change; dnslb reload takes it now\.", told)
 
 
 def test_a_drain_and_its_reason_are_shown_as_given(tmp_path: Path, chromium: Browser) -> None:

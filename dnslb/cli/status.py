@@ -62,7 +62,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         first = f"{what} {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
         told = [first, *(f"  {problem}" for problem in refused["problems"])]
         if refused["until"] is not None:
-            told.append(f"  it is taken at {clock(refused['until'], now)} unless the files change, by dnslb reload now")
+            until = clock(refused["until"], now)
+            told.append(f"  it is taken at {until} unless the files change; dnslb reload takes it now")
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
         told = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]

@@ -151,7 +151,7 @@ function alarms() {
   return found;
 }
 
-const heldUntil = (at) => `It is taken at ${at} unless the files change, and by dnslb reload now.`;
+const heldUntil = (at) => `It is taken at ${at} unless the files change; dnslb reload takes it now.`;
 const title = ({ owner, rrset }) => `${owner} ${rrset.type}`;
 
 function alarm(key, text, more) {
