@@ -101,6 +101,22 @@ def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: 
         eventually(lambda: reloads(edited.server) == 1, "it was read more than once")
 
 
+def test_files_that_are_never_quiet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text("import dnslb.serve.watch\ndnslb.serve.watch._UNREST = 1.0\n")
+    monkeypatch.setenv("PYTHONPATH", f"{hook}:{os.environ.get('PYTHONPATH', '')}")
+    with served(tmp_path, settings="settle: 2s\n") as edited:
+        unquiet = edited.zones / "log.yaml"
+        until = time.monotonic() + 10.0
+        while "edits are not read" not in edited.server.log and time.monotonic() < until:
+            with unquiet.open("a") as writer:
+                writer.write("# a line\n")
+            time.sleep(0.1)
+        (line,) = [line for line in edited.server.log.splitlines() if "edits are not read" in line]
+        assert line.endswith(f" WARNING edits are not read: for 1 s no file was left alone for 2 s; last: {unquiet}")
+
+
 # What takes much away
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from dnslb.settings import Settings
 _PAUSE = 0.5   # seconds from one look to the next, at most
 _REST = 20.0   # times as long as a look took: it takes a processor from the workers
 _RETRY = 10.0  # seconds until there may be room for a process again
+_UNREST = 60.0  # seconds without quiet, until we say so
+_SHOWN = 3      # files, in the line of it
 _EDITED, _UNCHANGED = 0, 1
 
 _log = logging.getLogger("dnslb")
@@ -92,14 +95,29 @@ def _look(directory: str, sources: frozenset[str], read: Fingerprint, settle: fl
     """In the child: until there is an edit, or none for the seconds ``confirm``."""
     with suppress(OSError):
         os.nice(19)
-    last, since = read, time.monotonic()
+    last = read
+    since = calm = time.monotonic()  # when it was last seen to change, and not to differ
     while True:
         began = time.monotonic()
         found = catalog.fingerprint(directory, sources)
+        if found == read:
+            calm = began
         if found != last:
+            if began - calm >= _UNREST:
+                _tell_unrest(found ^ last, settle)
+                calm = math.inf  # once
             last, since = found, began
         elif last != read and began - since >= settle:
             return _EDITED
         elif last == read and confirm is not None and began - since >= confirm:
             return _UNCHANGED
         time.sleep(max(min(_PAUSE, settle), _REST * (time.monotonic() - began)))
+
+
+def _tell_unrest(changes: Fingerprint, settle: float) -> None:
+    paths = sorted({path for path, *_ in changes})
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    _log.warning(
+        "edits are not read: for %g s no file was left alone for %g s; last: %s%s",
+        _UNREST, settle, ", ".join(paths[:_SHOWN]), more,
+    )  # fmt: skip
