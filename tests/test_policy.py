@@ -854,7 +854,8 @@ BACKEND = mappings(
     weight=words("0", "1", "3"), backup=words("true", "false"), probe_address=words("192.0.2.1", "'::1'")
 )
 SHARED = {
-    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky"), "answers": COUNTS,
+    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky"),
+    "answers": COUNTS | mappings(near=COUNTS, far=COUNTS), "near_networks": words("[]", "[10.0.0.0/8, '::1']"),
     "ttl": INTERVALS | mappings(min=words("1s", "9s"), max=words("9s", "1m"), failover=words("9s", "30s", "60s")),
     "when_all_down": words("all", "none"), "slowstart": INTERVALS,
 }  # fmt: skip
