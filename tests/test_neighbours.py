@@ -67,10 +67,10 @@ asyncio.run(main())
 CLIENT = """
 import json, socket, subprocess, sys
 from urllib.request import urlopen
-program, name, network, *clients = sys.argv[1:]
+program, name, route, *clients = sys.argv[1:]
 found = []
 for client in clients:
-    subprocess.run(["ip", "route", "replace", network, "dev", "cable", "src", client], check=True)
+    subprocess.run(["ip", "route", "replace", *route.split(), "src", client], check=True)
     if program == "urllib":
         with urlopen(f"http://{name}/", timeout=10) as reply:
             found.append(reply.read().decode())
@@ -134,8 +134,9 @@ class Scene(NamedTuple):
         """By how many of the clients each server was used; each asks once."""
         family = v6 if name.endswith("6") else v4
         Path("/etc/netns", self.namespace, "resolv.conf").write_text(f"nameserver {resolver}\n")
-        network = "2001:db8::/64" if family is v6 else "192.0.2.0/24"
-        words = [client, f"{name}.example.test", network, *map(family, CLIENTS)]
+        # What the system itself has for the subnet has a metric of 0, and for IPv6 256.
+        route = "2001:db8::/64 dev cable metric 1" if family is v6 else "192.0.2.0/24 dev cable"
+        words = [client, f"{name}.example.test", route, *map(family, CLIENTS)]
         inside = ["ip", "netns", "exec", self.namespace, sys.executable, "-c", CLIENT, *words]
         done = subprocess.run(inside, check=False, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -175,8 +176,6 @@ def most_alike(client: int) -> int:
 CASES = [
     ("curl", "", v4(DNSLB)),
     ("curl", "", v4(UNBOUND)),
-    ("urllib", "", v4(DNSLB)),
-    ("urllib", "", v4(UNBOUND)),
     ("urllib", "6", v6(DNSLB)),
 ]
 
