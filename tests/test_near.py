@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from random import Random
 from socket import AF_INET, AF_INET6
 from sys import byteorder
 
 import dns.message
+import dns.query
 import pytest
+from dnslb_server import eventually, started
 from hypothesis import example, given
 from hypothesis import strategies as st
+from peers import free_port
 from transcript import ANONYMOUS, TCP, query, wire, zone
 
 from dnslb.balance.near import Near, Networks, are_sorted, around, merged
@@ -34,6 +39,14 @@ ZONE = zone("example.com.", "\n".join([
     *(f"other 300 A 192.0.2.{host}" for host in (31, 32)),
     *(f"big 300 A 198.51.100.{host}" for host in range(100)),
 ]))  # fmt: skip
+SERVED = "\n".join([
+    "$TTL 300",
+    "@ SOA ns1 h 1 3600 900 1209600 60",
+    "@ NS ns1",
+    "ns1 A 127.0.0.1",
+    *(f"www A 127.0.1.{host}" for host in (11, 12, 13, 14)),
+    "",
+])
 HOSTS = [f"192.0.2.{host}" for host in (11, 12, 13, 14)]
 NEIGHBOUR, STRANGER = "192.0.2.200", "203.0.113.7"
 
@@ -282,3 +295,30 @@ def test_only_who_must_is_looked_at() -> None:
 
 def ready(snapshot: Snapshot, name: str, kind: int = rrtype.A) -> Ready:
     return snapshot.ready(wire(f"{name}.example.com."), kind.to_bytes(2) + b"\0\1", snapshot.over_udp)
+
+
+# A server.
+
+
+def test_a_server_knows_who_is_near_over_udp_and_tcp_and_learns_it_anew_from_a_reload(tmp_path: Path) -> None:
+    port = free_port()
+    zones = tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text(SERVED)
+    policy = zones / "example.test.yaml"
+    policy.write_text("pools: {www: {answers: {near: 1}, near_networks: [127.0.0.0/25]}}\n")
+
+    def shown(source: str, ask: Callable[..., dns.message.Message] = dns.query.udp) -> int:
+        question = dns.message.make_query("www.example.test.", "A")
+        reply = ask(question, "::1" if ":" in source else "127.0.0.1", 5.0, port, source)
+        return len(reply.answer[0])
+
+    listen = ("--listen", f"127.0.0.1:{port}", "--listen", f"[::1]:{port}", "--workers", "2")
+    with started(tmp_path, *listen) as server:
+        for ask in (dns.query.udp, dns.query.tcp):
+            # In near_networks, in the /24 of the pool, and in neither.
+            assert [shown(source, ask) for source in ("127.0.0.2", "127.0.1.99", "127.0.2.1", "::1")] == [1, 1, 4, 4]
+        policy.write_text("pools: {www: {answers: {near: 2, far: 3}, near_networks: ['::/64']}}\n")
+        eventually(lambda: " reloaded " in server.log, "nothing was logged")
+        for ask in (dns.query.udp, dns.query.tcp):
+            assert [shown(source, ask) for source in ("127.0.0.2", "127.0.1.99", "127.0.2.1", "::1")] == [3, 2, 3, 2]
