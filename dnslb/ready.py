@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
 
+from dnslb.balance.near import Near
 from dnslb.balance.order import Rotation, Turns, arrangement, period
 from dnslb.dns import message, rrtype
 from dnslb.dns.message import Body, Cut
@@ -43,10 +44,18 @@ class Scope:
     existing: Mapping[Name, Node] | None = None  # names that it does not serve, when it serves all that are missing
 
 
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """The largest reply to the clients who get another one because they are near."""
+
+    clients: Near
+    ready: Ready
+
+
 class Ready:
     """A reply of one size, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("apart", "at", "drawn", "existing", "heads", "next", "note", "of", "size", "slots", "special")
+    __slots__ = ("apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "size", "slots", "special")
 
     def __init__(self, of: Reply, flags: int, counts: tuple[int, int, int], size: int, note: bytes) -> None:
         self.of = of
@@ -57,7 +66,9 @@ class Ready:
         self.at: Callable[[int], bytes] = bytes   # the same, for a turn of the period
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
         self.drawn: list[int] = []                # for sticky orders: how often each has led
-        self.special = bool(note) or of.is_withheld  # it has a note, or depends on the client, or must not be sent
+        self.near = of.near                       # what some clients get instead
+        # It has a note, or depends on the client, or must not be sent.
+        self.special = bool(note) or of.is_withheld or of.near is not None
         self.apart = of.scope.apart
         self.existing = of.scope.existing or {}
 
@@ -69,20 +80,30 @@ class Reply:
     any.  They share what was packed; only the first that is asked for, the largest, has its turns in a table.
     """
 
-    __slots__ = ("_body", "_most_sizes", "_note", "_sizes", "_turning", "is_withheld", "octets", "scope")
+    __slots__ = ("_body", "_most_sizes", "_note", "_sizes", "_turning", "is_withheld", "near", "octets", "scope")
 
-    def __init__(
-        self, body: Body, scope: Scope, turning: Turning | None = None, note: bytes = b"", *, is_withheld: bool = False
+    def __init__(  # noqa: PLR0913 - all that tells it from another
+        self,
+        body: Body,
+        scope: Scope,
+        turning: Turning | None = None,
+        note: bytes = b"",
+        *,
+        is_withheld: bool = False,
+        near: Nearby | None = None,
     ) -> None:
-        """``note``: an option for the OPT record."""
+        """``note``: an option for the OPT record.  ``near``: made from the same body."""
         self.scope = scope
         self.is_withheld = is_withheld
+        self.near = near
         self._body = body
         self._turning = turning
         self._note = note
         self._sizes: dict[tuple[int, int, bool], Ready] = {}
         self._most_sizes = _SIZES
         self.octets = body.size + _RECORD * len(body.turning)  # held in memory, about
+        if near is not None:
+            self.octets += near.ready.of.octets
 
     def within(self, room: int) -> Ready:
         """As much of it as fits into so many octets after the question."""
@@ -102,6 +123,8 @@ class Reply:
         """It is not kept any more: no cycle must be left for the garbage collector to find."""
         self._most_sizes = 0
         self._sizes.clear()
+        if self.near is not None:
+            self.near.ready.of.let_go()
 
     def _fit(self, room: int) -> tuple[Cut, int | None]:
         """Up to where it fits; of a pool that is not shown whole, how many addresses."""

@@ -84,7 +84,8 @@ class Responder:
     def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
         """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them.
 
-        ``client`` is the client's socket address as the system gives it; only sticky orders look at it.
+        ``client`` is the client's socket address as the system gives it; only sticky orders look at it, and pools that
+        answer clients near them otherwise.
         """
         plans = self._plans.get(packet[2:12])
         if plans is None:
@@ -198,6 +199,10 @@ def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) 
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
     if ready.of.is_withheld:
         return None
+    if ready.near is not None and ready.near.clients.include(client[4:8] if client[:2] == _IPV4 else client[8:24]):
+        ready = ready.near.ready
+        if end + ready.size > plan.limit:
+            ready = ready.of.within(plan.limit - end)
     if ready.slots is None:
         body = ready.next()
     else:

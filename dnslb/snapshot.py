@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from random import Random
+from types import MappingProxyType
 from typing import TypeAlias
 
+from dnslb.balance.near import Near
 from dnslb.balance.order import Order, Rotation, Turns, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
@@ -22,7 +24,7 @@ from dnslb.dns.message import Body, Cut
 from dnslb.dns.name import MAX_LABEL, Name, is_whole, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
-from dnslb.ready import Ready, Reply, Scope, Table, Turning
+from dnslb.ready import Nearby, Ready, Reply, Scope, Table, Turning
 
 _OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 _IN = rrtype.IN.to_bytes(2)
@@ -96,8 +98,15 @@ class Snapshot:
     """
 
     def __init__(
-        self, zones: Mapping[Name, Zone], order: Order, rng: Random, servings: Mapping[Key, Serving] | None = None
+        self,
+        zones: Mapping[Name, Zone],
+        order: Order,
+        rng: Random,
+        servings: Mapping[Key, Serving] | None = None,
+        near: Mapping[Name, Near] = MappingProxyType({}),
     ) -> None:
+        """``near``: of the pools that answer them otherwise than others, by owner."""
+        self._near = near
         self._overlay: dict[Name, Node] = {}
         self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
         self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
@@ -205,7 +214,14 @@ class Snapshot:
         note = b"" if serving is None else _note(serving)
         is_withheld = serving is not None and serving.withheld
         turning = self._turning(reply, body, serving)
-        return Reply(body, scope, turning, note, is_withheld=is_withheld).within(room)
+        make = partial(Reply, body, scope, note=note, is_withheld=is_withheld)
+        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
+        near = None
+        if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
+            # The same turns: so both of them count, and nobody's turn is passed over.
+            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
+            near = Nearby(clients, make(turning=theirs).within(room))
+        return make(turning=turning, near=near).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -241,6 +257,11 @@ class Snapshot:
 def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     """Type and class, as they stand in a question."""
     return frozenset(number.to_bytes(2) + _IN for number in types)
+
+
+def _differ(most: int | None, other: int | None, n: int) -> bool:
+    """Whether it matters which of the two is the most of ``n`` addresses that are shown."""
+    return min(most or n, n) != min(other or n, n)
 
 
 def _note(serving: Serving) -> bytes:

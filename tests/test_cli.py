@@ -228,6 +228,7 @@ def test_lookup(arguments: str, printed: str) -> None:
     (("café.example.com",), "the name is not ASCII; write its A-labels (xn--…), or its octets as \\DDD"),
     (("\udcff",), "the name is not ASCII; write its A-labels (xn--…), or its octets as \\DDD"),
     ((), "Missing argument 'NAME'."),
+    (("www.example.com", "--client", "10.0.0"), "10.0.0 is no address; write an IPv4 or IPv6 address"),
 ])  # fmt: skip
 def test_lookup_of_what_cannot_be_asked(arguments: tuple[str, ...], error: str) -> None:
     usage = "Usage: dnslb lookup [OPTIONS] NAME [TYPE]\nTry 'dnslb lookup --help' for help.\n\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from textwrap import dedent
 from time import perf_counter
 from typing import Any
@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dnslb.balance import ttl
+from dnslb.balance.near import Near, around, merged
 from dnslb.balance.order import Order
 from dnslb.balance.policy import Owner, read
 from dnslb.balance.pool import (
@@ -57,6 +58,7 @@ ZONE = {owner.name: owner for owner in [
     owner("bare.example.com."),
     replace(owner("mixed.example.com.", "192.0.2.91", "2001:db8::91", line=90), zone_ttls={4: 300, 6: 20}),
 ]}  # fmt: skip
+AROUND = around([ip_address("192.0.2.11")])
 
 
 def find(text: str) -> Owner | str:
@@ -160,6 +162,17 @@ def test_a_file_may_say_nothing(text: str) -> None:
     ("pools: {www: {order: spread}}", [pool(order=Order.SPREAD)]),
     ("pools: {www: {order: sticky, answers: 1}}", [pool(order=Order.STICKY, answers=1)]),
     ("pools: {www: {answers: 1}}", [pool(answers=1)]),
+    ("pools: {www: {answers: {near: 1, far: all}}}", [pool(near=Near(1, AROUND))]),
+    ("pools: {www: {answers: {near: 1}}}", [pool(near=Near(1, AROUND))]),
+    ("pools: {www: {answers: {far: 2}}}", [pool(answers=2, near=Near(None, AROUND))]),
+    ("pools: {www: {answers: {near: 2, far: 2}}}", [pool(answers=2)]),
+    ("pools: {www: {answers: {}}}", [pool()]),
+    ("pools: {www: {answers: {near: 1}, near_networks: [203.0.113.0/25, '2001:db8:7::/48', 203.0.113.128/25]}}", [
+        pool(near=Near(1, AROUND, merged([ip_network("203.0.113.0/24"), ip_network("2001:db8:7::/48")])))
+    ]),
+    ("pools: {www: {answers: {near: 1}, near_networks: 203.0.113.7}}", [
+        pool(near=Near(1, AROUND, merged([ip_network("203.0.113.7")])))
+    ]),
     ("pools: {www: {when_all_down: none}}", [pool(when_all_down=AllDown.NONE)]),
     ("pools: {www: {ttl: 30s}}", [pool(ttl=TtlPolicy(30, 30))]),
     ("pools: {www: {ttl: 2m}}", [pool(ttl=TtlPolicy(120, 120))]),
@@ -202,6 +215,15 @@ def test_a_pool_is_what_the_zone_lists_and_the_policy_refines(text: str, expecte
     ("order: none", "order: cyclic", {}),
     ("answers: 2", "{}", {"answers": 2}),
     ("answers: 2", "answers: all", {}),
+    ("answers: 2", "answers: {near: 1}", {"near": Near(1, AROUND)}),    # replaced, not merged
+    ("near_networks: [203.0.113.0/24]", "{}", {}),
+    ("near_networks: [203.0.113.0/24]", "answers: {near: 1}", {
+        "near": Near(1, AROUND, merged([ip_network("203.0.113.0/24")]))
+    }),
+    ("near_networks: [203.0.113.0/24]", "answers: {near: 1}, near_networks: []", {"near": Near(1, AROUND)}),
+    ("answers: {near: 1}", "near_networks: [203.0.113.0/24]", {
+        "near": Near(1, AROUND, merged([ip_network("203.0.113.0/24")]))
+    }),
     ("when_all_down: none", "when_all_down: all", {}),
     ("slowstart: 30s", "slowstart: 0s", {}),
     ("slowstart: 30s", "{}", {"slowstart": 30.0}),     # meant for the pools that have a probe: no warning
@@ -281,7 +303,8 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
     ("defaults: {order: cyclik, backends: {}}", [
         "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky; did you mean cyclic?",
-        "f:1:27: defaults has no key backends; known are: answers, order, probe, slowstart, ttl, when_all_down",
+        "f:1:27: defaults has no key backends; known are: answers, near_networks, order, probe, slowstart, ttl,"
+        " when_all_down",
     ]),
     ("pools:\n  @: {}", [
         "f:2:3: while scanning for the next token, found character '@' that cannot start any token;"
@@ -324,12 +347,12 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fall, fast_interval,"
-        " interval, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
+        " interval, near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: defaults, pools",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fall, fast_interval, interval,"
-        " order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
+        " near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -384,6 +407,19 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
      " 192.0.2.14: {backup: true}}", [
         "22: the weights of the IPv4 backends of www.example.com. sum to zero;"
         " give a weight above 0 to one that is no backup",
+    ]),
+    ("answers: {near: 0, far: x}", [
+        "16: answers: 0 hands out nothing; write 1 or more, or all",
+        "24: x is no number from 1 to 4096; write such a number",
+    ]),
+    ("answers: {near: 1, here: 2}", ["19: answers has no key here; did you mean near?"]),
+    ("answers: [1, 2]", ["9: a word is missing; write one value here"]),
+    ("near_networks: [10.0.0.0/8, 10.1.2.3/8, x, 10.0.0.0/33, 'fe80::%eth0/64', 5]", [
+        "28: 10.1.2.3/8 has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
+        "40: x is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
+        "43: 10.0.0.0/33 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
+        "56: fe80::%eth0/64 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
+        "74: 5 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
     ]),
     # All at once, in reading order.
     ("answers: 0, order: x, ttl: 5, probe: {tcp: 0, http: /}", [
@@ -629,6 +665,11 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {backends: {192.0.2.11: {weight: 3, backup: true}}}", None),
     ("www: {order: sticky}", f"1:22: sticky without answers: 1 holds no client: {RESHUFFLE}"),
     ("www: {order: sticky, answers: 1}", None),
+    ("www: {order: sticky, answers: {near: 1}}", f"1:22: sticky without answers: 1 holds no client: {RESHUFFLE}"),
+    ("www: {order: sticky, answers: {far: 1}}", f"1:22: sticky without answers: 1 holds no client: {RESHUFFLE}"),
+    ("www: {answers: 1, near_networks: [203.0.113.0/24]}",
+     "1:42: near_networks is of no use when all clients get as many answers;"
+     " add answers: {near: 1, far: all}, or remove it"),
     ("www: {probe: {tcp: 1}, slowstart: 30s}",
      f"1:43: slowstart without answers: 1 does next to nothing: {RESHUFFLE}"),
     ("www: {probe: {tcp: 1}, slowstart: 30s, answers: 1}", None),
@@ -733,6 +774,19 @@ def test_the_schedule_may_stand_beside_the_probe_but_not_without_one(word: str) 
     ]
 
 
+def test_ten_thousand_near_networks_are_read_once_for_all_pools() -> None:
+    """Pools share what the defaults name, in the memory of every worker too."""
+    networks = ", ".join(str(ip_network((number << 17, 16))) for number in range(10_000))
+    names = " ".join(f"p{number}: {{}}," for number in range(1000))
+    text = f"defaults: {{answers: {{near: 1}}, near_networks: [{networks}]}}\npools: {{{names}}}"
+    begin = perf_counter()
+    found, problems = read(text.encode(), "f", lambda name: owner(f"{name}.example.com.", "192.0.2.1", "192.0.2.2"))
+    assert perf_counter() - begin < 10
+    assert (len(found), problems) == (1000, [])
+    assert len({id(one.near.named) for one in found if one.near}) == 1
+    assert found[0].near is not None and len(found[0].near.named.ipv4) == 20_000
+
+
 def test_a_pool_with_a_mistake_is_left_out_and_the_others_stay() -> None:
     found, problems = read(b"pools: {www: {answers: 0}, mail: {}}", "f", find)
     assert (found, len(problems)) == ([pool("mail")], 1)
@@ -800,7 +854,8 @@ BACKEND = mappings(
     weight=words("0", "1", "3"), backup=words("true", "false"), probe_address=words("192.0.2.1", "'::1'")
 )
 SHARED = {
-    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky"), "answers": COUNTS,
+    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky"),
+    "answers": COUNTS | mappings(near=COUNTS, far=COUNTS), "near_networks": words("[]", "[10.0.0.0/8, '::1']"),
     "ttl": INTERVALS | mappings(min=words("1s", "9s"), max=words("9s", "1m"), failover=words("9s", "30s", "60s")),
     "when_all_down": words("all", "none"), "slowstart": INTERVALS,
 }  # fmt: skip

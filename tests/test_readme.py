@@ -53,6 +53,25 @@ img   99999999999 A 192.0.2.21
 a-name-that-was-made-by-a-program-and-is-longer-than-63-characters A 192.0.2.22
 """
 
+# The directory ``office``: a pool in one's own network.
+OFFICE = {
+    "example.com.zone": """\
+$TTL 5m
+@     SOA     ns1 hostmaster 2026112001 1h 15m 2w 1m
+      NS      ns1
+ns1   A       10.0.0.2
+wiki  A       10.0.0.20
+      A       10.0.0.70
+mail  A       10.0.0.180
+      A       10.0.0.200
+""",
+    "example.com.yaml": """\
+pools:
+  wiki: {answers: {near: 1, far: all}}
+  mail: {answers: all}
+""",
+}
+
 # The zone in which every line of the tables stands, and what $INCLUDE finds beside it.
 EXAMPLE = """\
 $TTL 5m
@@ -139,6 +158,9 @@ def furnish(directory: Path) -> Path:
     shutil.copytree(SAMPLES, directory / "zones")
     (directory / "broken").mkdir()
     (directory / "broken" / "example.com.zone").write_text(BROKEN)
+    (directory / "office").mkdir()
+    for file, text in OFFICE.items():
+        (directory / "office" / file).write_text(text)
     return directory
 
 

@@ -5,6 +5,10 @@ Pure: text out, nothing printed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
+from dnslb.balance import near
 from dnslb.balance.forecast import failover_worst
 from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
 from dnslb.balance.ttl import OVERTIME, bounds
@@ -20,6 +24,7 @@ _RRTYPES = {4: "A", 6: "AAAA"}
 def lines(pool: Pool) -> list[str]:
     """The pool's name, then its backends, probe, order and TTLs, and how soon a dead backend is left alone."""
     rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
+    rows[3:3] = [("near", text) for text in _near(pool)]
     if pool.probe is not None:
         rows.append(("death", _death(pool, pool.probe)))
     rows.append(("nodata", _nodata(pool)))
@@ -70,10 +75,36 @@ def _check(check: Check) -> str:
 
 
 def _order(pool: Pool) -> str:
-    many = "all" if pool.answers is None else f"at most {pool.answers}"
+    many = f"{_most(pool.answers)} in a reply"
+    if pool.near is not None:
+        many = f"{_most(pool.near.answers)} in a reply to near clients, {_most(pool.answers)} to others"
     none_up = "all of them" if pool.when_all_down is AllDown.ALL else "no address"
     slowly = f"; a recovered one takes {pool.slowstart:.9g} s to its full share" if pool.slowstart else ""
-    return f"{pool.order.value}, {many} in a reply; {none_up} when none is up{slowly}"
+    return f"{pool.order.value}, {many}; {none_up} when none is up{slowly}"
+
+
+def _most(answers: int | None) -> str:
+    return "all" if answers is None else f"at most {answers}"
+
+
+def _near(pool: Pool) -> Iterator[str]:
+    """Who they are; and what to write, if they do not get what they should."""
+    addresses = [backend.address for backend in pool.backends]
+    if pool.near is not None:
+        named = [str(network) for network in islice(near.neighbourhoods(addresses), MOST_NAMED + 1)]
+        if len(named) > MOST_NAMED:
+            named[MOST_NAMED:] = ["…"]
+        if any(map(near.is_private, addresses)):
+            named.append("any private network")
+        if pool.near.named != near.Networks():
+            named.append("near_networks")
+        yield f"clients in {', '.join(named)}"
+    answers = pool.answers if pool.near is None else pool.near.answers
+    if answers != 1 and near.are_sorted(addresses):
+        yield (
+            "in their own subnet a client with glibc uses only the address most like its own (RFC 6724 rule 9);"
+            f" to spread clients there, write answers: {{near: 1, far: {pool.answers or 'all'}}}"
+        )
 
 
 def _ttls(pool: Pool) -> str:

@@ -11,6 +11,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
+from dnslb.balance.near import Near
 from dnslb.balance.order import Order
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -136,8 +137,14 @@ class Pool:
     zone_ttls: Mapping[int, int] = field(default_factory=dict)  # seconds, by IP version
     probe: Probe | None = None                  # None: every backend counts as up
     order: Order = Order.CYCLIC
-    answers: int | None = None                  # addresses in a reply, at most
+    answers: int | None = None                  # addresses in a reply, at most; to clients that are not near
     ttl: TtlPolicy = TtlPolicy()
     when_all_down: AllDown = AllDown.ALL
     slowstart: float = 0.0                      # seconds over which the weight of a recovered backend ramps up
     negative_ttl: int = 0                       # seconds that resolvers keep the zone's NODATA (RFC 2308 §5)
+    near: Near | None = None                    # None: nobody is; all get as many
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every reply has one address."""
+        return self.answers == 1 and (self.near is None or self.near.answers == 1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 
 import click
 
+from dnslb.balance.pool import Pool
 from dnslb.cli import report
 from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
@@ -27,7 +29,8 @@ from dnslb.snapshot import NOT_OURS, Key, Serving, Snapshot
     default="zones",
     help="The directory to read; default: zones.",
 )
-def lookup(owner: str, wanted: str, directory: Path) -> None:
+@click.option("--client", metavar="ADDRESS", help="Who asks; near clients may get another number of addresses.")
+def lookup(owner: str, wanted: str, directory: Path, client: str | None) -> None:
     """Print what would be answered to a question for NAME and TYPE, as dig prints it.
 
     Of a pool, it is the first answer while every backend is up; `dnslb status` tells what a running server does.
@@ -44,6 +47,7 @@ def lookup(owner: str, wanted: str, directory: Path) -> None:
         asked = name.parse(owner, name.ROOT)
     except BadName as bad:
         raise click.UsageError(str(bad)) from None
+    who = b"" if client is None else _packed(client)
     catalog = report.load_or_exit(directory)
     servings = at_rest(catalog.pools)
     snapshot = Snapshot(catalog.zones, catalog.settings.order, Random(), servings)
@@ -51,17 +55,28 @@ def lookup(owner: str, wanted: str, directory: Path) -> None:
     if kind in (rrtype.AXFR, rrtype.IXFR):
         answer = NOT_OURS
     else:
-        answer = _windowed(snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2)), servings)
+        answer = snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2))
+        answer = _windowed(answer, catalog.pools, servings, who)
     click.echo("\n".join(_dig(asked, kind, answer)))
 
 
-def _windowed(answer: Answer, servings: Mapping[Key, Serving]) -> Answer:
-    """With so many of the pool's addresses as a reply has."""
-    serving = servings.get(answer.turning) if answer.turning is not None else None
-    if serving is None or not answer.answer:
+def _packed(client: str) -> bytes:
+    try:
+        return ip_address(client).packed
+    except ValueError:
+        raise click.UsageError(f"{client} is no address; write an IPv4 or IPv6 address") from None
+
+
+def _windowed(answer: Answer, pools: Mapping[Name, Pool], servings: Mapping[Key, Serving], client: bytes) -> Answer:
+    """With so many of the pool's addresses as a reply to the client has."""
+    if answer.turning is None or answer.turning not in servings or not answer.answer:
         return answer
+    near = pools[answer.turning[0]].near
+    most = servings[answer.turning].rotation.answers
+    if near is not None and near.include(client):
+        most = near.answers
     *chain, (owner, rrset) = answer.answer
-    shown = rrset._replace(rdatas=rrset.rdatas[: serving.rotation.answers])
+    shown = rrset._replace(rdatas=rrset.rdatas[:most])
     return replace(answer, answer=(*chain, Placed(owner, shown)))
 
 

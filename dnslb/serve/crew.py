@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from dnslb.balance.near import Near
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.serve import sockets, worker
@@ -89,6 +90,7 @@ class Crew:
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
     ) -> None:
+        self.near: Mapping[Name, Near] = {}      # the clients that pools answer otherwise than others
         self.servings: dict[Key, Serving] = {}   # what workers begin with
         self.questions: Sequence[Question] = ()  # what workers are prepared for from the start
         self._zones = zones
@@ -245,7 +247,7 @@ class Crew:
                 kept.append(self._listener.fileno())
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            begin = (self.servings, self.questions)
+            begin = (self.near, self.servings, self.questions)
             last = (number, self._listener)
             worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
             status = 0

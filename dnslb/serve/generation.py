@@ -34,6 +34,7 @@ class Generation:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
         self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener)
+        self.crew.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         self._ledger = ledger
 
     async def follow(self, old: Generation) -> None:

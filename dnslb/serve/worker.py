@@ -18,6 +18,7 @@ from functools import partial
 from itertools import islice
 from random import Random
 
+from dnslb.balance.near import Near
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.responder import UDP, Identity, Responder, Transport
@@ -71,6 +72,7 @@ class Task:
     share: int  # of how many workers it is one
     sockets: list[Sockets]
     parent: socket.socket
+    near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
     servings: Mapping[Key, Serving]  # what the pools serve as it begins
     questions: Sequence[Question]    # to be prepared for
     number: int                      # of the worker, from 0
@@ -91,7 +93,7 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
     loop = asyncio.get_running_loop()
     leaving = asyncio.Event()
     settings, bugs = task.settings, Bugs()
-    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings)
+    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings, task.near)
     snapshot.prepare(task.questions)
     identity = Identity(settings.server_id, settings.server_version)
     over_udp = Responder(snapshot, UDP, identity)

@@ -43,6 +43,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_backends(document, pool, written)
     _check_weights(document, pool, written)
     _check_sticky(document, pool, written)
+    _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
     _check_promise(document, pool, written)
     _check_ttl(document, pool, written)
@@ -93,7 +94,7 @@ def _check_weights(document: Document, pool: Pool, written: Written) -> None:
     misplaced = max(_misplaced(backends) for _, backends in _families(pool))
     if pool.order is Order.NONE:
         _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
-    elif pool.answers != 1:
+    elif not pool.is_single:
         _warn(document, node, f"weights without answers: 1 do next to nothing: {_RESHUFFLE}", "add answers: 1")
     elif misplaced > _MOST_MISPLACED:
         fact = f"a cycle of {selection.MOST_TURNS} turns is too short for these weights"
@@ -114,11 +115,19 @@ def _check_sticky(document: Document, pool: Pool, written: Written) -> None:
         return
     node = written.settings["order"].node
     most = max(len(backends) for _, backends in _families(pool))
-    if pool.answers != 1:
+    if not pool.is_single:
         _warn(document, node, f"sticky without answers: 1 holds no client: {_RESHUFFLE}", "add answers: 1")
     elif most * _LEAST_SLOTS > SLOTS:
         fact = f"sticky divides the clients into {SLOTS} parts: of {most} backends some get far more than others"
         _warn(document, node, fact, f"use at most {SLOTS // _LEAST_SLOTS} backends, or another order")
+
+
+def _check_near(document: Document, pool: Pool, written: Written) -> None:
+    # As a default it is meant for the pools that it is of use to.
+    if "near_networks" in written.own and pool.near is None:
+        node = written.settings["near_networks"].node
+        fact = "near_networks is of no use when all clients get as many answers"
+        _warn(document, node, fact, "add answers: {near: 1, far: all}, or remove it")
 
 
 def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
@@ -132,7 +141,7 @@ def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
     elif pool.order is Order.NONE:
         if "slowstart" in written.own:
             _warn(document, node, "order: none has one leader, so slowstart does nothing", "write another order")
-    elif pool.answers != 1:
+    elif not pool.is_single:
         _warn(document, node, f"slowstart without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
 
 

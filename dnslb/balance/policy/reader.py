@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import yaml
 
 from dnslb import document
+from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.order import Order
 from dnslb.balance.policy import checks, probes, setting
 from dnslb.balance.policy.probes import Draft
@@ -35,6 +37,14 @@ class Owner:
     addresses: tuple[tuple[Address, str], ...]  # in its order, A before AAAA; each with its place, "a.zone:14"
     zone_ttls: Mapping[int, int]                # seconds, by IP version
     negative_ttl: int                           # seconds: min(SOA TTL, MINIMUM) (RFC 2308 §5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """How many addresses a reply has; or ALL."""
+
+    near: int = ALL
+    far: int = ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,15 +189,20 @@ def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, 
 
 def _assemble(owner: Owner, settings: Settings, probe: Probe | None, overrides: Mapping[Address, Settings]) -> Pool:
     values = {key: value.value for key, value in settings.items()}
-    if "answers" in values:
-        values["answers"] = values["answers"] or None
+    answers, named = values.pop("answers", _Answers()), values.pop("near_networks", Networks())
+    near = None
+    if answers.near != answers.far:
+        near = Near(answers.near or None, around([address for address, _ in owner.addresses]), named)
     if "ttl" in values:
         values["ttl"] = TtlPolicy(**{key: bound.value for key, bound in values["ttl"].items()})
     backends = [
         Backend(address, **{key: value.value for key, value in overrides.get(address, {}).items()})
         for address, _ in owner.addresses
     ]
-    return Pool(owner.name, tuple(backends), owner.zone_ttls, probe, negative_ttl=owner.negative_ttl, **values)
+    return Pool(
+        owner.name, tuple(backends), owner.zone_ttls, probe,
+        answers=answers.far or None, near=near, negative_ttl=owner.negative_ttl, **values,
+    )  # fmt: skip
 
 
 def _as_node(_: Document, node: yaml.Node) -> yaml.Node:
@@ -204,13 +219,41 @@ def _read_order(parsed: Document, node: yaml.Node) -> Order | None:
     return Order(word) if word is not None else None
 
 
-def _read_answers(parsed: Document, node: yaml.Node) -> int | None:
+def _read_answers(parsed: Document, node: yaml.Node) -> _Answers | None:
+    """One number for all clients, or one for those who are near, and one for the others."""
+    if not isinstance(node, yaml.MappingNode):
+        most = _read_most(parsed, node)
+        return None if most is None else _Answers(most, most)
+    mistakes = len(parsed.problems)
+    found = setting.read(parsed, node, {"near": _read_most, "far": _read_most}, "answers")
+    return _Answers(**{key: most.value for key, most in found.items()}) if len(parsed.problems) == mistakes else None
+
+
+def _read_most(parsed: Document, node: yaml.Node) -> int | None:
     if isinstance(node, yaml.ScalarNode) and node.value == "all":
         return ALL
     if isinstance(node, yaml.ScalarNode) and node.value == "0":
         parsed.report(node, "answers: 0 hands out nothing", "write 1 or more, or all")
         return None
     return parsed.number(node, 1, MOST_ANSWERS)
+
+
+def _read_networks(parsed: Document, node: yaml.Node) -> Networks | None:
+    mistakes = len(parsed.problems)
+    networks = [_read_network(parsed, word, item) for word, item in parsed.texts(node)]
+    return merged(filter(None, networks)) if len(parsed.problems) == mistakes else None
+
+
+def _read_network(parsed: Document, word: str, node: yaml.Node) -> IPv4Network | IPv6Network | None:
+    try:
+        network = ip_network(word if "%" not in word else "", strict=False)
+    except ValueError:
+        parsed.report(node, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
+        return None
+    if ip_address(word.partition("/")[0]) == network.network_address:
+        return network
+    parsed.report(node, f"{word} has bits behind its prefix", f"write {network}, or a longer prefix")
+    return None
 
 
 def _read_all_down(parsed: Document, node: yaml.Node) -> AllDown | None:
@@ -264,6 +307,7 @@ _TTL: dict[str, Reader] = {
 _SHARED: dict[str, Reader] = {
     "order": _read_order,
     "answers": _read_answers,
+    "near_networks": _read_networks,
     "ttl": _read_ttl,
     "when_all_down": _read_all_down,
     "slowstart": _read_slowstart,
