@@ -13,7 +13,7 @@ import time
 
 from dnslb.text import printable
 
-_FIELDS = ("what", "owner", "address")
+_FIELDS = ("what", "owner", "address", "by")
 # The journal's own levels (sd-daemon(3)), which are those of syslog (RFC 5424 §6.2.1).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 

@@ -50,6 +50,7 @@ class OrderStatus:
     at: float | None
     until: float | None
     reason: str
+    by: str = ""       # who gave it; empty: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class BackendStatus:
     share: float           # of leading answers, as configured: 0 to 1
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
+    expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Wanted:
     at: float | None = None
     until: float | None = None
     reason: str = ""
+    by: str = ""                  # who gives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +192,10 @@ class Clock:
     type: str
     address: str
     mode: str
-    expires: float | None  # when the last cached copy of it does; None: it is handed out
+    expires: float | None  # when the last cached copy of it does, or did; None: it is handed out
     note: str = ""         # what the operator should know
+    since: float | None = None  # when the order was given that stands for it now; None: there is none
+    changed: bool = True   # False: it was so already
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +213,9 @@ class Change:
     at: float
     owner: str | None  # None: under every name
     address: str
-    what: str          # up, down, drain, maint, ready, worker hung
+    what: str          # up, down, drain, drain planned, maint, maint planned, ready, ready planned, worker hung
     reason: str
+    by: str = ""       # who gave the order; empty: it is none, or nobody knows
 
 
 class Operations(Protocol):

@@ -1,4 +1,4 @@
-"""What survives a restart: the admin's orders, the verdicts and the history, in one JSON file.
+"""What survives a restart: the admin's orders and their drain clocks, the verdicts and the history, in one JSON file.
 
 ``encode`` and ``decode`` are pure; ``load`` and ``save`` are the only ones that touch files.  Nothing here reads the
 clock, and nothing that the file holds can keep the server from starting.
@@ -29,6 +29,7 @@ NAME = "state.json"  # in the state directory
 VERSION = 1          # of the format: another is not read
 MOST_CHANGES = 1000    # of the history; the oldest are forgotten
 MOST_ORDERS = 100_000
+MOST_CLOCKS = 100_000
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
@@ -45,6 +46,7 @@ class State:
     orders: Mapping[Scope, Admin] = field(default_factory=dict)
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
     history: tuple[Change, ...] = ()                             # oldest first
+    clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what an order keeps out of a pool
 
 
 class Damaged(ValueError):
@@ -89,6 +91,7 @@ def encode(state: State) -> str:
             "at": order.at,
             "until": order.until,
             "reason": order.reason,
+            "by": order.by,
         }
         for scope, order in state.orders.items()
     ]
@@ -97,10 +100,21 @@ def encode(state: State) -> str:
         for name, health in state.healths.items()
     }
     changes = [
-        {"at": one.at, "owner": one.owner, "address": one.address, "what": one.what, "reason": one.reason}
+        {
+            "at": one.at,
+            "owner": one.owner,
+            "address": one.address,
+            "what": one.what,
+            "reason": one.reason,
+            "by": one.by,
+        }
         for one in state.history
     ]
-    root = {"version": VERSION, "orders": orders, "healths": healths, "history": changes}
+    clocks = [
+        {"owner": scope.owner, "address": str(scope.address), "expires": expires}
+        for scope, expires in state.clocks.items()
+    ]
+    root = {"version": VERSION, "orders": orders, "clocks": clocks, "healths": healths, "history": changes}
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
 
@@ -119,10 +133,12 @@ def decode(text: str, now: float) -> State:
     # The last of many: they are in the order in which they were given.
     orders = [(_scope(item), _order(item, now)) for item in _part(root, "orders", list)[-MOST_ORDERS:]]
     healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
-    # The first files of this version had none.
+    # The first files of this version had none, and no clocks.
     changes = _part(root, "history", list) if "history" in root else []
     history = tuple(_change(item, now) for item in changes[-MOST_CHANGES:])
-    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history)
+    timed = _part(root, "clocks", list) if "clocks" in root else []
+    clocks = {_scope(item): _time(item, "expires") for item in timed[-MOST_CLOCKS:]}
+    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history, clocks)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:
@@ -225,6 +241,7 @@ def _order(item: Any, now: float) -> Admin:
         at=_time_or_none(item, "at"),
         until=_time_or_none(item, "until"),
         reason=_part(item, "reason", str),
+        by=_by(item),
     )
 
 
@@ -244,7 +261,13 @@ def _change(item: Any, now: float) -> Change:
         _part(item, "address", str),
         _part(item, "what", str),
         _part(item, "reason", str),
+        _by(item),
     )
+
+
+def _by(item: Any) -> str:
+    # Who gave an order was not kept at first.
+    return str(_part(item, "by", str)) if "by" in item else ""
 
 
 def _time_or_none(item: Any, name: str) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from made_up import QUIET, MadeUp, backend, rrset
 
 from dnslb.admin import server
-from dnslb.admin.guard import Guard
+from dnslb.admin.guard import Guard, Token
 from dnslb.admin.server import Door
 from dnslb.operations import PoolStatus, ProbeStatus, Status
 
@@ -88,7 +88,7 @@ async def serving(operations: MadeUp, token: bytes | None = None) -> AsyncIterat
     sock.setblocking(False)
     scene = Scene(sock.getsockname()[1])
     tasks = [
-        asyncio.create_task(server.serve([Door(sock, Guard(token))], operations)),
+        asyncio.create_task(server.serve([Door(sock, Guard(() if token is None else (Token(token),)))], operations)),
         asyncio.create_task(look(scene.spent)),
     ]
     # As the server does: else what is measured is a walk over all that the tests have left in memory.

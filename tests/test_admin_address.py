@@ -98,7 +98,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 def test_reading_needs_nothing_and_orders_need_the_token(admin: Address) -> None:
     assert admin.ask("GET", "/status")[1]["zones"] == [{"zone": "example.test.", "serial": 1}]
     assert admin.ask("POST", "/orders", json.dumps(DRAIN).encode(), BEARER)[0] == 200
-    assert [order["address"] for order in admin.orders()] == ["192.0.2.1"]
+    assert [(order["address"], order["by"]) for order in admin.orders()] == [("192.0.2.1", "token")]
     ready = json.dumps(DRAIN | {"mode": "ready"}).encode()
     assert admin.ask("POST", "/orders", ready)[0] == 401
     assert admin.ask("POST", "/orders", ready, BEARER)[0] == 200
@@ -294,6 +294,8 @@ REMEDY = "make one: umask 077; openssl rand -hex 32 > {}"
     (" \n\n", "the token file {} is empty"),
     ("two words\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("one\ntwo\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
+    ("one: first\ntwo\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
+    ("two words: first\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("gehe\u00efm\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("x" * 5000, "the token file {} holds more than a token: letters, digits, -._~+/"),
 ])  # fmt: skip
@@ -305,6 +307,20 @@ def test_a_token_that_is_none_is_one_line_and_no_start(tmp_path: Path, text: str
         token.write_text(text)
     said = refused(tmp_path, *options(free_port(), "--admin-token-file", token))
     assert said == f"Error: {fact.format(token)}; {REMEDY.format(token)}\n"
+
+
+def test_orders_are_known_by_the_name_of_their_token(tmp_path: Path) -> None:
+    token = settled(tmp_path)
+    token.write_text(f"deploy: {TOKEN}\n\nalice@ops:another-token\n")
+    port = free_port()
+    with started(tmp_path, *options(port, "--admin-token-file", token)) as server:
+        admin = Address(server, port)
+        assert admin.ask("POST", "/orders", json.dumps(DRAIN).encode(), BEARER)[0] == 200
+        assert [order["by"] for order in admin.orders()] == ["token deploy"]
+        ready = json.dumps(DRAIN | {"mode": "ready"}).encode()
+        assert admin.ask("POST", "/orders", ready, {"Authorization": "Bearer another-token"})[0] == 200
+        assert admin.ask("POST", "/orders", ready, {"Authorization": "Bearer deploy:another-token"})[0] == 401
+        assert "all names: 192.0.2.1 ready by token alice@ops" in server.log
 
 
 def test_a_directory_is_no_token(tmp_path: Path) -> None:

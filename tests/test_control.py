@@ -99,7 +99,7 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
         "address": "192.0.2.1", "up": None, "since": None, "reason": "", "unsure": "", "streak": 0, "mode": "ready",
         "order": None,
         "weight": 1, "backup": False, "handed_out": True, "share": 0.5, "led": 0,
-            "achieved": None,
+            "achieved": None, "expires": None,
     }  # fmt: skip
 
 
@@ -166,8 +166,13 @@ def test_an_order_comes_into_force_and_ends_by_itself(control: Controlled) -> No
     assert control.orders() == []
     _, found = control.ask("GET", "/history")
     assert [(change["what"], change["reason"]) for change in found["changes"][-3:]] == [
-        ("maint", "short; planned"), ("maint", "short"), ("ready", "maint is over"),
+        ("maint planned", f"for {clock(begin + 0.5)}; short"), ("maint", "begins as planned; short"),
+        ("ready", "maint is over"),
     ]  # fmt: skip
+
+
+def clock(unix: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix))
 
 
 def mode_of(control: Controlled, address: str) -> str:
@@ -214,6 +219,13 @@ DRAIN = {"mode": "drain", "addresses": ["192.0.2.1"]}
     ("POST", "/orders", DRAIN | {"addresses": ["192.0.2.3"], "names": ["www.example.test"]}, 404,
      "192.0.2.3 is no backend of www.example.test."),
     ("POST", "/orders", DRAIN | {"names": ["mail.example.test"]}, 404, "no pool is called mail.example.test"),
+    ("POST", "/orders", DRAIN | {"names": []}, 400, "'names' is empty"),
+    ("POST", "/orders", DRAIN | {"names": None}, 400, "'names' is empty"),
+    ("POST", "/orders", DRAIN | {"names": ""}, 400, "'names' is no list of texts"),
+    ("POST", "/orders", DRAIN | {"for": "0s"}, 400, "'for' is no time at all: '0s'"),
+    ("POST", "/orders", DRAIN | {"at": 1}, 400, "'at' is in the past: '1'"),
+    ("POST", "/orders", DRAIN | {"at": "2026-01-01T00:00"}, 400, "'at' is in the past: '2026-01-01T00:00'"),
+    ("POST", "/orders", DRAIN | {"mode": "ready", "at": 1.5}, 400, "'at' is in the past: '1.5'"),
     ("POST", "/orders", DRAIN | {"for": "30"}, 400, "'for' is no duration: '30'"),
     ("POST", "/orders", DRAIN | {"for": 30}, 400, "'for' is no duration: '30'"),
     ("POST", "/orders", DRAIN | {"for": f"{'9' * 400}h"}, 400, f"'for' is no duration: '{'9' * 300}'"),

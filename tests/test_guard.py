@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.admin.api import Request
-from dnslb.admin.guard import Guard, refusal
+from dnslb.admin.guard import Guard, Token, known_by, refusal
 
 TOKEN = "s3cret.~token+/=="
-READING, TRUSTING = Guard(None, ("ns1.example.com",)), Guard(TOKEN.encode(), ("ns1.example.com",))
+READING, TRUSTING = Guard((), ("ns1.example.com",)), Guard((Token(TOKEN.encode()),), ("ns1.example.com",))
 
 
 def status(guard: Guard, method: str = "GET", **headers: str) -> int:
@@ -81,6 +81,15 @@ def test_more_than_reading_needs_the_token(method: str, authorization: str | Non
     headers = {} if authorization is None else {"authorization": authorization}
     assert status(READING, method, **headers) == reading
     assert status(TRUSTING, method, **headers) == trusting
+
+
+def test_each_of_several_tokens_is_known_by_its_name() -> None:
+    guard = Guard((Token(b"one", "alice"), Token(b"two", "deploy")))
+    names = []
+    for text in ("Bearer one", "Bearer two", "Bearer three", "Basic one", ""):
+        token = known_by(guard, Request("POST", "/orders", b"", {"authorization": text}))
+        names.append(None if token is None else token.name)
+    assert names == ["alice", "deploy", None, None, None]
 
 
 @pytest.mark.parametrize(("authorization", "challenge"), [

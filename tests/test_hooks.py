@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import signal
 import threading
 import time
@@ -145,14 +146,14 @@ def test_every_change_is_told_with_what_is_served_then(tmp_path: Path) -> None:
         verdict, order, done, refused = got.events
         assert {key: verdict[key] for key in verdict if key not in ("at", "answers")} == {
             "what": "down", "owner": "www.example.test.", "address": "192.0.2.2", "reason": "exit status 1",
-            "server": "ns1",
+            "by": None, "server": "ns1",
         }  # fmt: skip
         assert abs(verdict["at"] - time.time()) < 60
         answers = {"owner": "www.example.test.", "type": "A", "of": 4, "fails_open": False}
         assert verdict["answers"] == [{**answers, "serving": 3, "ttl": verdict["answers"][0]["ttl"]}]
         assert verdict["answers"][0]["ttl"] <= 300
-        assert (order["what"], order["owner"], order["address"], order["reason"]) == (
-            "drain", None, "192.0.2.1", "new kernel",
+        assert (order["what"], order["owner"], order["address"], order["reason"], order["by"]) == (
+            "drain", None, "192.0.2.1", "new kernel", pwd.getpwuid(os.getuid()).pw_name,
         )  # fmt: skip
         assert [answer["serving"] for answer in order["answers"]] == [2]
         assert (done["what"], done["address"], done["reason"]) == ("reloaded", None, "nothing has changed")

@@ -33,7 +33,7 @@ DOORS = {
     "click": {"cli"},
     "asyncio": {"serve", "admin", "probe", "pace"},
     "logging": {"serve", "admin", "probe", "cli", "logs"},
-    "time": {"serve", "admin", "probe", "cli.operate", "cli.top", "logs", "pace"},
+    "time": {"serve", "admin", "probe", "cli.operate", "cli.top", "cli.wait", "logs", "pace"},
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import subprocess
 from pathlib import Path
@@ -13,6 +14,8 @@ from dnslb_server import DNSLB, eventually
 from world import World
 
 from dnslb.admin import client
+
+ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_json_has_one_object_per_line(tmp_path: Path) -> None:
@@ -34,7 +37,7 @@ def test_json_has_one_object_per_line(tmp_path: Path) -> None:
     }  # fmt: skip
     assert order == {
         "level": "info", "what": "drain", "owner": None, "address": "192.0.2.1",
-        "message": "all names: 192.0.2.1 drain",
+        "message": f"all names: 192.0.2.1 drain by {ME}", "by": ME,
     }  # fmt: skip
     assert reload == {
         "level": "info", "what": "reloaded", "message": f"reloaded {tmp_path / 'zones'}: nothing has changed",

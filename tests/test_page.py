@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import pwd
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ SHOWN = 2.0  # seconds from a verdict to its place on the page
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\"><script>alert(1)</script>&amp;\u202e"
 LONG = f"{'a-very-long-label-' * 3}.{'b' * 60}.example.test."
 
+CHANGES = "document.getElementById('changes').innerText"
 LINK = "document.getElementById('link')?.innerText"  # nothing as long as the page is not there
 ALARMS = "document.getElementById('alarms').innerText"
 LIVE = f"{LINK} === '● live'"
@@ -194,6 +197,10 @@ def test_a_drain_and_its_reason_are_shown_as_given(tmp_path: Path, chromium: Bro
         page.eventually(f"/not probed/.test({row('192.0.2.2', card)})")
         order(tmp_path / "control", {"mode": "drain", "addresses": ["192.0.2.2"], "for": "30m", "reason": reason})
         page.eventually(f"/drain until/.test({row('192.0.2.2', card)})", SHOWN)
+        shown = page.value(row("192.0.2.2", card))
+        assert f" by {pwd.getpwuid(os.getuid()).pw_name}" in shown
+        assert re.search(r"last copy expires in \d+ s", shown)
+        page.eventually(f"/by /.test({CHANGES})", 2 * SHOWN)
         assert reason in page.value(row("192.0.2.2", card))
         assert page.value("document.querySelector('details code').textContent") == "dnslb drain 192.0.2.1"
         assert "dnslb ready 192.0.2.2" in page.value("document.querySelector('details').textContent")

@@ -31,14 +31,15 @@ NOW = 1_800_000_000.0
 A11, V6 = ip_address("192.0.2.11"), ip_address("2001:db8::11")
 SAMPLE = State(
     orders={
-        Scope(None, A11): Admin(Mode.DRAIN, since=NOW - 60, until=NOW + 1800, reason="new kernel"),
+        Scope(None, A11): Admin(Mode.DRAIN, since=NOW - 60, until=NOW + 1800, reason="new kernel", by="alice"),
         Scope("www.example.com.", V6): Admin(Mode.MAINT, since=NOW, at=NOW + 3600),
     },
     healths={
         key(Probe(TcpCheck(80)), A11): Health(up=False, since=NOW - 5, reason="connection refused"),
         key(Probe(TcpCheck(80)), V6): Health(up=True, since=NOW - 9, reason="connected", recovered=True),
     },
-    history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel"),),
+    history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel", "alice"),),
+    clocks={Scope("www.example.com.", A11): NOW - 30},
 )
 TEXT = """\
 {
@@ -51,7 +52,8 @@ TEXT = """\
    "since": 1799999940.0,
    "at": null,
    "until": 1800001800.0,
-   "reason": "new kernel"
+   "reason": "new kernel",
+   "by": "alice"
   },
   {
    "owner": "www.example.com.",
@@ -60,7 +62,15 @@ TEXT = """\
    "since": 1800000000.0,
    "at": 1800003600.0,
    "until": null,
-   "reason": ""
+   "reason": "",
+   "by": ""
+  }
+ ],
+ "clocks": [
+  {
+   "owner": "www.example.com.",
+   "address": "192.0.2.11",
+   "expires": 1799999970.0
   }
  ],
  "healths": {
@@ -83,7 +93,8 @@ TEXT = """\
    "owner": null,
    "address": "192.0.2.11",
    "what": "drain",
-   "reason": "new kernel"
+   "reason": "new kernel",
+   "by": "alice"
   }
  ]
 }
@@ -103,10 +114,15 @@ STATES = st.builds(
     State,
     st.dictionaries(
         st.builds(Scope, st.none() | st.text(), ADDRESSES),
-        st.builds(Admin, st.sampled_from(Mode), TIMES, st.none() | TIMES, st.none() | st.just(NOW + 1), st.text()),
+        st.builds(
+            Admin, st.sampled_from(Mode), TIMES, st.none() | TIMES, st.none() | st.just(NOW + 1), st.text(), st.text()
+        ),
     ),
     st.dictionaries(st.text(), st.builds(Health, st.booleans(), st.just(0), TIMES, st.text(), st.booleans())),
-    st.lists(st.builds(Change, TIMES, st.none() | st.text(), st.text(), st.text(), st.text()), max_size=3).map(tuple),
+    st.lists(
+        st.builds(Change, TIMES, st.none() | st.text(), st.text(), st.text(), st.text(), st.text()), max_size=3
+    ).map(tuple),
+    st.dictionaries(st.builds(Scope, st.text(), ADDRESSES), TIMES, max_size=3),
 )
 
 
@@ -122,8 +138,17 @@ def test_outcomes_against_a_verdict_begin_anew() -> None:
 
 def test_a_file_from_before_there_was_a_history_is_read() -> None:
     root = json.loads(TEXT)
-    del root["history"]
-    assert decode(json.dumps(root), NOW) == replace(SAMPLE, history=())
+    del root["history"], root["clocks"]
+    assert decode(json.dumps(root), NOW) == replace(SAMPLE, history=(), clocks={})
+
+
+def test_a_file_from_before_it_was_known_who_gave_an_order_is_read() -> None:
+    root = json.loads(TEXT)
+    for item in (*root["orders"], *root["history"]):
+        del item["by"]
+    found = decode(json.dumps(root), NOW)
+    assert {order.by for order in found.orders.values()} | {change.by for change in found.history} == {""}
+    assert replace(found.orders[Scope(None, A11)], by="alice") == SAMPLE.orders[Scope(None, A11)]
 
 
 def test_orders_that_are_over_are_dropped() -> None:
@@ -177,6 +202,11 @@ def edited(*path: str | int, value: Any) -> str:
     (edited("orders", 0, "until", value=10**400), "'until' is no time"),
     (TEXT.replace("1800001800.0", "1e999"), "'until' is no time"),
     (edited("orders", 0, "reason", value=None), "'reason' has a wrong value"),
+    (edited("orders", 0, "by", value=None), "'by' has a wrong value"),
+    (edited("clocks", value={}), "'clocks' has a wrong value"),
+    (edited("clocks", 0, value={}), "'owner' is missing"),
+    (edited("clocks", 0, "address", value="192.0.2"), "'192.0.2' is no address"),
+    (edited("clocks", 0, "expires", value=None), "'expires' has a wrong value"),
     (edited("healths", value=[]), "'healths' has a wrong value"),
     (edited("healths", "x", value=None), "'up' is missing"),
     (edited("healths", "x", value={"up": 1}), "'up' has a wrong value"),

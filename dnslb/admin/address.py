@@ -11,12 +11,14 @@ import stat
 from pathlib import Path
 
 from dnslb import file
+from dnslb.admin.guard import Token
 from dnslb.admin.place import CannotControl
 from dnslb.settings import Endpoint
 
 _BACKLOG = 64
 _LONGEST_TOKEN = 4096  # octets
-_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
+_MOST_TOKENS = 100     # each is compared with what every request brings
+_TOKEN = re.compile(rb"(?:([A-Za-z0-9._@-]{1,64}):[ \t]*)?([A-Za-z0-9._~+/-]+=*)")  # RFC 6750 §2.1: no colon in it
 _REMEDY = "make one: umask 077; openssl rand -hex 32 >"
 
 _log = logging.getLogger("dnslb")
@@ -42,22 +44,29 @@ def listen(endpoint: Endpoint) -> socket.socket:
     return sock
 
 
-def read_token(path: Path) -> bytes:
-    """The token in the file.  Raises CannotControl; warns when the file is everybody's to read."""
+def read_tokens(path: Path) -> tuple[Token, ...]:
+    """The token in the file, or those of several lines, each behind a name and a colon.
+
+    Raises CannotControl; warns when the file is everybody's to read.
+    """
     try:
         descriptor = file.opened(path)
         try:
             mode = os.fstat(descriptor).st_mode
-            token = os.read(descriptor, _LONGEST_TOKEN + 1).strip()
+            text = os.read(descriptor, file.MOST_SECRET + 1).strip()
         finally:
             os.close(descriptor)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CannotControl(f"cannot read the token file {path}: {reason}; {_REMEDY} {path}") from None
-    if not token:
+    if not text:
         raise CannotControl(f"the token file {path} is empty; {_REMEDY} {path}")
-    if len(token) > _LONGEST_TOKEN or _TOKEN.fullmatch(token) is None:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    matches = [_TOKEN.fullmatch(line) if len(line) <= _LONGEST_TOKEN else None for line in lines]
+    tokens = tuple(Token(match[2], (match[1] or b"").decode()) for match in matches if match is not None)
+    is_clear = len(tokens) == 1 or all(token.name for token in tokens)
+    if len(text) > file.MOST_SECRET or len(tokens) < len(lines) or len(lines) > _MOST_TOKENS or not is_clear:
         raise CannotControl(f"the token file {path} holds more than a token: letters, digits, -._~+/; {_REMEDY} {path}")
     if mode & stat.S_IROTH:
         _log.warning("the token file %s is readable by everybody; chmod o-r %s", path, path)
-    return token
+    return tokens

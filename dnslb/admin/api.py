@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from dnslb import duration, exposition, logs, moment
+from dnslb import user as users
 from dnslb.admin import line, page, telling
 from dnslb.admin.crowd import Work
 from dnslb.admin.line import Body, Line
@@ -42,7 +43,9 @@ class Request:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
     client: Hashable = None  # who asks
-    is_trusted: bool = True  # came by the socket, or with the token
+    is_trusted: bool = True  # came by the socket, or with a token
+    user: int | None = None  # who has connected to the socket
+    token: str | None = None  # the name of the token that it came with, which may have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +232,7 @@ async def _reload(api: Api, request: Request) -> Reply:
 
 
 async def _order(api: Api, request: Request) -> Reply:
-    wanted = _wanted(request.body, time.time())
+    wanted = replace(_wanted(request.body, time.time()), by=_by(request))
     done = await api.operations.order(wanted)
     told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
     return Reply(200, b"", long=await line.made(_text(told)))
@@ -269,6 +272,13 @@ def _reply(status: int, value: Any) -> Reply:
     return Reply(status, json.dumps(value, allow_nan=False).encode() + b"\n")
 
 
+def _by(request: Request) -> str:
+    """Who asks, by a name that people know."""
+    if request.user is not None:
+        return users.name(request.user)
+    return "" if request.token is None else f"token {request.token}".rstrip()
+
+
 # The body of an order.
 
 
@@ -290,14 +300,19 @@ def _wanted(body: bytes, now: float) -> Wanted:
     addresses = _texts(root, "addresses")
     if not addresses:
         raise _Malformed("'addresses' is missing", "list addresses, or patterns such as 192.0.2.*")
+    if root.get("names", addresses) in (None, []):
+        # Whoever lists names means some: a list that came out empty must not mean all.
+        raise _Malformed("'names' is empty", "list names, or leave 'names' out for all of them")
     at, until = _time(root, "at", now), _time(root, "until", now)
+    if at is not None and at <= now:
+        raise _Malformed(f"'at' is in the past: {str(root['at'])[:_LONGEST_TEXT]!r}", "leave it out for now")
     lasts = _duration(root)
     if lasts is not None and until is not None:
         raise _Malformed("'for' and 'until' are both given", "leave one out")
     if mode is Mode.READY and (lasts is not None or until is not None):
         raise _Malformed("ready has no end", "leave 'for' and 'until' out; drain and maint have them")
     if lasts is not None:
-        until = (at if at is not None and at > now else now) + lasts
+        until = (now if at is None else at) + lasts
     return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root))
 
 
@@ -335,6 +350,8 @@ def _duration(root: dict[str, Any]) -> float | None:
     if found is None:
         return None
     seconds = duration.parse(found) if isinstance(found, str) else None
+    if seconds == 0:
+        raise _Malformed(f"'for' is no time at all: {found!r}", "give more, or leave it out: then there is no end")
     if seconds is None or not isfinite(seconds) or not 0 < seconds < 1e9:
         remedy = "write a number and a unit: 90s, 30m, 2h"
         raise _Malformed(f"'for' is no duration: {str(found)[:_LONGEST_TEXT]!r}", remedy)

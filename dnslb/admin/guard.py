@@ -21,8 +21,14 @@ _WRONG = (("WWW-Authenticate", 'Bearer realm="dnslb", error="invalid_token"'),)
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    octets: bytes
+    name: str = ""  # of whoever has it
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
-    token: bytes | None = None   # that everything but reading needs; None: reading only
+    tokens: tuple[Token, ...] = ()  # everything but reading needs one of them; none: reading only
     hosts: tuple[str, ...] = ()  # names by which this server is asked, beside its addresses and localhost
 
 
@@ -40,9 +46,9 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
         return failure(403, f"a page of {origin[:_LONGEST_TEXT]!r} asks", "open the page of this server itself")
     authorization = request.headers.get("authorization", "")
     # A token opens more of what is read, so that a wrong one is refused there too: else it could be guessed in silence.
-    if request.method in _READING and (guard.token is None or not authorization.lower().startswith("bearer ")):
+    if request.method in _READING and (not guard.tokens or not authorization.lower().startswith("bearer ")):
         return None
-    return _without_token(guard.token, authorization)
+    return _without_token(guard, authorization)
 
 
 def has_wrong_token(refused: Reply) -> bool:
@@ -50,16 +56,23 @@ def has_wrong_token(refused: Reply) -> bool:
     return refused.headers == _WRONG
 
 
-def is_trusted(guard: Guard, request: Request) -> bool:
-    """Whether the request brings the token."""
-    return guard.token is not None and _without_token(guard.token, request.headers.get("authorization", "")) is None
+def known_by(guard: Guard, request: Request) -> Token | None:
+    """The token that the request brings, if it is one of ours."""
+    return _brought(guard, request.headers.get("authorization", ""))
 
 
-def _without_token(token: bytes | None, authorization: str) -> Reply | None:
-    if token is None:
+def _brought(guard: Guard, authorization: str) -> Token | None:
+    scheme, _, text = authorization.partition(" ")
+    octets = text.strip().encode()
+    # All of them are compared, and each in the time that it takes: no token can be found out by that.
+    found = [token for token in guard.tokens if compare_digest(octets, token.octets)]
+    return found[0] if found and scheme.lower() == "bearer" else None
+
+
+def _without_token(guard: Guard, authorization: str) -> Reply | None:
+    if not guard.tokens:
         return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")
-    scheme, _, given = authorization.partition(" ")
-    if scheme.lower() == "bearer" and compare_digest(given.strip().encode(), token):
+    if _brought(guard, authorization) is not None:
         return None
     fact = "the token is wrong" if authorization else "this needs a token"
     reply = failure(401, fact, "send Authorization: Bearer and the text in admin_token_file")

@@ -26,7 +26,7 @@ import h11
 from dnslb.admin import api as answering
 from dnslb.admin.api import Api, Reason, Reply, Request, failure, respond
 from dnslb.admin.crowd import Crowd, Place
-from dnslb.admin.guard import Guard, has_wrong_token, is_trusted, refusal
+from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.line import LetGo
 from dnslb.admin.strikes import Strikes
 from dnslb.operations import Operations
@@ -212,7 +212,8 @@ class _Conversation:
                         raise _TooLarge
                 case h11.EndOfMessage() if head is not None:
                     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                    return Request(self._method, head.target.decode(), bytes(body), headers, self._place.client)
+                    target, client, user = head.target.decode(), self._place.client, _user(self._sock)
+                    return Request(self._method, target, bytes(body), headers, client, user=user)
                 case _:
                     return None
 
@@ -226,7 +227,8 @@ class _Conversation:
     async def _answer(self, request: Request) -> Reply:
         guard, api = self._porter.guard, self._porter.api
         if guard is not None:
-            request = replace(request, is_trusted=is_trusted(guard, request))
+            token = known_by(guard, request)
+            request = replace(request, is_trusted=token is not None, token=None if token is None else token.name)
         refused = refusal(guard, request) if guard is not None else None
         if refused is not None:
             if has_wrong_token(refused):
@@ -293,10 +295,17 @@ class _Conversation:
                     await self._porter.turn()
 
 
+def _user(sock: socket.socket) -> int | None:
+    """Who has connected, as the system knows; None when that was over TCP."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(user)
+
+
 def _client(sock: socket.socket) -> str:
     """Who counts as one: a user of this machine, an IPv4 address, or an IPv6 network, whose owner has all of it."""
-    if sock.family == socket.AF_UNIX:
-        _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    if (user := _user(sock)) is not None:
         return f"user {user}"
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     address = ip_address(sock.getpeername()[0].partition("%")[0])

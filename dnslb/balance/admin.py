@@ -33,6 +33,7 @@ class Admin:
     at: float | None = None     # planned start; None: at once
     until: float | None = None  # expiry; None: it stands until another is given
     reason: str = ""
+    by: str = ""                # who gave it; empty: nobody knows
 
 
 @dataclass(frozen=True, slots=True)

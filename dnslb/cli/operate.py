@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import click
 
 from dnslb import duration, moment
-from dnslb.cli import report
+from dnslb.cli import report, wait
 from dnslb.cli.control import age, ask, clock, control_option
 from dnslb.settings import LOG_LEVELS
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
+_INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -56,15 +57,21 @@ def log_level(level: str | None, control: Path | None) -> None:
 
 
 def _duration(text: str) -> str:
-    if duration.parse(text) is None:
+    seconds = duration.parse(text)
+    if seconds is None:
         raise click.BadParameter(f"{text} is no duration; write a number and a unit: 90s, 30m, 2h")
+    if seconds == 0:
+        raise click.BadParameter(f"{text} is no time at all; give more, or leave it out: then there is no end")
     return text
 
 
 def _moment(text: str) -> float:
-    at = moment.parse(text, time.time())
+    now = time.time()
+    at = moment.parse(text, now)
     if at is None:
         raise click.BadParameter(f"{text} is no time; write 14:00 or 2026-11-20T14:00")
+    if at <= now:
+        raise click.BadParameter(f"{text} is in the past; leave it out for now")
     return at
 
 
@@ -81,7 +88,7 @@ def _target_options(command: _Command) -> _Command:
 
 def _end_options(command: _Command) -> _Command:
     for option in (
-        click.option("--wait", is_flag=True, help="Return when the last cached copy has expired."),
+        click.option("--wait", "waits", is_flag=True, help="Return when the last cached copy has expired."),
         click.option("--for", "lasts", type=_duration, metavar="DURATION", help="Ready again after so long."),
     ):
         command = option(command)
@@ -97,6 +104,7 @@ def drain(**options: Any) -> None:
     Returns when no worker hands them out, and prints when the last cached copy expires.
     With NAME, under that name only.  Both may be patterns: '192.0.2.*', '*.example.net'.
     With --at, TTLs fall ahead of that time, so that caches let go in time.
+    With --wait it exits with 1 when the order ends before, or the server.
 
     \b
     Example: dnslb drain 192.0.2.11 --for 30m --reason "new kernel" --wait
@@ -126,7 +134,7 @@ def ready(**options: Any) -> None:
     Example: dnslb ready 192.0.2.11
              dnslb ready '*'
     """
-    _give("ready", **options, lasts=None, wait=False)
+    _give("ready", **options, lasts=None, waits=False)
 
 
 def _give(  # noqa: PLR0913 - the options of the commands
@@ -136,33 +144,62 @@ def _give(  # noqa: PLR0913 - the options of the commands
     lasts: str | None,
     at: float | None,
     reason: str,
-    wait: bool,
+    waits: bool,
     control: Path | None,
 ) -> None:
+    if "" in targets:
+        raise click.UsageError("a name or an address is empty; leave it out, or write '*' for all")
     addresses = [target for target in targets if _is_address(target)]
     names = [target for target in targets if not _is_address(target)]
     if not addresses:
         raise click.UsageError(f"{targets[0]} is no address; write 192.0.2.11, or '*' for all of a name")
-    given = {"mode": mode, "addresses": addresses, "names": names, "for": lasts, "at": at, "reason": reason}
-    done = ask(control, "POST", "/orders", given)
+    given = {"mode": mode, "addresses": addresses, "for": lasts, "at": at, "reason": reason}
+    if names:  # without the key: under every name
+        given["names"] = names
+    try:
+        done = ask(control, "POST", "/orders", given)
+    except KeyboardInterrupt:
+        click.echo("\nwhether the order stands is not known: see `dnslb status`", err=True)
+        raise SystemExit(_INTERRUPTED) from None
+    try:
+        _tell(mode, at, done)
+        if waits:
+            _wait(control, wait.awaited(done, names))
+    except KeyboardInterrupt:
+        click.echo("\nthe order stands: `dnslb status` shows the drain clock, `dnslb ready` ends it", err=True)
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _tell(mode: str, at: float | None, done: dict[str, Any]) -> None:
+    """What the order has done."""
     for warning in done["warnings"]:
         click.echo(warning, err=True)
     now = time.time()
     for one in done["clocks"]:
         click.echo(f"{one['owner']} {one['type']} {one['address']}: {_outcome(mode, at, one, now)}")
-    expiries = [one["expires"] for one in done["clocks"] if one["expires"] is not None]
-    if wait and expiries:
-        time.sleep(max(0.0, max(expiries) - time.time()))
-        click.echo(f"{clock(time.time(), now)}: no cache holds {'it' if len(expiries) == 1 else 'them'} any more")
+    if not any(one["changed"] for one in done["clocks"]):
+        click.echo("nothing has changed")
+
+
+def _wait(control: Path | None, awaited: list[wait.Awaited]) -> None:
+    try:
+        at = wait.wait(lambda path: ask(control, "GET", path), awaited)
+    except wait.Failed as failed:
+        raise click.ClickException(str(failed)) from None
+    click.echo(f"{clock(at, at)}: no cache holds {'it' if len(awaited) == 1 else 'them'} any more")
 
 
 def _outcome(mode: str, at: float | None, one: dict[str, Any], now: float) -> str:
     when = f" at {clock(at, now)}" if at is not None else ""
     text = f"{mode}{when}"
-    if one["expires"] is not None:
-        expires = one["expires"]
+    expires = one["expires"]
+    if expires is not None and expires > now:
         text += f"; the last cached copy expires at {clock(expires, now)}, in {age(expires - now + 0.999)}"
-    return f"{text} ({one['note']})" if one["note"] and one["note"] != "planned" else text
+    elif expires is not None:
+        text += f"; no cache holds it since {clock(expires, now)}"
+    notes = [one["note"]] if one["note"] and one["note"] != "planned" else []
+    notes += [] if one["changed"] else ["as before"]
+    return f"{text} ({'; '.join(notes)})" if notes else text
 
 
 def _change(change: dict[str, Any]) -> str:

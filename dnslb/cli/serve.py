@@ -200,10 +200,10 @@ def _doors(place: Place, settings: Settings, heritage: Heritage) -> list[Door]:
         doors.append(Door(place.sock))
         socks[_CONTROL] = place.sock
     if settings.admin is not None:
-        token = None if settings.admin_token_file is None else address.read_token(settings.admin_token_file)
+        tokens = () if settings.admin_token_file is None else address.read_tokens(settings.admin_token_file)
         name = f"admin {settings.admin}"
         socks[name] = heritage.doors.get(name) or address.listen(settings.admin)
-        doors.append(Door(socks[name], Guard(token, settings.admin_hosts)))
+        doors.append(Door(socks[name], Guard(tokens, settings.admin_hosts)))
     heritage.adopt(socks)
     return doors
 

@@ -45,7 +45,7 @@ def history(as_json: bool, control: Path | None) -> None:
         click.echo(json.dumps(found, indent=1))
         return
     rows: list[tuple[str, ...]] = [
-        (clock(change["at"], 0), _about(change), change["address"], change["what"], change["reason"])
+        (clock(change["at"], 0), _about(change), change["address"], change["what"], _reason(change))
         for change in found["changes"]
     ]
     for line in columns(rows, indent=""):
@@ -89,6 +89,11 @@ def _about(change: dict[str, Any]) -> str:
     return str(change["owner"] or ("all names" if change["address"] else "the server"))
 
 
+def _reason(change: dict[str, Any]) -> str:
+    """And who gave it, if it is an order."""
+    return ", ".join(filter(None, (change["reason"], f"by {change['by']}" if change["by"] else "")))
+
+
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
     alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
     if rrset["withheld"]:
@@ -97,7 +102,8 @@ def _heading(owner: str, rrset: dict[str, Any]) -> str:
 
 
 def _rows(rrset: dict[str, Any], now: float) -> list[str]:
-    rows: list[tuple[str, ...]] = [("backend", "verdict", "for", "order", "weight", "share", "led", "last probe")]
+    heading: tuple[str, ...] = ("backend", "verdict", "for", "order", "weight", "share", "led", "caches", "last probe")
+    rows = [heading]
     for backend in rrset["backends"]:
         unknown = "not judged" if backend["unsure"] else "not probed"
         verdict = {None: unknown, True: "up", False: "down"}[backend["up"]]
@@ -107,12 +113,25 @@ def _rows(rrset: dict[str, Any], now: float) -> list[str]:
         # What it had of the leading answers, beside what it should have had.
         led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
         last = backend["unsure"] or backend["reason"]
-        rows.append((backend["address"], verdict, since, _order(backend, now), weight, share, led, last))
+        order, caches = _order(backend, now), _caches(backend, now)
+        rows.append((backend["address"], verdict, since, order, weight, share, led, caches, last))
+    if all(backend["handed_out"] for backend in rrset["backends"]):
+        rows = [(*row[:-2], row[-1]) for row in rows]
     return columns(rows)
 
 
+def _caches(backend: dict[str, Any], now: float) -> str:
+    """The drain clock of what is not handed out."""
+    expires = backend["expires"]
+    if expires is None:
+        return ""
+    if expires <= now:
+        return f"clear since {clock(expires, now)}"
+    return f"last copy expires in {age(expires - now + 0.999)}"
+
+
 def _order(backend: dict[str, Any], now: float) -> str:
-    """The mode, with its end and reason; or the one that is to come."""
+    """The mode, with its end, its reason and who gave it; or the one that is to come."""
     order = backend["order"]
     if order is None:
         return str(backend["mode"])
@@ -120,4 +139,5 @@ def _order(backend: dict[str, Any], now: float) -> str:
     text = f"{order['mode']} at {clock(order['at'], now)}" if is_planned else order["mode"]
     if order["until"] is not None:
         text += f" until {clock(order['until'], now)}"
-    return f"{text} ({order['reason']})" if order["reason"] else str(text)
+    text += f" ({order['reason']})" if order["reason"] else ""
+    return f"{text} by {order['by']}" if order["by"] else str(text)

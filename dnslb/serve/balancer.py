@@ -23,7 +23,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
@@ -217,7 +217,8 @@ class Balancer:
         is, until there is one.  ``plain`` are the addresses that were served under names which had no pool yet.
         """
         now = self._clock()
-        self.copies = old.copies
+        self.copies = old.copies  # one for both: the old one hands out until the new one does
+        self._forget_copies(old, now)
         for desk in self._desks.values():
             if desk.owner in old._desks:
                 before = old._desks[desk.owner]
@@ -276,8 +277,32 @@ class Balancer:
 
     def expires(self, owner: Name, address: Address, now: float) -> float:
         """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
-        known = self.copies.get((owner, KINDS[address.version]), {}).get(address, now)
-        return max(now, known + ttl.OVERTIME)
+        return max(now, self.last_copy(owner, address, now))
+
+    def last_copy(self, owner: Name, address: Address, now: float) -> float:
+        """The same of one that is not handed out; and if none holds it any more, since when."""
+        return self.copies.get((owner, KINDS[address.version]), {}).get(address, now) + ttl.OVERTIME
+
+    def linger(self, taken_out: Iterable[tuple[Name, Address]], seconds: float) -> Iterator[None]:
+        """Some worker may have gone on handing these out for so long after we had said otherwise."""
+        for owner, address in taken_out:
+            copies = self.copies.get((owner, KINDS[address.version]), {})
+            if address in copies:
+                copies[address] += seconds
+            yield
+
+    def handed_out(self, owner: Name, version: int) -> frozenset[Address]:
+        """What is in the pool's answers, as last worked out."""
+        rrset = self._desks[owner].rrsets.get(version)
+        return frozenset() if rrset is None else frozenset(_addresses(rrset.selection))
+
+    def remember(self, clocks: Mapping[Scope, float]) -> None:
+        """Caches lose these addresses then, which another life of the server has handed out."""
+        owners = {desk.pool.owner: owner for owner, desk in self._desks.items()}
+        for scope, lost in clocks.items():
+            if scope.owner in owners:
+                copies = self.copies.setdefault((owners[scope.owner], KINDS[scope.address.version]), {})
+                copies[scope.address] = max(lost, copies.get(scope.address, 0.0))
 
     def stop(self) -> None:
         now = self._clock()
@@ -379,6 +404,15 @@ class Balancer:
             copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
             for address in _addresses(rrset.selection):
                 copies[address] = max(copies.get(address, 0.0), now + rrset.serving.rrset.ttl)
+
+    def _forget_copies(self, old: Balancer, now: float) -> None:
+        """Of addresses that are in no pool now, nor were before, once no cache has them any more."""
+        for key, copies in list(self.copies.items()):
+            desks = [each._desks[key[0]] for each in (old, self) if key[0] in each._desks]
+            if len(copies) > max((len(desk.pool.backends) for desk in desks), default=0):
+                kept = {backend.address for desk in desks for backend in desk.pool.backends}
+                for address in [each for each, lost in copies.items() if each not in kept and lost < now]:
+                    del copies[address]
 
     def _assume_copies(self, desk: _Desk, version: int, until: float) -> None:
         copies = self.copies.setdefault((desk.owner, KINDS[version]), {})

@@ -24,6 +24,7 @@ def encode(change: Change, server: str, balancer: Balancer) -> bytes:
         "owner": change.owner,
         "address": change.address or None,
         "reason": change.reason,
+        "by": change.by or None,
         "server": server,
         "answers": _answers(change, balancer) if change.address else [],
     }

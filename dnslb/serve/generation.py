@@ -44,10 +44,13 @@ class Generation:
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self.crew.questions = await old.crew.recall()
 
-    async def start(self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Admin]) -> None:
+    async def start(
+        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Admin], clocks: Mapping[Scope, float]
+    ) -> None:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed.
 
         ``left``: the Unix time up to which an earlier life of the server may have known what the schedule recalls.
+        ``clocks``: when caches lose what that life kept out of the answers.
         """
         keys = self.balancer.keys
         self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
@@ -55,6 +58,8 @@ class Generation:
         self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
         self.balancer.left = left
         self.balancer.orders = dict(orders)
+        if clocks:
+            self.balancer.remember(clocks)
         await self.balancer.prepare()
         self.balancer.start(self.crew.publish)
         self.crew.servings = dict(self.balancer.servings)

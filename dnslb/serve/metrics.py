@@ -21,6 +21,7 @@ from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Ttl
 from dnslb.dns import name
 from dnslb.dns.kind import NO_REPLY, kind
+from dnslb.dns.name import Name
 from dnslb.exposition import Family, Sample, counter, gauge, histogram, labels
 from dnslb.probe.schedule import Schedule
 from dnslb.serve.balancer import Balancer
@@ -77,6 +78,7 @@ class _Row(NamedTuple):
     share: float
     led: int
     record: Record | None
+    expires: float | None
 
 
 _BUILD = gauge("dnslb_build_info", "Always 1; the labels tell the versions.")
@@ -114,6 +116,10 @@ _UP = gauge("dnslb_backend_up", "1 when the verdict is up; absent without a prob
 _MODE = gauge("dnslb_backend_mode", "Always 1; the label tells the order: ready, drain or maint.")
 _WEIGHT = gauge("dnslb_backend_weight", "Weight of the policy.")
 _SHARE = gauge("dnslb_backend_share_ratio", "Share of the leading answers that it should have.")
+_EXPIRES = gauge(
+    "dnslb_backend_copies_expire_timestamp_seconds",
+    "Unix time at which the last cached copy of it expires, or did; absent while it is handed out.",
+)
 _LED = counter("dnslb_backend_leading_answers_total", "Answers that it led.")
 _CHANGES = counter("dnslb_backend_verdict_changes_total", "Changes of the verdict.")
 _PROBES = counter("dnslb_backend_probes_total", "Probes by result and reason; reasons beyond eight count as other.")
@@ -233,11 +239,11 @@ def _each(view: View) -> Iterator[_Row]:
             for backend in pool.backends:
                 if backend.address.version == version:
                     share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
-                    yield _row(view, pool, backend, owned, share, answers)
+                    yield _row(view, owner, pool, backend, owned, share, answers)
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
-    view: View, pool: Pool, backend: Backend, owned: str, share: float, led: int
+    view: View, owner: Name, pool: Pool, backend: Backend, owned: str, share: float, led: int
 ) -> _Row:
     balancer = view.generation.balancer
     record, up = None, None
@@ -249,7 +255,8 @@ def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as man
         up = record.is_up if record is not None else None if health is None else health.up
     orders = balancer.orders
     mode = admin.mode_for(orders, pool.owner, backend.address, view.now) if orders else Mode.READY
-    return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record)
+    expires = None if share else balancer.last_copy(owner, backend.address, view.now)
+    return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record, expires)
 
 
 @lru_cache(maxsize=1000)
@@ -265,6 +272,7 @@ def _backends(rows: list[_Row]) -> list[tuple[Family, str]]:
         (_MODE, _MODE.lines((f'{row.labels},mode="{row.mode}"', 1) for row in rows)),
         (_WEIGHT, _WEIGHT.lines((row.labels, row.weight) for row in rows)),
         (_SHARE, _SHARE.lines((row.labels, row.share) for row in rows)),
+        (_EXPIRES, _EXPIRES.lines((row.labels, row.expires) for row in rows if row.expires is not None)),
         (_LED, _LED.lines((row.labels, row.led) for row in rows)),
         (_CHANGES, _CHANGES.lines((text, record.changes) for text, record in probed)),
         (_PROBES, _PROBES.lines(

@@ -7,7 +7,7 @@ iterators; they yield None where others may have their turn.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import translate
 from ipaddress import ip_address
@@ -150,14 +150,19 @@ def _listed(pools: Mapping[Name, Pool]) -> str:
 def amended(
     orders: Mapping[Scope, Admin], wanted: Wanted, about: Iterable[Concerned], now: float
 ) -> dict[Scope, Admin]:
-    """The orders that stand from now on, without those that are over.  Raises Rejected."""
+    """The orders that stand from now on, without those that are over.  One that stands already stays as it is.
+
+    Raises Rejected.
+    """
     result = {scope: order for scope, order in orders.items() if not admin.is_over(order, now)}
-    given = Admin(wanted.mode, now, wanted.at, wanted.until, wanted.reason)
+    given = Admin(wanted.mode, now, wanted.at, wanted.until, wanted.reason, wanted.by)
     if admin.is_over(given, now) or (wanted.at is not None and wanted.until is not None and wanted.until <= wanted.at):
         raise Rejected("the order would end before it begins", "give a later end")
     for one in about:
         own, general = Scope(one.pool.owner, one.address), Scope(None, one.address)
         scope = own if wanted.names else general
+        if scope in result and _is_no_news(result[scope], given):
+            continue
         if wanted.mode is Mode.READY:
             _make_ready(result, own, scope, given)
             continue
@@ -169,6 +174,19 @@ def amended(
             )
         result[scope] = given
     return result
+
+
+def _is_no_news(standing: Admin, given: Admin) -> bool:
+    """Whether what is given stands already: for the same time, and for no other reason."""
+    begins = standing.at if standing.at is not None and standing.at > given.since else None
+    stands = standing.mode, begins, standing.until
+    return stands == (given.mode, given.at, given.until) and given.reason in ("", standing.reason)
+
+
+def is_altered(before: Mapping[Scope, Admin], after: Mapping[Scope, Admin], one: Concerned) -> bool:
+    """Whether other orders stand for the address under the name than before."""
+    scopes = Scope(one.pool.owner, one.address), Scope(None, one.address)
+    return any(before.get(scope) != after.get(scope) for scope in scopes)
 
 
 def _make_ready(orders: dict[Scope, Admin], own: Scope, scope: Scope, given: Admin) -> None:
@@ -205,9 +223,13 @@ def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
 
 
 def clocks(
-    balancer: Balancer, wanted: Wanted, about: Iterable[Concerned], lag: float, now: float
+    balancer: Balancer,
+    wanted: Wanted,
+    about: Iterable[Concerned],
+    altered: Collection[tuple[Name, Address]],
+    now: float,
 ) -> Iterator[Clock]:
-    """What the order, in force everywhere for ``lag`` seconds at most, has done to each address."""
+    """What the order, in force everywhere, has done to each address; those that it has not ``altered`` were so."""
     last: Selection | None = None
     handed_out: set[Address] = set()
     for one in about:
@@ -215,11 +237,11 @@ def clocks(
         # Of a pool with thousands of addresses the set is made once.
         if selection is not last:
             last, handed_out = selection, {share.address for share in selection.shares}
-        yield _clock(balancer, wanted, one, handed_out, lag, now)
+        yield _clock(balancer, wanted, one, handed_out, (one.owner, one.address) in altered, now)
 
 
 def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
-    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], lag: float, now: float
+    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], changed: bool, now: float
 ) -> Clock:
     mode = admin.mode_for(balancer.orders, one.pool.owner, one.address, now)
     expires = None
@@ -234,16 +256,36 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     elif one.address in handed_out:
         note = "still handed out: no other address of the pool is ready"
     else:
-        expires = balancer.expires(one.owner, one.address, now) + lag
+        expires = balancer.last_copy(one.owner, one.address, now)
         note = "" if handed_out else "the pool has no address left: NODATA"
     kind = RRTYPES[one.address.version]
-    return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note)
+    standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
+    since = None if standing is None else standing.since
+    return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
 
 
 def order_status(scope: Scope, order: Admin) -> OrderStatus:
     return OrderStatus(
-        scope.owner, str(scope.address), order.mode.value, order.since, order.at, order.until, order.reason
+        scope.owner, str(scope.address), order.mode.value, order.since, order.at, order.until, order.reason, order.by
     )
+
+
+def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]:
+    """When caches lose each address that an order keeps out of a pool's answers."""
+    pools = balancer.pools
+    handed_out: dict[tuple[Name, int], frozenset[Address]] = {}
+    for scope, order in balancer.orders.items():
+        if admin.mode(order, now) is Mode.READY:
+            continue
+        address, named = scope.address, None if scope.owner is None else _owner(scope.owner)
+        held = balancer.holding(address) if named is None else [(named, pools[named])] if named in pools else []
+        for owner, pool in held:
+            served = owner, address.version
+            if served not in handed_out:
+                handed_out[served] = balancer.handed_out(*served)
+            lost = balancer.copies.get((owner, KINDS[address.version]), {}).get(address)
+            if lost is not None and address not in handed_out[served]:
+                yield Scope(pool.owner, address), lost
 
 
 def pool_status(balancer: Balancer, ledger: Ledger, owner: Name, now: float) -> PoolStatus:
@@ -288,6 +330,7 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         share=shares.get(backend.address, 0.0),
         led=ledger.led(key).get(rdata, 0),
         achieved=ledger.achieved(key, rdata),
+        expires=None if backend.address in shares else balancer.last_copy(key[0], backend.address, now),
     )
 
 

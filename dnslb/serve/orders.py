@@ -27,13 +27,29 @@ class Orders:
         self._tell = tell
         self._edge: asyncio.TimerHandle | None = None  # the next time at which an order begins or ends
 
-    def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[None]:
-        """Let what is wanted stand, in a first step; then tell of it, in a step for each address.  Raises Rejected."""
-        self._stand(operations.amended(self.standing, wanted, about, now))
-        reason = "; ".join(filter(None, (wanted.reason, "planned" if wanted.at is not None else "")))
-        for owner, address in dict.fromkeys((one.pool.owner if wanted.names else None, one.address) for one in about):
-            self._change(Change(now, owner, str(address), wanted.mode.value, reason))
-            yield
+    def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
+        """Let what is wanted stand, in a first step; then tell of it, in a step for each address that it alters.
+
+        What stands already is not given again: that alters nothing, and nothing is told.  Raises Rejected.
+        """
+        before, after = self.standing, operations.amended(self.standing, wanted, about, now)
+        if after == before:
+            return
+        self._stand(after)
+        yield None
+        what, reason = wanted.mode.value, wanted.reason
+        if wanted.at is not None:
+            what, reason = f"{what} planned", "; ".join(filter(None, (f"for {_clock(wanted.at)}", reason)))
+        told = set()
+        for one in about:
+            if not operations.is_altered(before, after, one):
+                yield None
+                continue
+            scope = Scope(one.pool.owner if wanted.names else None, one.address)
+            if scope not in told:
+                told.add(scope)
+                self._change(Change(now, scope.owner, str(scope.address), what, reason, wanted.by))
+            yield one
 
     def wake(self) -> None:
         """Set the clock for the next order that begins or ends."""
@@ -58,15 +74,23 @@ class Orders:
         changes = []
         for scope, order in self.standing.items():
             over = admin.is_over(order, now)
-            if over or (order.at is not None and before < order.at <= now):
-                what, reason = ("ready", f"{order.mode.value} is over") if over else (order.mode.value, order.reason)
-                changes.append(Change(now, scope.owner, str(scope.address), what, reason))
+            if over:
+                changes.append(Change(now, scope.owner, str(scope.address), "ready", f"{order.mode.value} is over"))
+            elif order.at is not None and before < order.at <= now:
+                reason = "; ".join(filter(None, ("begins as planned", order.reason)))
+                changes.append(Change(now, scope.owner, str(scope.address), order.mode.value, reason, order.by))
         self._stand({scope: order for scope, order in self.standing.items() if not admin.is_over(order, now)})
         for change in changes:
             self._change(change)
 
     def _change(self, change: Change) -> None:
         reason = f" ({change.reason})" if change.reason else ""
-        fields = {"what": change.what, "owner": change.owner, "address": change.address}
-        _log.info("%s: %s %s%s", change.owner or "all names", change.address, change.what, reason, extra=fields)
+        by = f" by {change.by}" if change.by else ""
+        fields = {"what": change.what, "owner": change.owner, "address": change.address, "by": change.by or None}
+        _log.info("%s: %s %s%s%s", change.owner or "all names", change.address, change.what, reason, by, extra=fields)
         self._tell(change)
+
+
+def _clock(unix: float) -> str:
+    """Local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unix))

@@ -11,11 +11,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__, state
+from dnslb.balance.admin import Scope
 from dnslb.balance.health import Health, Outcome
 from dnslb.catalog import Catalog, Fingerprint
 from dnslb.dns import name
@@ -130,6 +132,7 @@ class _Parent:
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
+        self._left: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
@@ -233,6 +236,7 @@ class _Parent:
         known = self._keeper.load()
         if known is None:
             return
+        self._current().balancer.remember(known.clocks)
         self._orders.standing = dict(known.orders)
         self._orders.wake()
         self._obey()
@@ -330,8 +334,8 @@ class _Parent:
         async with self._ordering:
             generation, about = await self._concerned(wanted)
             given = time.time()
-            async for _ in gently(self._orders.give(wanted, about, given)):
-                pass
+            work = self._orders.give(wanted, about, given)
+            altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
             # What we have said we do must outlive a crash in the next moment.
             warning = await self._keeper.save()
         try:
@@ -341,7 +345,11 @@ class _Parent:
         except TimeoutError:
             raise Delayed from None
         now = time.time()
-        clocks = operations.clocks(generation.balancer, wanted, about, now - given, now)
+        async for _ in gently(generation.balancer.linger(altered, now - given)):
+            pass
+        if altered:
+            self._keeper.note()  # the drain clocks
+        clocks = operations.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return Obeyed(tuple(told), () if warning is None else (warning,))
 
@@ -463,7 +471,14 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        return State(self._orders.standing, verdicts, self._history.changes)
+        return State(self._orders.standing, verdicts, self._history.changes, self._clocks())
+
+    def _clocks(self) -> dict[Scope, float]:
+        """When caches lose what orders keep out of the answers."""
+        if not self._listening:
+            return {}
+        clocks = operations.kept_clocks(self._listening[0].balancer, time.time())
+        return dict(islice(clocks, state.MOST_CLOCKS))
 
     def _recall(self, keys: set[Key]) -> dict[Key, Health]:
         """Take up what an earlier life of the server has left; its verdicts on these keys."""
@@ -471,6 +486,7 @@ class _Parent:
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
+        self._left = known.clocks
         self._history = History(known.history)
         return {key: health for key in keys if (health := known.healths.get(state.key(*key))) is not None}
 
@@ -504,13 +520,13 @@ class _Parent:
             # Nobody waits for probes here: the balancer knows what must not be answered yet.
             if old is not None:
                 await new.follow(old)
-            await new.start(self._schedule, self._keeper.left, self._orders.standing)
+            await new.start(self._schedule, self._keeper.left, self._orders.standing, self._left)
         except BaseException:
             self._listening.remove(new)
             await new.stop()
             self._probe(both[:-1], {})
             raise
-        self._generation = new
+        self._generation, self._left = new, {}
         self._listening = [new]
         self._probe([new], {})
         self._orders.wake()

@@ -245,7 +245,8 @@ function cardsView(shown, now) {
   return shown.map(({ owner, rrset }) => {
     const id = `pool-${owner}-${rrset.type}`.replaceAll(/\s/g, "_");
     const probes = new Map(rrset.backends.map(({ address }) => [address, page.probes.get(`${owner} ${address}`)]));
-    const times = rrset.backends.map(({ since, order }) => [age(now - since), order !== null && order.at > now]);
+    const times = rrset.backends.map(({ since, order, expires }) =>
+      [age(now - since), order !== null && order.at > now, expires !== null && age(expires - now + 0.999)]);
     const drawnFrom = JSON.stringify([rrset, [...probes.values()], times, new Date(now * 1000).toDateString()]);
     const there = live.get(id);
     if (there !== undefined && there.drawnFrom === drawnFrom) return there;
@@ -278,7 +279,7 @@ function backendView(backend, probes, slowest, now) {
     h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address), " ",
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
       backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
-      orderView(backend, now)),
+      orderView(backend, now), cachesView(backend, now)),
     h("td", { role: "cell" }, ...verdictView(backend, now)),
     h("td", { role: "cell" }, shareView(backend)),
     h("td", { role: "cell" }, probesView(backend, probes, slowest)));
@@ -301,8 +302,16 @@ function orderView(backend, now) {
   if (order === null) return null;
   const begins = order.at !== null && order.at > now ? [" at ", when(order.at, now)] : [];
   const ends = order.until === null ? [] : [" until ", when(order.until, now)];
+  const by = order.by ? [" by ", h("bdi", null, order.by)] : [];
   const reason = order.reason ? h("bdi", { class: "reason" }, order.reason) : null;
-  return h("span", { class: `order ${order.mode}` }, icon(order.mode), order.mode, ...begins, ...ends, reason);
+  return h("span", { class: `order ${order.mode}` }, icon(order.mode), order.mode, ...begins, ...ends, ...by, reason);
+}
+
+/** The drain clock of what is not handed out. */
+function cachesView({ expires }, now) {
+  if (expires === null) return null;
+  const text = expires > now ? [`last copy expires in ${age(expires - now + 0.999)}`] : ["clear since ", when(expires, now)];
+  return h("span", { class: "note" }, ...text);
 }
 
 function shareView(backend) {
@@ -357,13 +366,14 @@ function shownText(all, found, shown) {
 function changesView(now) {
   if (page.changes.length === 0) return h("p", { class: "none" }, "None since the server started.");
   const rows = page.changes.slice(-CHANGES).reverse().map((change) => {
-    const name = Object.hasOwn(ICONS, change.what) ? change.what : "unprobed";
+    const [word] = change.what.split(" ");
+    const name = Object.hasOwn(ICONS, word) ? word : "unprobed";
     return h("li", { "data-key": `${change.at} ${change.owner} ${change.address} ${change.what}` },
       when(change.at, now),
       h("span", { class: `verdict ${name}` }, icon(name), change.what),
       h("span", { class: "address" }, change.address),
       h("bdi", { class: "owner" }, change.owner ?? (change.address ? "all names" : "the server")),
-      h("bdi", { class: "reason" }, change.reason));
+      h("bdi", { class: "reason" }, [change.reason, change.by ? `by ${change.by}` : ""].filter(Boolean).join(", ")));
   });
   return h("ol", { class: "changes", reversed: true }, ...rows);
 }

@@ -1,0 +1,291 @@
+"""The drain clock: ``--wait`` keeps its word, the clock is told everywhere, and no restart stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import scrape
+from dnslb_server import DNSLB, Server, eventually, started
+from peers import STARTING, free_port
+from world import kill
+
+from dnslb.admin import client
+
+ZONE = """\
+$TTL 30
+@      SOA  ns1 hostmaster 1 3600 900 1209600 60
+       NS   ns1
+ns1    A    192.0.2.53
+www    A    192.0.2.1
+       A    192.0.2.2
+       A    192.0.2.3
+pair   A    192.0.2.21
+       A    192.0.2.22
+quick  1 A  192.0.2.31
+       1 A  192.0.2.32
+"""
+POLICY = "pools: {www: {}, pair: {}, quick: {ttl: {min: 1s}}}\n"
+WWW, QUICK = "www.example.test. A 192.0.2.1", "quick.example.test. A 192.0.2.31"
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    directory: Path
+    server: Server
+
+    @property
+    def control(self) -> Path:
+        return self.directory / "control"
+
+    def dnslb(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*DNSLB, *words, "--control", str(self.control)],
+            capture_output=True, text=True, timeout=STARTING, check=False,
+        )  # fmt: skip
+
+    def ask(self, method: str, target: str, value: object = None) -> Any:
+        status, answer = client.ask(self.control, method, target, value)
+        assert status == 200, answer
+        return answer
+
+    def order(self, mode: str, *addresses: str, **more: object) -> list[dict[str, Any]]:
+        clocks = self.ask("POST", "/orders", {"mode": mode, "addresses": addresses, **more})["clocks"]
+        return list(clocks)
+
+    def backend(self, address: str) -> dict[str, Any]:
+        pools = self.ask("GET", "/status")["pools"]
+        backends = [backend for pool in pools for rrset in pool["rrsets"] for backend in rrset["backends"]]
+        return next(backend for backend in backends if backend["address"] == address)
+
+    def history(self, address: str) -> list[tuple[str, str, str]]:
+        changes = self.ask("GET", "/history")["changes"]
+        return [(each["what"], each["reason"], each["by"]) for each in changes if each["address"] == address]
+
+    @contextmanager
+    def waiting(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that waits, from when the server has its order."""
+        command = [*DNSLB, *words, "--wait", "--control", str(self.control)]
+        popen = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            assert popen.stdout is not None
+            assert "the last cached copy expires at" in popen.stdout.readline()
+            yield popen
+        finally:
+            popen.kill()
+            popen.communicate()
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[Scene]:
+    zones = directory / "zones"
+    if not zones.exists():
+        zones.mkdir()
+        (zones / "example.test.zone").write_text(ZONE)
+        (zones / "example.test.yaml").write_text(POLICY)
+    with started(directory, "--listen", f"127.0.0.1:{free_port()}", "--workers", "1", "--no-watch") as server:
+        yield Scene(directory, server)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with serving(tmp_path_factory.mktemp("clock")) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(running: Scene) -> Iterator[Scene]:
+    """The running server, which ends every test as it began: without orders, and without a traceback in its log."""
+    yield running
+    running.order("ready", "*")
+    assert running.ask("GET", "/status")["orders"] == []
+    assert "Traceback" not in running.server.log
+
+
+def ended(waiting: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, str]:
+    """The exit status, and what was said on standard error."""
+    _, stderr = waiting.communicate(timeout=seconds)
+    return waiting.returncode, stderr
+
+
+# Waiting.
+
+
+def test_wait_ends_well_when_no_cache_holds_it(scene: Scene) -> None:
+    done = scene.dnslb("drain", "192.0.2.31", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^\d\d:\d\d:\d\d: no cache holds it any more$", done.stdout, re.M)
+    backend = scene.backend("192.0.2.31")
+    assert backend["expires"] <= time.time()
+
+
+def test_wait_ends_when_somebody_makes_it_ready(scene: Scene) -> None:
+    with scene.waiting("drain", "192.0.2.1") as waiting:
+        scene.order("ready", "192.0.2.1")
+        status, said = ended(waiting)
+    assert status == 1
+    assert said.startswith(f"Error: {WWW}: the order was ended by {ME}; its copies would have expired at ")
+    assert said.count("\n") == 1
+
+
+def test_wait_ends_when_another_order_takes_the_place_of_its_own(scene: Scene) -> None:
+    with scene.waiting("drain", "192.0.2.1") as waiting:
+        scene.order("maint", "192.0.2.1")
+        status, said = ended(waiting)
+    assert status == 1
+    assert said.startswith(f"Error: {WWW}: another order has replaced this one by {ME}: maint; ")
+
+
+def test_wait_ends_when_the_order_is_over_before_the_clock(scene: Scene) -> None:
+    with scene.waiting("maint", "192.0.2.1", "--for", "1s") as waiting:
+        status, said = ended(waiting)
+    assert status == 1
+    assert re.match(rf"Error: {re.escape(WWW)}: the order was over at \d\d:\d\d:\d\d; its copies would ", said)
+
+
+def test_wait_ends_when_the_address_is_handed_out_again(scene: Scene) -> None:
+    with scene.waiting("drain", "192.0.2.21") as waiting:
+        scene.order("drain", "192.0.2.22")  # the last one: now both are handed out
+        assert ended(waiting) == (1, "Error: pair.example.test. A 192.0.2.21 is handed out again\n")
+
+
+def test_wait_does_not_begin_for_what_is_still_handed_out(scene: Scene) -> None:
+    scene.order("drain", "192.0.2.22")
+    done = scene.dnslb("drain", "192.0.2.21", "--wait")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: pair.example.test. A 192.0.2.21 is still handed out: no other address of the pool is ready\n"
+    )
+
+
+def test_wait_for_a_planned_order_waits_for_its_begin_too(scene: Scene) -> None:
+    at = time.time() + 3
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
+    done = scene.dnslb("drain", "192.0.2.31", "--at", text, "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.time() > int(at) + 1
+    assert scene.backend("192.0.2.31")["mode"] == "drain"
+
+
+def test_ctrl_c_says_that_the_order_stands(scene: Scene) -> None:
+    with scene.waiting("drain", "192.0.2.1") as waiting:
+        waiting.send_signal(signal.SIGINT)
+        status, said = ended(waiting)
+    assert status == 130
+    assert said.strip().startswith("the order stands: ")
+    assert scene.backend("192.0.2.1")["mode"] == "drain"
+
+
+def test_wait_ends_when_the_server_has_gone(tmp_path: Path) -> None:
+    with serving(tmp_path) as scene, scene.waiting("drain", "192.0.2.1") as waiting:
+        kill(scene.server)
+        status, said = ended(waiting)
+    assert status == 1
+    assert said.startswith(f"Error: no dnslb listens on {scene.control}")
+    assert said.count("\n") == 1
+
+
+# Everywhere, and over a restart.
+
+
+def test_the_clock_is_in_the_status_and_in_the_metrics(scene: Scene) -> None:
+    assert scene.backend("192.0.2.1")["expires"] is None
+    (clock,) = scene.order("drain", "192.0.2.1")
+    assert scene.backend("192.0.2.1")["expires"] == clock["expires"]
+    assert re.search(r"192\.0\.2\.1 .* last copy expires in \d+ s$", scene.dnslb("status", "www.*").stdout, re.M)
+    _, _, text = scrape.fetch(scene.control, "/metrics")
+    labels = 'pool="www.example.test.",address="192.0.2.%d"'
+    name = "dnslb_backend_copies_expire_timestamp_seconds"
+    assert f"{name}{{{labels % 1}}} {clock['expires']}\n" in text
+    assert f"{name}{{{labels % 2}}}" not in text
+    scene.order("drain", "192.0.2.31")
+    eventually(lambda: scene.backend("192.0.2.31")["expires"] <= time.time(), "its copies expire never")
+    assert re.search(r" clear since [\d:]{8}$", scene.dnslb("status", "quick.*").stdout, re.M)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_clock_goes_on_over_a_restart(tmp_path: Path, how: signal.Signals) -> None:
+    with serving(tmp_path) as scene:
+        (clock,) = scene.order("drain", "192.0.2.1", reason="disk")
+        (quick,) = scene.order("maint", "192.0.2.31", names=["quick.example.test"])
+        state = tmp_path / "state" / "state.json"
+        eventually(lambda: json.loads(state.read_text()).get("clocks", []) != [], "no clock is saved")
+        if how == signal.SIGKILL:
+            kill(scene.server)
+        else:
+            scene.server.popen.terminate()
+            scene.server.ends_within(10)
+    time.sleep(max(0.0, quick["expires"] - time.time()))
+    with serving(tmp_path) as scene:
+        assert scene.backend("192.0.2.1")["expires"] == pytest.approx(clock["expires"], abs=0.5)
+        assert scene.backend("192.0.2.31")["expires"] == pytest.approx(quick["expires"], abs=0.5)
+        assert scene.backend("192.0.2.1")["order"]["by"] == ME
+        (again,) = scene.order("drain", "192.0.2.1")
+        assert again["expires"] == pytest.approx(clock["expires"], abs=0.5)
+
+
+# What changes nothing, and what was planned; and by whom.
+
+
+def test_an_order_that_stands_already_changes_nothing_and_is_not_logged(scene: Scene) -> None:
+    done = scene.dnslb("ready", "*")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "nothing has changed")
+    scene.order("drain", "192.0.2.1", reason="new kernel")
+    before, log = scene.backend("192.0.2.1"), scene.server.log
+    done = scene.dnslb("drain", "192.0.2.1")
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{WWW}: drain; the last cached copy expires at ")
+    assert (first.endswith("(as before)"), last) == (True, "nothing has changed")
+    assert scene.backend("192.0.2.1")["order"] == before["order"]
+    assert scene.server.log == log
+    told = len(scene.history("192.0.2.1"))
+    clocks = scene.order("drain", "192.0.2.[12]")  # one is new
+    assert [one["changed"] for one in clocks] == [False, True]
+    assert len(scene.history("192.0.2.1")) == told
+    assert scene.history("192.0.2.2")[-1] == ("drain", "", ME)
+    scene.order("drain", "192.0.2.1", reason="new disk")  # that is news
+    assert scene.backend("192.0.2.1")["order"]["reason"] == "new disk"
+
+
+def test_a_planned_order_is_called_planned_and_its_begin_is_told(scene: Scene) -> None:
+    at = time.time() + 1.0
+    order = {"at": at, "until": at + 0.5, "reason": "short"}
+    scene.order("maint", "192.0.2.3", **order)
+    scene.order("maint", "192.0.2.3", **order)
+    eventually(lambda: len(scene.history("192.0.2.3")) == 3, f"{scene.history('192.0.2.3')}")
+    planned, begun, over = scene.history("192.0.2.3")
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    assert planned == ("maint planned", f"for {when}; short", ME)
+    assert begun == ("maint", "begins as planned; short", ME)
+    assert over == ("ready", "maint is over", "")
+
+
+def test_who_gave_an_order_is_shown_and_logged(scene: Scene) -> None:
+    scene.dnslb("drain", "192.0.2.2", "--reason", "who")
+    assert f"all names: 192.0.2.2 drain (who) by {ME}" in scene.server.log
+    assert f"drain (who) by {ME}" in scene.dnslb("status").stdout
+    assert scene.dnslb("history").stdout.splitlines()[-1].endswith(f"192.0.2.2   drain          who, by {ME}")
+
+
+@pytest.mark.parametrize(("words", "error"), [
+    (["192.0.2.1", "--at", "2026-01-01T00:00"], "2026-01-01T00:00 is in the past; leave it out for now"),
+    (["192.0.2.1", "--for", "0s"], "0s is no time at all; give more, or leave it out: then there is no end"),
+    (["", "192.0.2.1"], "a name or an address is empty; leave it out, or write '*' for all"),
+])  # fmt: skip
+def test_what_was_not_meant_is_refused(tmp_path: Path, words: list[str], error: str) -> None:
+    command = [*DNSLB, "drain", *words, "--control", str(tmp_path / "nobody")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=STARTING, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"{error}\n")
