@@ -171,7 +171,7 @@ def test_wait_does_not_begin_for_what_is_still_handed_out(scene: Scene) -> None:
 
 
 def test_wait_for_a_planned_order_waits_for_its_begin_too(scene: Scene) -> None:
-    at = time.time() + 3
+    at = time.time() + 5
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
     done = scene.dnslb("drain", "192.0.2.31", "--at", text, "--wait")
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -58,6 +59,37 @@ def test_ready_at_a_time_ends_what_stands_then_and_not_later() -> None:
     }  # fmt: skip
     short = Admin(Mode.DRAIN, NOW - 10, until=NOW + 5)
     assert amended({GENERAL: short}, Mode.READY, named=False, at=NOW + 60) == {GENERAL: short}
+
+
+HERS = Admin(Mode.DRAIN, NOW - 10, by="alice")
+
+
+@pytest.mark.parametrize(("standing", "at", "until", "reason", "is_news"), [
+    (HERS, None, None, "", False),
+    (replace(HERS, reason="disk"), None, None, "", False),
+    (replace(HERS, reason="disk"), None, None, "disk", False),
+    (replace(HERS, reason="disk"), None, None, "kernel", True),
+    (replace(HERS, at=NOW - 5), None, None, "", False),      # it was planned, and has begun
+    (replace(HERS, at=NOW + 5), None, None, "", True),
+    (replace(HERS, at=NOW + 5), NOW + 5, None, "", False),
+    (replace(HERS, until=NOW + 9), None, None, "", True),
+    (replace(HERS, until=NOW + 9), None, NOW + 9, "", False),
+    (replace(HERS, mode=Mode.MAINT), None, None, "", True),
+])  # fmt: skip
+def test_what_stands_already_is_not_given_again(
+    standing: Admin, at: float | None, until: float | None, reason: str, is_news: bool
+) -> None:
+    orders = {GENERAL: standing}
+    wanted = Wanted(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
+    about = [one for one in operations.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    after = operations.amended(orders, wanted, about, NOW)
+    assert after[GENERAL].by == ("bob" if is_news else "alice")
+    assert operations.is_altered(orders, after, about[0]) == is_news
+
+
+def test_an_exception_that_stands_already_is_not_made_again() -> None:
+    orders = {OWN: Admin(Mode.READY, NOW - 10, by="alice"), GENERAL: STANDING}
+    assert amended(orders, Mode.READY, named=True) == orders
 
 
 def test_orders_that_are_over_are_dropped() -> None:
@@ -133,6 +165,49 @@ def test_the_drain_clock_goes_on_over_a_reload_that_lowers_the_ttl(was_a_pool: b
         new.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
         assert expiry(new, clock) == 30 - 10 + 1
         new.stop()
+
+    asyncio.run(story())
+
+
+def test_the_clocks_of_what_is_in_no_pool_any_more_are_forgotten() -> None:
+    async def story() -> None:
+        clock = Clock()
+        old = Balancer({OWNER: pool()}, clock)
+        old.start(lambda servings: None)
+        copies = old.copies
+        for hosts in (1, 1, 1):
+            clock.now += 100
+            new = Balancer({OWNER: pool(hosts=hosts)}, clock)
+            new.inherit(old)
+            new.start(lambda servings: None)
+            old.stop()
+            old = new
+        assert {address for known in copies.values() for address in known} == {HOSTS[0]}
+        clock.now += 100
+        for _ in range(3):
+            new = Balancer({}, clock)
+            new.inherit(old)
+            new.start(lambda servings: None)
+            old.stop()
+            old, clock.now = new, clock.now + 100
+        assert not any(copies.values())
+
+    asyncio.run(story())
+
+
+def test_what_a_slow_worker_went_on_handing_out_is_in_the_clock() -> None:
+    async def story() -> None:
+        clock = Clock()
+        balancer = Balancer({OWNER: pool()}, clock)
+        balancer.start(lambda servings: None)
+        clock.now += 100
+        for _ in range(2):  # the second order takes nothing out
+            given = clock.now
+            balancer.obey({GENERAL: Admin(Mode.DRAIN, given)})
+            clock.now += 4
+            list(balancer.linger([(OWNER, HOSTS[0])], given, clock.now))
+        assert expiry(balancer, clock) == 30 + 4 + 1 - 8
+        balancer.stop()
 
     asyncio.run(story())
 

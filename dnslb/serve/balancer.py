@@ -283,12 +283,13 @@ class Balancer:
         """The same of one that is not handed out; and if none holds it any more, since when."""
         return self.copies.get((owner, KINDS[address.version]), {}).get(address, now) + ttl.OVERTIME
 
-    def linger(self, taken_out: Iterable[tuple[Name, Address]], seconds: float) -> Iterator[None]:
-        """Some worker may have gone on handing these out for so long after we had said otherwise."""
-        for owner, address in taken_out:
+    def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
+        """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
+        for owner, address in concerned:
+            rrset = self._desks[owner].rrsets[address.version]
             copies = self.copies.get((owner, KINDS[address.version]), {})
-            if address in copies:
-                copies[address] += seconds
+            if address in copies and rrset.changed_at is not None and rrset.changed_at >= since:
+                copies[address] += now - since
             yield
 
     def handed_out(self, owner: Name, version: int) -> frozenset[Address]:

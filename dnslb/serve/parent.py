@@ -345,7 +345,7 @@ class _Parent:
         except TimeoutError:
             raise Delayed from None
         now = time.time()
-        async for _ in gently(generation.balancer.linger(altered, now - given)):
+        async for _ in gently(generation.balancer.linger(altered, given, now)):
             pass
         if altered:
             self._keeper.note()  # the drain clocks
