@@ -20,7 +20,7 @@ from types import NoneType
 from typing import Any, assert_never
 
 from dnslb import file, moment
-from dnslb.balance.admin import Admin, Mode, Scope, is_over
+from dnslb.balance.admin import Admin, Mode, Scope, is_over, mode_for
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.operations import Change
@@ -131,14 +131,21 @@ def decode(text: str, now: float) -> State:
     if version != VERSION:
         raise Damaged(f"its version is {version}, and only {VERSION} is known")
     # The last of many: they are in the order in which they were given.
-    orders = [(_scope(item), _order(item, now)) for item in _part(root, "orders", list)[-MOST_ORDERS:]]
+    given = [(_scope(item), _order(item, now)) for item in _part(root, "orders", list)[-MOST_ORDERS:]]
+    orders = {scope: order for scope, order in given if not is_over(order, now)}
     healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
     # The first files of this version had none, and no clocks.
     changes = _part(root, "history", list) if "history" in root else []
     history = tuple(_change(item, now) for item in changes[-MOST_CHANGES:])
     timed = _part(root, "clocks", list) if "clocks" in root else []
     clocks = {_scope(item): _time(item, "expires") for item in timed[-MOST_CLOCKS:]}
-    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history, clocks)
+    # Where the order has ended, the address may have been handed out again after this was written.
+    standing = {
+        scope: lost
+        for scope, lost in clocks.items()
+        if mode_for(orders, scope.owner or "", scope.address, now) is not Mode.READY
+    }
+    return State(orders, healths, history, standing)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:
