@@ -1,4 +1,4 @@
-"""What survives a restart: the admin's orders, the verdicts and the history, in one JSON file.
+"""What survives a restart: the admin's orders, the verdicts, the history and the age of answers, in one JSON file.
 
 ``encode`` and ``decode`` are pure; ``load`` and ``save`` are the only ones that touch files.  Nothing here reads the
 clock, and nothing that the file holds can keep the server from starting.
@@ -29,6 +29,7 @@ NAME = "state.json"  # in the state directory
 VERSION = 1          # of the format: another is not read
 MOST_CHANGES = 1000    # of the history; the oldest are forgotten
 MOST_ORDERS = 100_000
+MOST_ANSWERS = 100_000  # whose last change is kept: those that changed last
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
@@ -37,7 +38,7 @@ _KEYS = 1 << 17          # that are remembered: making them takes longer than al
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Orders, verdicts, and how it came to them.
+    """Orders, verdicts, how it came to them, and since when answers are as they are.
 
     Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew.
     """
@@ -45,6 +46,7 @@ class State:
     orders: Mapping[Scope, Admin] = field(default_factory=dict)
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
     history: tuple[Change, ...] = ()                             # oldest first
+    changed_at: Mapping[str, float] = field(default_factory=dict)  # Unix times of the last changes of answers, by RRset
 
 
 class Damaged(ValueError):
@@ -100,7 +102,10 @@ def encode(state: State) -> str:
         {"at": one.at, "owner": one.owner, "address": one.address, "what": one.what, "reason": one.reason}
         for one in state.history
     ]
-    root = {"version": VERSION, "orders": orders, "healths": healths, "history": changes}
+    latest = sorted(state.changed_at.items(), key=lambda item: item[1])[-MOST_ANSWERS:]
+    root = {
+        "version": VERSION, "orders": orders, "healths": healths, "history": changes, "changed_at": dict(latest)
+    }  # fmt: skip
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
 
@@ -122,7 +127,9 @@ def decode(text: str, now: float) -> State:
     # The first files of this version had none.
     changes = _part(root, "history", list) if "history" in root else []
     history = tuple(_change(item, now) for item in changes[-MOST_CHANGES:])
-    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history)
+    answers = _part(root, "changed_at", dict) if "changed_at" in root else {}
+    changed_at = {name: _past(answers, name, now) for name in list(answers)[-MOST_ANSWERS:]}
+    return State({scope: order for scope, order in orders if not is_over(order, now)}, healths, history, changed_at)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:

@@ -39,6 +39,7 @@ SAMPLE = State(
         key(Probe(TcpCheck(80)), V6): Health(up=True, since=NOW - 9, reason="connected", recovered=True),
     },
     history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel"),),
+    changed_at={"www.example.com. A": NOW - 5},
 )
 TEXT = """\
 {
@@ -85,7 +86,10 @@ TEXT = """\
    "what": "drain",
    "reason": "new kernel"
   }
- ]
+ ],
+ "changed_at": {
+  "www.example.com. A": 1799999995.0
+ }
 }
 """
 
@@ -107,6 +111,7 @@ STATES = st.builds(
     ),
     st.dictionaries(st.text(), st.builds(Health, st.booleans(), st.just(0), TIMES, st.text(), st.booleans())),
     st.lists(st.builds(Change, TIMES, st.none() | st.text(), st.text(), st.text(), st.text()), max_size=3).map(tuple),
+    st.dictionaries(st.text(), TIMES),
 )
 
 
