@@ -33,7 +33,7 @@ _LAST_SLICE = 0.02  # seconds for one connection when the worker leaves: nobody 
 _ACCEPTING = 0.001  # seconds of a round for a listening socket
 _EVENTS = 64        # connections asked for at once: more than have their turn in a round
 _PAUSE = 1.0        # seconds without accepting when the system has no more descriptors or memory
-_CROWDED = 0.005    # seconds until there may be room in a passage again
+_CROWDED = 0.002    # seconds until there may be room in a passage again
 _CALM = 3.0         # seconds without such a pause after which it is over
 
 _log = logging.getLogger("dnslb")
