@@ -97,7 +97,7 @@ class Snapshot:
     Names and types come in wire form.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that decides an answer
         self,
         zones: Mapping[Name, Zone],
         order: Order,
