@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from random import Random
 from types import MappingProxyType
 from typing import TypeAlias
 
 from dnslb.balance.near import Near
-from dnslb.balance.order import Order, Rotation, Turns, slots
+from dnslb.balance.order import Order, Rotation, Stand, Turns, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import PAYLOAD, extended_error
@@ -97,15 +97,19 @@ class Snapshot:
     Names and types come in wire form.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that decides an answer
         self,
         zones: Mapping[Name, Zone],
         order: Order,
         rng: Random,
         servings: Mapping[Key, Serving] | None = None,
         near: Mapping[Name, Near] = MappingProxyType({}),
+        stands: Mapping[Key, Stand] | None = None,
     ) -> None:
-        """``near``: of the pools that answer them otherwise than others, by owner."""
+        """``near``: of the pools that answer them otherwise than others, by owner.
+
+        ``stands``: where turns go on; those of other RRsets begin anywhere.  Without it all begin with the first.
+        """
         self._near = near
         self._overlay: dict[Name, Node] = {}
         self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
@@ -116,6 +120,7 @@ class Snapshot:
         self._rng = rng
         self.packed = 0             # replies that were not found ready
         self._turns: dict[Key, Turns] = {}
+        self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
         self._servings: dict[Key, Serving] = {}
         self.update(servings or {})
 
@@ -136,7 +141,7 @@ class Snapshot:
                 self._turns.pop(key, None)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = Turns(serving.rotation, n, self._rng, anywhere=True)
+                self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
             self._servings[key] = serving
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
@@ -161,6 +166,18 @@ class Snapshot:
                 rdatas = self._servings[key].rrset.rdatas
                 found[key] = {rdata: count for rdata, count in zip(rdatas, counts, strict=True) if count}
         return found
+
+    def stands(self, most: int) -> Iterator[tuple[Key, Stand]]:
+        """Where the turns of so many RRsets stand, at most: those of pools, then those that were asked for first."""
+        waiting = self._stands or {}
+        pools = (key for key in self._servings if key in self._turns)
+        others = (key for key in self._turns if key not in self._servings)
+        keys = list(islice(chain(pools, others, waiting), most))
+        for key in keys:
+            turns = self._turns.get(key)
+            stand = waiting.get(key) if turns is None else turns.stand()
+            if stand is not None:
+                yield key, stand
 
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
@@ -232,11 +249,22 @@ class Snapshot:
         rotation = serving.rotation if serving else self._rotation
         turns = self._turns.get(reply.turning)
         if turns is None:
-            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng)
+            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
         leaders = None
         if rotation.order is Order.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
         return Turning(rotation, turns, serving is not None, leaders)
+
+    def _start(self, key: Key, rotation: Rotation, n: int) -> int:
+        """The first turn of an RRset."""
+        if self._stands is None:
+            return 0
+        stand = self._stands.pop(key, None)
+        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
+
+    def _anywhere(self, rotation: Rotation, n: int) -> int:
+        """So no record gains by how often turns begin anew."""
+        return self._rng.randrange(period(rotation, n))
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""

@@ -1,4 +1,4 @@
-"""What survives a restart: the admin's orders and their drain clocks, the verdicts and the history, in one JSON file.
+"""What survives a restart: orders and their drain clocks, verdicts, history and the age of answers, in one JSON file.
 
 ``encode`` and ``decode`` are pure; ``load`` and ``save`` are the only ones that touch files.  Nothing here reads the
 clock, and nothing that the file holds can keep the server from starting.
@@ -30,6 +30,7 @@ VERSION = 1          # of the format: another is not read
 MOST_CHANGES = 1000    # of the history; the oldest are forgotten
 MOST_ORDERS = 100_000
 MOST_CLOCKS = 100_000
+MOST_ANSWERS = 100_000  # whose last change is kept: those that changed last
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
@@ -38,7 +39,7 @@ _KEYS = 1 << 17          # that are remembered: making them takes longer than al
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Orders, verdicts, and how it came to them.
+    """Orders, verdicts, how it came to them, and since when answers are as they are.
 
     Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew.
     """
@@ -47,6 +48,7 @@ class State:
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
     history: tuple[Change, ...] = ()                             # oldest first
     clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what an order keeps out of a pool
+    changed_at: Mapping[str, float] = field(default_factory=dict)  # Unix times of the last changes of answers, by RRset
 
 
 class Damaged(ValueError):
@@ -114,7 +116,15 @@ def encode(state: State) -> str:
         {"owner": scope.owner, "address": str(scope.address), "expires": expires}
         for scope, expires in state.clocks.items()
     ]
-    root = {"version": VERSION, "orders": orders, "clocks": clocks, "healths": healths, "history": changes}
+    latest = sorted(state.changed_at.items(), key=lambda item: item[1])[-MOST_ANSWERS:]
+    root = {
+        "version": VERSION,
+        "orders": orders,
+        "clocks": clocks,
+        "healths": healths,
+        "history": changes,
+        "changed_at": dict(latest),
+    }
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
 
@@ -145,7 +155,9 @@ def decode(text: str, now: float) -> State:
         for scope, lost in clocks.items()
         if mode_for(orders, scope.owner or "", scope.address, now) is not Mode.READY
     }
-    return State(orders, healths, history, standing)
+    answers = _part(root, "changed_at", dict) if "changed_at" in root else {}
+    changed_at = {name: _past(answers, name, now) for name in list(answers)[-MOST_ANSWERS:]}
+    return State(orders, healths, history, standing, changed_at)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:

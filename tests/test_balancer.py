@@ -493,3 +493,57 @@ def test_a_change_among_10_000_pools_costs_a_worker_little(capsys: pytest.Captur
         packings.append(time.process_time() - middle)
     assert told(capsys, f"a change of one of 64, in a worker that keeps {kept:,} replies", updates) < MOST
     assert told(capsys, "packing all turns of the reply of 64 after it", packings) < MOST
+
+
+# Trust in an answer
+
+
+def test_after_a_restart_the_ttl_climbs_on() -> None:
+    """A restart with a change of 1 s ago gave the whole TTL."""
+
+    async def story() -> None:
+        desk = Desk(pool())
+        desk.balancer.changed_at = {"www.example.com. A": EPOCH - 1, "gone.example.com. A": EPOCH - 1}
+        desk.start()
+        first = [serving.rrset.ttl for serving in desk.balancer.servings.values()]
+        await asyncio.sleep(30)
+        assert (first, desk.said) == ([5], [
+            f"9.0 www.example.com. A 10: {' '.join(HOSTS)}",
+            f"19.0 www.example.com. A 20: {' '.join(HOSTS)}",
+            f"29.0 www.example.com. A 30: {' '.join(HOSTS)}",
+        ])  # fmt: skip
+
+    play(story)
+
+
+def test_a_change_is_told_until_the_ttl_has_climbed() -> None:
+    async def story() -> None:
+        desk = Desk(pool(), pool("api.example.com.", ["192.0.2.21", "2001:db8::21"])).start()
+        desk.probe(HOSTS[0], REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(29)
+        assert desk.balancer.changes() == {"www.example.com. A": EPOCH}
+        await asyncio.sleep(2)
+        assert desk.balancer.changes() == {}
+
+    play(story)
+
+
+@pytest.mark.parametrize(("before", "ttl"), [
+    (["192.0.2.11", "192.0.2.12", "192.0.2.13"], 30),
+    (["192.0.2.13", "192.0.2.12", "192.0.2.11"], 30),
+    (["192.0.2.11", "192.0.2.12"], 5),
+    (["192.0.2.11", "192.0.2.12", "192.0.2.13", "192.0.2.14"], 5),
+    (["192.0.2.11", "192.0.2.12", "192.0.2.13", "2001:db8::11"], 30),
+])  # fmt: skip
+@pytest.mark.parametrize("was", ["plain records", "a pool"])
+def test_a_reload_that_changes_an_answer_is_a_change(was: str, before: list[str], ttl: int) -> None:
+    async def story() -> None:
+        old = Desk(*[] if was == "plain records" else [pool(hosts=before)]).start()
+        new = Desk(pool())
+        plain = {wire("www.example.com."): [ip_address(host) for host in before]} if was == "plain records" else {}
+        new.balancer.inherit(old.balancer, plain)
+        new.start()
+        (serving,) = new.balancer.servings.values()
+        assert serving.rrset.ttl == ttl
+
+    play(story)

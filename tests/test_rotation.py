@@ -9,10 +9,13 @@ import dns.rdatatype
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transcript import TCP, query, responder, zone
+from transcript import ANONYMOUS, TCP, query, responder, zone
 
-from dnslb.balance.order import SLOTS, Order, Rotation, Turns, arrangements, period, slots, smooth
-from dnslb.responder import Responder
+from dnslb.balance.order import SLOTS, Order, Rotation, Stand, Turns, arrangements, period, slots, smooth
+from dnslb.dns import rrtype
+from dnslb.dns.zone import RRset
+from dnslb.responder import UDP, Responder
+from dnslb.snapshot import Serving, Snapshot
 
 POOL = zone("example.com.", "\n".join([
     "@ 300 SOA ns h 1 2 3 4 5",
@@ -162,9 +165,10 @@ def test_smooth_weights_do_not_come_in_bursts() -> None:
     assert smooth((1, 1, 1)) == (0, 1, 2)
 
 
-@given(order=st.sampled_from(Order), n=st.integers(1, 40), anywhere=st.booleans())
-def test_turns_stay_within_the_period(order: Order, n: int, anywhere: bool) -> None:
-    taken = iter(Turns(Rotation(order), n, Random(1), anywhere=anywhere))
+@given(order=st.sampled_from(Order), n=st.integers(1, 40), data=st.data())
+def test_turns_stay_within_the_period(order: Order, n: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, period(Rotation(order), n) - 1))
+    taken = iter(Turns(Rotation(order), n, Random(1), start))
     assert all(0 <= next(taken) < period(Rotation(order), n) for _ in range(100))
 
 
@@ -191,18 +195,55 @@ def test_sticky_leaders_have_their_weights_share() -> None:
     order=st.sampled_from(Order),
     weights=WEIGHTS,
     weighted=st.booleans(),
-    anywhere=st.booleans(),
+    start=st.integers(0, 1000),
     asked=st.lists(st.integers(0, 70), max_size=5),
 )
 def test_leading_answers_are_counted_one_by_one(
-    order: Order, weights: tuple[int, ...], weighted: bool, anywhere: bool, asked: list[int]
+    order: Order, weights: tuple[int, ...], weighted: bool, start: int, asked: list[int]
 ) -> None:
     n = len(weights)
     rotation = Rotation(order, weights if weighted else None)
-    taken = Turns(rotation, n, Random(1), anywhere=anywhere)
+    taken = Turns(rotation, n, Random(1), start % period(rotation, n))
     first, second = iter(taken), map(abs, taken)  # two replies, which share the turns
     leader = [positions[0] for positions in arrangements(rotation, n)]
     for count in asked:
         leaders = [leader[next(second if number % 3 else first)] for number in range(count)]
         assert taken.led() == ([leaders.count(record) for record in range(n)] if count else None)
     assert taken.led() is None
+
+
+def leader(snapshot: Snapshot, question: str) -> str:
+    return order(Responder(snapshot, UDP, ANONYMOUS), question)[0]
+
+
+@given(seed=st.integers(), gaps=st.lists(st.integers(0, 5), min_size=8, max_size=40))
+def test_over_many_reloads_each_record_leads_as_often_as_the_others(seed: int, gaps: list[int]) -> None:
+    """However few queries come between two of them; also those that were not asked for between."""
+    question = "www.example.com A"
+    snapshot, leaders = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(seed), stands={}), []
+    for gap in gaps:
+        leaders += [leader(snapshot, question) for _ in range(gap)]
+        snapshot = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(seed), stands=dict(snapshot.stands(100)))
+    counts = [leaders.count(f"192.0.2.{host}") for host in (1, 2, 3, 4)]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_turns_of_which_nothing_is_known_begin_anywhere() -> None:
+    rng = Random(7)
+    question, zones = "www.example.com A", {POOL.apex: POOL}
+    leaders = [leader(Snapshot(zones, Order.CYCLIC, rng, stands={}), question) for _ in range(400)]
+    for host in (1, 2, 3, 4):
+        assert 60 < leaders.count(f"192.0.2.{host}") < 140  # of 100: four standard deviations
+    other = {((b"\3www\7example\3com\0"), 1): Stand(0, 3)}  # the RRset has had three records
+    leaders = [leader(Snapshot(zones, Order.CYCLIC, rng, stands=other), question) for _ in range(400)]
+    assert 60 < leaders.count("192.0.2.1") < 140
+
+
+def test_those_of_pools_are_told_before_others() -> None:
+    pool = RRset(rrtype.A, 30, tuple(bytes((192, 0, 2, host)) for host in (1, 2, 3, 4)))
+    name = b"\3www\7example\3com\0"
+    snapshot = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(1), {(name, 1): Serving(pool, Rotation())})
+    for question in ("example.com MX", "example.com NS", "www.example.com A", "www.example.com A"):
+        leader(snapshot, question)
+    assert dict(snapshot.stands(1)) == {(name, 1): Stand(2, 4)}
+    assert [key[1] for key, _ in snapshot.stands(9)] == [rrtype.A, rrtype.MX, rrtype.NS]

@@ -40,6 +40,7 @@ SAMPLE = State(
     },
     history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel", "alice"),),
     clocks={Scope("www.example.com.", A11): NOW - 30},
+    changed_at={"www.example.com. A": NOW - 5},
 )
 TEXT = """\
 {
@@ -96,7 +97,10 @@ TEXT = """\
    "reason": "new kernel",
    "by": "alice"
   }
- ]
+ ],
+ "changed_at": {
+  "www.example.com. A": 1799999995.0
+ }
 }
 """
 
@@ -123,6 +127,7 @@ STATES = st.builds(
         st.builds(Change, TIMES, st.none() | st.text(), st.text(), st.text(), st.text(), st.text()), max_size=3
     ).map(tuple),
     st.dictionaries(st.builds(Scope, st.text(), ADDRESSES), TIMES, max_size=3),
+    st.dictionaries(st.text(), TIMES),
 )
 
 

@@ -15,7 +15,7 @@ from math import log
 from operator import add, length_hint
 from random import Random
 from sys import maxsize
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Arrangement: TypeAlias = tuple[int, ...]  # positions of records, the leader first
 
@@ -75,17 +75,25 @@ def laps(rotation: Rotation, n: int) -> int:
     return 1
 
 
+class Stand(NamedTuple):
+    """Where turns stand."""
+
+    turn: int    # the next one
+    period: int  # of how many; elsewhere the number means nothing
+
+
 class Turns:
     """The turns that an RRset of ``n`` records takes, without end, and how often each record led in them.
 
-    They begin with the first, or anywhere.  Iterators over them share them.
+    Iterators over them share them.
     """
 
-    __slots__ = ("_leaders", "_left", "_place", "_ticks", "_turns", "drawn")
+    __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_ticks", "_turns", "drawn")
 
-    def __init__(self, rotation: Rotation, n: int, rng: Random, *, anywhere: bool = False) -> None:
-        count = period(rotation, n)
-        start = rng.randrange(count) if anywhere else 0
+    def __init__(self, rotation: Rotation, n: int, rng: Random, start: int = 0) -> None:
+        """``start``: the first turn, of the period."""
+        count = self._count = period(rotation, n)
+        self._start = start
         self.drawn = [0] * n  # by record, where the turns do not tell: of random orders, and of sticky ones
         self._leaders = _leaders(rotation, n)
         self._place = start % len(self._leaders)  # of the first turn that is not yet counted
@@ -102,6 +110,11 @@ class Turns:
 
     def __iter__(self) -> Iterator[int]:
         return self._turns
+
+    def stand(self) -> Stand:
+        """Where they stand now; of random orders it tells nothing, and of sticky ones."""
+        taken = maxsize - length_hint(self._ticks)
+        return Stand((self._start + taken) % self._count, self._count)
 
     def led(self) -> list[int] | None:
         """How often each record has led since this was last asked; None: there was no turn."""

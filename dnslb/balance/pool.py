@@ -73,15 +73,6 @@ class Probe:
     fall: int = 3                       # failures in a row to go down
     rise: int = 2                       # successes in a row to come back
     source: Address | None = None       # to probe from
-    # Worked out once: probes are keys, and ten thousand pools ask for their verdicts at once.
-    _hash: int = field(init=False, repr=False, compare=False, default=0)
-
-    def __post_init__(self) -> None:
-        parts = self.check, self.interval, self.fast_interval, self.down_interval, self.timeout, self.fall, self.rise
-        object.__setattr__(self, "_hash", hash((*parts, self.source)))
-
-    def __hash__(self) -> int:
-        return self._hash
 
     @property
     def hurried(self) -> float:

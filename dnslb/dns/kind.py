@@ -12,6 +12,7 @@ from dnslb.dns.message import AA, TC
 
 HEAD = slice(2, 10)  # of a reply: the flags, and three of the four counts
 NO_REPLY = bytes(8)  # stands there when a query got none
+UNSENT = b"\xff" * 8  # stands there when the system did not take the reply: no reply has all flags
 
 @dataclass(frozen=True, slots=True)
 class Kind:

@@ -35,6 +35,7 @@ from dnslb.balance.order import Rotation
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Member, Ttl
+from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.probe.schedule import Key as Asked
@@ -64,6 +65,14 @@ class _RRset:
     serving: Serving
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What was handed out of an RRset."""
+
+    addresses: Collection[Address] | None = None  # None: not known
+    changed_at: float | None = None               # Unix time of the last change of them; None: not known
+
+
 @dataclass(slots=True)
 class _Desk:
     """A pool and what was worked out for it."""
@@ -78,6 +87,7 @@ class _Desk:
     withheld: set[int] = field(default_factory=set)  # IP versions that are not served yet
     awaited: set[Asked] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
     stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
+    plain: dict[int, set[Address]] = field(default_factory=dict)  # by IP version: served before there was a pool
 
 
 class Balancer:
@@ -87,6 +97,7 @@ class Balancer:
         self.healths: dict[Asked, Health] = {}
         self.recalled: set[Asked] = set()    # of these: from an earlier life of the server
         self.left: float | None = None       # Unix time up to which that life may have known them
+        self.changed_at: Mapping[str, float] = {}  # of the answers of an earlier life, by ``_label``
         self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
         self.orders: dict[Scope, Admin] = {}
         self.servings: dict[Key, Serving] = {}
@@ -219,6 +230,7 @@ class Balancer:
         now = self._clock()
         self.copies = old.copies  # one for both: the old one hands out until the new one does
         self._forget_copies(old, now)
+        self.changed_at = old.changed_at
         for desk in self._desks.values():
             if desk.owner in old._desks:
                 before = old._desks[desk.owner]
@@ -231,8 +243,9 @@ class Balancer:
                 self._stand_in(desk, old._verdicts(before))
             else:
                 self._stand_in(desk, dict.fromkeys(plain.get(desk.owner, ()), Health()))
-                listed = {address.version for address in plain.get(desk.owner, ())}
-                desk.served = {version for version in desk.pool.zone_ttls if version in listed}
+                for address in plain.get(desk.owner, ()):
+                    desk.plain.setdefault(address.version, set()).add(address)
+                desk.served = desk.plain.keys() & desk.pool.zone_ttls.keys()
                 # Until now the records were those of the zone file.
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
@@ -274,6 +287,16 @@ class Balancer:
         """What is handed out, and for how long, as last worked out."""
         found = self._desks[owner].rrsets[version]
         return found.selection, found.ttl
+
+    def changes(self) -> dict[str, float]:
+        """When answers changed, by ``_label``, as far as that matters still: their TTLs have not climbed yet."""
+        now = self._clock()
+        return {
+            _label(desk.pool, version): rrset.changed_at
+            for desk in self._desks.values()
+            for version, rrset in desk.rrsets.items()
+            if rrset.changed_at is not None and now - rrset.changed_at < ttl.bounds(desk.pool, version).ceiling
+        }
 
     def expires(self, owner: Name, address: Address, now: float) -> float:
         """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
@@ -379,12 +402,10 @@ class Balancer:
         healths = self._known(desk)
         unsure = self._all_unsure(desk, healths)
         for version in desk.pool.zone_ttls:
-            before = desk.rrsets.get(version)
-            if before is not None and before.serving.withheld:
-                if version in desk.withheld:
-                    continue  # nobody sees it
-                before = None
+            if version in desk.withheld and version in desk.rrsets:
+                continue  # nobody sees it
             known = self._without_awaited(desk, version, healths, now)
+            before = self._before(desk, version)
             rrset = _work_out(desk.pool, version, known, self.orders, before, now, unsure, version in desk.withheld)
             self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
@@ -397,6 +418,13 @@ class Balancer:
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
         return changes
+
+    def _before(self, desk: _Desk, version: int) -> _Before:
+        """What is known of the answer up to now."""
+        rrset = desk.rrsets.get(version)
+        if rrset is None or rrset.serving.withheld:
+            return _Before(desk.plain.get(version), self.changed_at.get(_label(desk.pool, version)))
+        return _Before(_addresses(rrset.selection), rrset.changed_at)
 
     def _note_copies(self, desk: _Desk, version: int, now: float) -> None:
         """What is handed out up to now, caches may hold for its TTL from now on."""
@@ -544,7 +572,7 @@ class Balancer:
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
     """What the pools serve while every backend is up and nothing has changed for long."""
     return {
-        (owner, KINDS[version]): _work_out(pool, version, {}, {}, None, 0.0).serving
+        (owner, KINDS[version]): _work_out(pool, version, {}, {}, _Before(), 0.0).serving
         for owner, pool in pools.items()
         for version in pool.zone_ttls
     }
@@ -565,16 +593,16 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     version: int,
     healths: Mapping[Address, Health],
     orders: Mapping[Scope, Admin],
-    before: _RRset | None,
+    before: _Before,
     now: float,
     unsure: Mapping[Address, str] = MappingProxyType({}),
     withheld: bool = False,
 ) -> _RRset:
     chosen = selection.select(pool, version, healths, orders, now)
-    changed_at = None if before is None or before.changed_at is None else min(before.changed_at, now)
-    if before is not None and _addresses(before.selection) != _addresses(chosen):
-        changed_at = now
     handed_out = set(_addresses(chosen))
+    changed_at = None if before.changed_at is None else min(before.changed_at, now)
+    if before.addresses is not None and set(before.addresses) != handed_out:
+        changed_at = now
     members = [
         Member(
             backend.address,
@@ -604,6 +632,11 @@ def _counts(backend: Backend, handed_out: set[Address], healths: Mapping[Address
     health = healths.get(backend.target)
     is_spare = (health is None or health.up) and backend.address not in handed_out
     return mode is Mode.READY and not is_spare
+
+
+def _label(pool: Pool, version: int) -> str:
+    """The RRset, as text."""
+    return f"{pool.owner} {rrtype.text(KINDS[version])}"
 
 
 def _addresses(chosen: Selection) -> list[Address]:

@@ -24,6 +24,7 @@ from time import monotonic
 
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
+from dnslb.serve.passage import Held, Passage
 from dnslb.serve.tcp import Connection
 
 _TURN = 0.002       # seconds of a round for connections
@@ -32,6 +33,7 @@ _LAST_SLICE = 0.02  # seconds for one connection when the worker leaves: nobody 
 _ACCEPTING = 0.001  # seconds of a round for a listening socket
 _EVENTS = 64        # connections asked for at once: more than have their turn in a round
 _PAUSE = 1.0        # seconds without accepting when the system has no more descriptors or memory
+_CROWDED = 0.002    # seconds until there may be room in a passage again
 _CALM = 3.0         # seconds without such a pause after which it is over
 
 _log = logging.getLogger("dnslb")
@@ -68,6 +70,16 @@ class _Line:
         there.pop(connection, None)
         here[connection] = None
         here.move_to_end(connection)
+
+    def put_first(self, connection: Connection) -> None:
+        """Before all others: they have progressed since it has."""
+        line = self.due if connection.is_due else self.resting
+        line[connection] = None
+        line.move_to_end(connection, last=False)
+
+    def latest(self) -> list[Connection]:
+        """Those to which replies are due, then the others; of each the last to have progressed first."""
+        return [*reversed(self.due), *reversed(self.resting)]
 
     def remove(self, connection: Connection) -> None:
         self.resting.pop(connection, None)
@@ -106,6 +118,26 @@ class Connections:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._limits.idle * 1000))
         self._listening.append(sock)
         self._loop.add_reader(sock, self._accept, sock)
+
+    def succeed(self, passage: Passage) -> None:
+        """Go on with the connections that another worker leaves to us."""
+        self._loop.add_reader(passage.exit, self._take_over, passage)
+
+    async def leave_to_another(self, passage: Passage, seconds: float) -> None:
+        """Let nobody in; hand over all connections, as they are, to who takes them from the passage.
+
+        Those that do not get through in time stay.
+        """
+        self._stop_accepting()
+        self._listening.clear()
+        self._loop.remove_reader(passage.exit)
+        deadline = monotonic() + seconds
+        # Who was idle longest comes last: if anybody is to lose a connection, then who needs it least.
+        for connection in self._all.latest():
+            while self._open.get(connection.descriptor) is connection and not self._hand_over(connection, passage):
+                if monotonic() > deadline:
+                    return
+                await asyncio.sleep(_CROWDED)
 
     async def finish(self, seconds: float) -> None:
         """Let nobody in; wait until the clients have the replies to all that has come, but no longer than that."""
@@ -197,23 +229,71 @@ class Connections:
         if self._sweeping is None:
             self._sweep()
 
+    def _hand_over(self, connection: Connection, passage: Passage) -> bool:
+        """Whether that was possible at the moment, or never will be."""
+        try:
+            passage.send(connection.descriptor, connection.held())
+        except OSError as error:
+            # Too many are under way (unix(7)), and nobody has taken them yet.
+            return error.errno not in (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
+        self._epoll.unregister(connection.descriptor)
+        self._remove(connection)
+        connection.let_go()
+        return True
+
+    def _take_over(self, passage: Passage) -> None:
+        """Called in every round of the loop in which another worker leaves connections to us."""
+        end = monotonic() + _ACCEPTING
+        while monotonic() < end:
+            try:
+                taken = passage.take()
+            except BlockingIOError:
+                break
+            if taken is not None:
+                self._go_on(*taken)
+        # They may have been idle for too long before those that are here.
+        self._sweep()
+
+    def _go_on(self, sock: socket.socket, held: Held) -> None:
+        """They come in the order of their last progress, the latest first: who comes now was idle longest of all."""
+        try:
+            client, address = _client(sock.family, *sock.getpeername()[:2])
+        except OSError:  # it has left
+            sock.close()
+            return
+        connection = self._begin(sock, client, address)
+        connection.take_up(held)
+        if len(self._open) >= self._most or len(self._clients.get(client, ())) >= self._limits.per_client:
+            self.evicted += 1
+            connection.close()
+            return
+        self._epoll.register(sock, select.EPOLLOUT if connection.is_due else select.EPOLLIN)
+        self._open[connection.descriptor] = connection
+        self._all.put_first(connection)
+        self._clients.setdefault(client, _Line()).put_first(connection)
+
     def _evict(self, line: _Line) -> None:
         self.evicted += 1
         self._close(line.first())
 
     def _close(self, connection: Connection) -> None:
+        self._remove(connection)
+        connection.close()
+
+    def _remove(self, connection: Connection) -> None:
         del self._open[connection.descriptor]
         self._all.remove(connection)
         line = self._clients[connection.client]
         line.remove(connection)
         if not line:
             del self._clients[connection.client]
-        connection.close()
 
     def _sweep(self) -> None:
         """Close what has been idle for too long; again when the next one will have been."""
         now = monotonic()
-        self._sweeping = None
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
         for waiting in (self._all.resting, self._all.due):
             while waiting and monotonic() < now + _TURN:
                 connection = next(iter(waiting))

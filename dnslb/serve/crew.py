@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from dnslb.balance.near import Near
+from dnslb.balance.order import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.serve import sockets, worker
 from dnslb.serve.channel import Channel, packed
 from dnslb.serve.ledger import Ledger
+from dnslb.serve.passage import Passage
 from dnslb.serve.pulse import Pulse
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tally import Leads, Tally
@@ -62,7 +64,8 @@ class _Worker:
     knew: int           # the last update before its birth, by which it answers from the first
     in_force: int = -1  # the last update that it answers by; -1 before it answers at all
     questions: list[Question] = field(default_factory=list)  # what its clients ask
-    is_recalled: bool = True  # whether it has told all of them
+    stands: dict[Key, Stand] = field(default_factory=dict)   # where its turns stand
+    is_recalled: bool = True  # whether it has told all of these
     is_asked: bool = False  # for its tally, and has not told
     is_doubted: bool = False  # silent for so long that it is not counted on
     is_killed: bool = False   # because it hung
@@ -89,16 +92,19 @@ class Crew:
         ledger: Ledger,
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
+        passages: Sequence[Passage] = (),  # for connections, from the crew before to the one after
     ) -> None:
         self.near: Mapping[Name, Near] = {}      # the clients that pools answer otherwise than others
         self.servings: dict[Key, Serving] = {}   # what workers begin with
         self.questions: Sequence[Question] = ()  # what workers are prepared for from the start
+        self.stands: dict[int, dict[Key, Stand]] = {}  # where turns go on, by worker: the first of each number
         self._zones = zones
         self._settings = settings
         self._shares = shares
         self._ledger = ledger
         self._tell_hung = tell_hung
         self._listener = listener
+        self._passages = passages or [Passage() for _ in shares]
         self._serial = ledger.enlist()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
@@ -151,10 +157,11 @@ class Crew:
                 alive.channel.pass_on(frame)
         return self._number
 
-    async def recall(self) -> list[Question]:
-        """What the workers are asked, as far as they tell in time."""
+    async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
+        """What the workers are asked, and where the turns of each stand, as far as they tell in time."""
         for alive in self._workers.values():
             alive.questions.clear()
+            alive.stands = {}
             alive.is_recalled = False
             alive.channel.say(worker.RECALL)
         with suppress(TimeoutError):
@@ -162,7 +169,8 @@ class Crew:
                 while not all(alive.is_recalled for alive in self._workers.values()):
                     self._changed.clear()
                     await self._changed.wait()
-        return list(dict.fromkeys(question for alive in self._workers.values() for question in alive.questions))
+        questions = dict.fromkeys(question for alive in self._workers.values() for question in alive.questions)
+        return list(questions), {number: alive.stands for number, alive in self._workers.items()}
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -176,9 +184,16 @@ class Crew:
 
     async def stop(self) -> None:
         """End all workers: they answer what they hold; who takes too long is killed."""
+        await self._end(worker.LEAVE)
+
+    async def make_way(self) -> None:
+        """The same, when another crew answers: open TCP connections go over to it."""
+        await self._end(worker.MAKE_WAY)
+
+    async def _end(self, order: str) -> None:
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.say(worker.LEAVE)
+            alive.channel.say(order)
             alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
@@ -208,6 +223,7 @@ class Crew:
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
         alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
+        self.stands.pop(number, None)  # who replaces it would only begin there again
         loop.add_reader(pidfd, self._hear_out, alive)
 
     def _fork(self, number: int) -> tuple[int, int, socket.socket]:
@@ -240,14 +256,15 @@ class Crew:
             for meant_for_parent in _SIGNALS:
                 # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
                 signal.signal(meant_for_parent, signal.SIG_IGN)
-            share = self._shares[number]
+            share, passage = self._shares[number], self._passages[number]
             # Not least the parent's ends of other channels: their workers could not see the parent die.
             kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
+            kept += passage.descriptors
             if self._listener is not None:
                 kept.append(self._listener.fileno())
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            begin = (self.near, self.servings, self.questions)
+            begin = (self.near, self.servings, self.questions, self.stands.get(number, {}), passage)
             last = (number, self._listener)
             worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
             status = 0
@@ -321,8 +338,9 @@ class Crew:
                 self._ledger.hear(alive.pid, said)
             case Leads():
                 self._ledger.credit(said, (self._serial, alive.in_force))
-            case Recalled(questions, is_all):
+            case Recalled(questions, stands, is_all):
                 alive.questions += questions
+                alive.stands |= stands
                 alive.is_recalled = is_all
                 self._changed.set()
             case number:

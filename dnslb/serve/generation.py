@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 
 from dnslb.balance.admin import Admin, Scope
@@ -14,6 +14,7 @@ from dnslb.probe.schedule import Schedule
 from dnslb.serve.balancer import Balancer
 from dnslb.serve.crew import Crew
 from dnslb.serve.ledger import Ledger
+from dnslb.serve.passage import Passage
 from dnslb.serve.sockets import Sockets
 from dnslb.settings import Settings
 from dnslb.snapshot import KINDS
@@ -30,10 +31,11 @@ class Generation:
         ledger: Ledger,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
+        passages: Sequence[Passage],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener)
+        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener, passages)
         self.crew.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         self._ledger = ledger
 
@@ -42,7 +44,7 @@ class Generation:
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
         self.balancer.inherit(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
-        self.crew.questions = await old.crew.recall()
+        self.crew.questions, self.crew.stands = await old.crew.recall()
 
     async def start(
         self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Admin], clocks: Mapping[Scope, float]
@@ -81,6 +83,11 @@ class Generation:
         """Answer what is held, and leave."""
         self.balancer.stop()
         await self.crew.stop()
+
+    async def make_way(self) -> None:
+        """The same, when another generation answers: it goes on with the TCP connections."""
+        self.balancer.stop()
+        await self.crew.make_way()
 
 
 def _addresses(catalog: Catalog, owner: Name) -> list[Address]:

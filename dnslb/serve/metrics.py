@@ -20,7 +20,7 @@ from dnslb.balance.pool import Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Ttl
 from dnslb.dns import name
-from dnslb.dns.kind import NO_REPLY, kind
+from dnslb.dns.kind import NO_REPLY, UNSENT, kind
 from dnslb.dns.name import Name
 from dnslb.exposition import Family, Sample, counter, gauge, histogram, labels
 from dnslb.probe.schedule import Schedule
@@ -96,6 +96,7 @@ _QUERIES = counter("dnslb_queries_total", "Queries that came in.")
 _REPLIES = counter("dnslb_replies_total", "Replies by response code and kind.")
 _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
+_UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
 _CONNECTIONS = counter("dnslb_tcp_connections_total", "TCP connections accepted.")
 _EVICTED = counter("dnslb_tcp_connections_evicted_total", "TCP connections closed to make room for new ones.")
@@ -171,7 +172,7 @@ def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
     truncated = Counter[str]()
     for protocol, heads in protocols.items():
         for head, count in heads.items():
-            if head != NO_REPLY:
+            if head not in (NO_REPLY, UNSENT):
                 found = kind(head)
                 replies[protocol, found.rcode, found.kind] += count
                 truncated[protocol] += found.truncated * count
@@ -183,6 +184,7 @@ def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
         ]),
         (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
+        (_UNSENT, [(labels(protocol="udp"), ledger.udp[UNSENT])]),
         (_PACKED, [("", ledger.packed)]),
         (_CONNECTIONS, [("", ledger.accepted)]),
         (_EVICTED, [("", ledger.evicted)]),

@@ -40,6 +40,7 @@ from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
 from dnslb.problem import Problem, has_errors
 from dnslb.serve import difference, event, history, loss, metrics, operations, privileges, reading, renewal, sockets
+from dnslb.serve.balancer import Balancer
 from dnslb.serve.crew import WorkersFailed
 from dnslb.serve.faults import Faults
 from dnslb.serve.generation import Generation
@@ -49,6 +50,7 @@ from dnslb.serve.keeper import Keeper, StateTaken
 from dnslb.serve.ledger import Ledger
 from dnslb.serve.operations import Concerned
 from dnslb.serve.orders import Orders
+from dnslb.serve.passage import Passage
 from dnslb.serve.reading import NotAnswered, Reading
 from dnslb.serve.record import Records
 from dnslb.serve.service import Service
@@ -129,6 +131,7 @@ class _Parent:
         self._directory = directory
         self._override = override
         self._shares = shares
+        self._passages = [Passage() for _ in shares]
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
@@ -344,6 +347,7 @@ class _Parent:
                     await each.settled()
         except TimeoutError:
             raise Delayed from None
+        self._keeper.note()  # what was much to work out may have changed answers since
         now = time.time()
         async for _ in gently(generation.balancer.linger(altered, given, now)):
             pass
@@ -471,7 +475,8 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        return State(self._orders.standing, verdicts, self._history.changes, self._clocks())
+        changes = {} if self._generation is None else self._generation.balancer.changes()
+        return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
         """When caches lose what orders keep out of the answers."""
@@ -480,15 +485,16 @@ class _Parent:
         clocks = operations.kept_clocks(self._listening[0].balancer, time.time())
         return dict(islice(clocks, state.MOST_CLOCKS))
 
-    def _recall(self, keys: set[Key]) -> dict[Key, Health]:
-        """Take up what an earlier life of the server has left; its verdicts on these keys."""
+    def _recall(self, balancer: Balancer) -> dict[Key, Health]:
+        """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
         known = self._keeper.load()
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
         self._left = known.clocks
         self._history = History(known.history)
-        return {key: health for key in keys if (health := known.healths.get(state.key(*key))) is not None}
+        balancer.changed_at = known.changed_at
+        return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
     def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
         """From now on probe for these generations."""
@@ -509,9 +515,9 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         settings = self._override(catalog.settings)
-        ours = (self._shares, self._ledger, self._hear_of_hung, self._heritage.listener)
+        ours = (self._shares, self._ledger, self._hear_of_hung, self._heritage.listener, self._passages)
         old, new = self._generation, Generation(catalog, settings, *ours)
-        healths = self._schedule.healths | self._recall(new.balancer.keys)
+        healths = self._schedule.healths | self._recall(new.balancer)
         # The old generation answers until the new one does, and so is probed until then.
         both = [new] if old is None else [old, new]
         self._listening.append(new)
@@ -523,7 +529,7 @@ class _Parent:
             await new.start(self._schedule, self._keeper.left, self._orders.standing, self._left)
         except BaseException:
             self._listening.remove(new)
-            await new.stop()
+            await (new.stop() if old is None else new.make_way())
             self._probe(both[:-1], {})
             raise
         self._generation, self._left = new, {}
@@ -533,7 +539,7 @@ class _Parent:
         self._keeper.start(self._state)
         self._keeper.note()
         if old is not None:
-            await old.stop()
+            await old.make_way()
 
     async def _notice_edits(self) -> None:
         meant = await self._watch.edit(lambda: self._settings)

@@ -16,6 +16,7 @@ from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.dns.query import LONGEST
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
+from dnslb.serve.passage import Held
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
@@ -75,6 +76,20 @@ class Connection:
             self._read()
             self.is_due = self._has_query()
         self.has_ended = True
+
+    def held(self) -> Held:
+        """All that another worker needs to go on with it."""
+        return Held(self.active, self.has_ended, self._received, self._unsent)
+
+    def take_up(self, held: Held) -> None:
+        """Go on where another worker has left off."""
+        self.active, self.has_ended = held.active, held.has_ended
+        self._received, self._unsent = held.received, held.unsent
+        self.is_due = bool(self._unsent) or self._has_query()
+
+    def let_go(self) -> None:
+        """It is another worker's now."""
+        self._sock.close()
 
     def close(self) -> None:
         if self.is_due:

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from dnslb.dns.edns import PAYLOAD
-from dnslb.dns.kind import HEAD, NO_REPLY
+from dnslb.dns.kind import HEAD, NO_REPLY, UNSENT
 from dnslb.serve.bugs import Bugs
 from dnslb.serve.heads import Heads
 
@@ -140,7 +140,11 @@ class Drain:
         """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
         while first < end:
             sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
-            first += max(sent, 1)
+            if sent <= 0:
+                sent = 1
+                to = first * PAYLOAD
+                self._replies[to + HEAD.start : to + HEAD.stop] = UNSENT
+            first += sent
 
 
 @dataclass(frozen=True, slots=True)

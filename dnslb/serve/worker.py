@@ -13,12 +13,13 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from random import Random
 
 from dnslb.balance.near import Near
+from dnslb.balance.order import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.responder import UDP, Identity, Responder, Transport
@@ -27,6 +28,7 @@ from dnslb.serve.channel import Channel
 from dnslb.serve.connections import Connections, Limits
 from dnslb.serve.heads import Heads
 from dnslb.serve.orphan import Orphan
+from dnslb.serve.passage import Passage
 from dnslb.serve.sockets import Sockets
 from dnslb.serve.tally import Counts, Leads
 from dnslb.serve.tasks import step_by_step
@@ -39,9 +41,11 @@ READY = 0             # what a worker says to its parent once it answers; later,
 TELL = "tell"         # what the parent says to hear a worker's tally
 RECALL = "recall"     # what the parent says to hear what a worker is asked
 LEAVE = "leave"       # what the parent says to end a worker; one that only falls silent does not
-_MOST_RECALLED = 10_000  # questions
+MAKE_WAY = "make way"  # the same, when another one answers in its place
+_MOST_RECALLED = 10_000  # questions, and RRsets that take turns
 _PIECE = 500          # of what there is to tell, in one turn of the loop
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
+_HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
 _PARTING = 1.0        # seconds that open TCP connections get to take their last replies, and the parent the last tally
 
 _log = logging.getLogger("dnslb")
@@ -57,10 +61,11 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """Some of what a worker is asked."""
+    """Some of what a worker is asked, and of where its turns stand."""
 
-    questions: Sequence[Question]
-    is_all: bool  # whether nothing comes after it
+    questions: Sequence[Question] = ()
+    stands: Mapping[Key, Stand] = field(default_factory=dict)
+    is_all: bool = False  # whether nothing comes after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Task:
     near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
     servings: Mapping[Key, Serving]  # what the pools serve as it begins
     questions: Sequence[Question]    # to be prepared for
+    stands: Mapping[Key, Stand]      # where turns go on
+    passage: Passage                 # from the worker before us, and to the one after us
     number: int                      # of the worker, from 0
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
 
@@ -91,9 +98,9 @@ def run(task: Task) -> None:
 
 async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
     loop = asyncio.get_running_loop()
-    leaving = asyncio.Event()
+    leaving, making_way = asyncio.Event(), asyncio.Event()
     settings, bugs = task.settings, Bugs()
-    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings, task.near)
+    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings, task.near, task.stands)
     snapshot.prepare(task.questions)
     identity = Identity(settings.server_id, settings.server_version)
     over_udp = Responder(snapshot, UDP, identity)
@@ -110,10 +117,14 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.add_reader(pair.udp, drain.drain)
         connections.listen(pair.tcp)
+    connections.succeed(task.passage)
 
     def hear(said: Update | str) -> None:
         vigil.hear()
-        if said == LEAVE:
+        if said == MAKE_WAY:
+            making_way.set()
+            leaving.set()
+        elif said == LEAVE:
             leaving.set()
         elif isinstance(said, Update):
             vigil.note(said.servings)
@@ -135,9 +146,13 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
     def recall() -> Iterator[None]:
         questions = snapshot.questions(_MOST_RECALLED)
         while some := list(islice(questions, _PIECE)):
-            channel.say(Recalled(some, is_all=False))
+            channel.say(Recalled(some))
             yield
-        channel.say(Recalled((), is_all=True))
+        stands = snapshot.stands(_MOST_RECALLED)
+        while places := dict(islice(stands, _PIECE)):
+            channel.say(Recalled(stands=places))
+            yield
+        channel.say(Recalled(is_all=True))
 
     name = f"worker {task.number + 1} (pid {os.getpid()})"
     vigil = Vigil(name, task.servings, lambda servings: channel.say(Leads(snapshot.update(servings))))
@@ -149,6 +164,8 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
     watching = loop.create_task(vigil.keep())
     await leaving.wait()
     watching.cancel()
+    if making_way.is_set():
+        await connections.leave_to_another(task.passage, _HANDING_OVER)
     await _arrived(connections)
     for pair, drain in zip(task.sockets, drains, strict=True):
         loop.remove_reader(pair.udp)
