@@ -140,7 +140,10 @@ class Connections:
                 await asyncio.sleep(_CROWDED)
 
     async def finish(self, seconds: float) -> None:
-        """Let nobody in; wait until the clients have the replies to all that has come, but no longer than that."""
+        """Let nobody in; wait until the clients have the replies to all that has come, as long as they take some.
+
+        When none has for so many seconds, or for four times as many in all, they are left alone.
+        """
         self._stop_accepting()
         self._listening.clear()
         self._slice = _LAST_SLICE
@@ -155,8 +158,10 @@ class Connections:
                 if connection.is_due:
                     # Though there may be little room: what the system has taken is sent even after our end.
                     self._serve(connection, monotonic() + _LAST_SLICE)
-        deadline = monotonic() + seconds
-        while self._open and monotonic() < deadline:
+        begun = monotonic()
+        while self._open and monotonic() < begun + 4 * seconds:
+            if monotonic() > seconds + max(begun, *(connection.active for connection in self._open.values())):
+                break
             await asyncio.sleep(0.01)
 
     def _turn(self) -> None:

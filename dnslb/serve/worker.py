@@ -46,7 +46,7 @@ _MOST_RECALLED = 10_000  # questions, and RRsets that take turns
 _PIECE = 500          # of what there is to tell, in one turn of the loop
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
-_PARTING = 1.0        # seconds that open TCP connections get to take their last replies, and the parent the last tally
+_PARTING = 1.0        # seconds without progress for TCP connections to take their last replies; and for the parent
 
 _log = logging.getLogger("dnslb")
 
