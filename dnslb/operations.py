@@ -182,6 +182,7 @@ class Wanted:
     until: float | None = None
     reason: str = ""
     by: str = ""                  # who gives it
+    now: bool = False             # ready: hand it out before a probe has passed
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,8 +127,12 @@ def maint(**options: Any) -> None:
 
 @click.command()
 @_target_options
+@click.option("--now", "at_once", is_flag=True, help="Do not wait for a probe to pass.")
 def ready(**options: Any) -> None:
     """End drain and maint of the addresses; with NAME, under that name only.
+
+    What was not probed meanwhile is handed out when its first probe passes, or when nothing else is up.  With --now it
+    is at once, until a probe fails; so are new backends that have not passed yet.
 
     \b
     Example: dnslb ready 192.0.2.11
@@ -146,6 +150,7 @@ def _give(  # noqa: PLR0913 - the options of the commands
     reason: str,
     waits: bool,
     control: Path | None,
+    at_once: bool = False,
 ) -> None:
     if "" in targets:
         raise click.UsageError("a name or an address is empty; leave it out, or write '*' for all")
@@ -156,6 +161,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
     given = {"mode": mode, "addresses": addresses, "for": lasts, "at": at, "reason": reason}
     if names:  # without the key: under every name
         given["names"] = names
+    if at_once:
+        given["now"] = True
     try:
         done = ask(control, "POST", "/orders", given)
     except KeyboardInterrupt:

@@ -339,6 +339,9 @@ class _Parent:
             given = time.time()
             work = self._orders.give(wanted, about, given)
             altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
+            if wanted.now:
+                for each in self._listening:
+                    each.balancer.trust((one.owner, one.address) for one in about)
             # What we have said we do must outlive a crash in the next moment.
             warning = await self._keeper.save()
         try:
@@ -447,9 +450,10 @@ class _Parent:
 
     def _obey(self) -> None:
         """From now on other orders stand."""
+        resumed = self._pause()
         for generation in self._listening:
+            generation.balancer.doubt(resumed)
             generation.balancer.obey(self._orders.standing)
-        self._pause()
         self._keeper.note()
 
     def _remember(self, change: Change) -> None:
@@ -470,8 +474,8 @@ class _Parent:
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
-        # That somebody was up before the start is no news until a probe has found it so again.
-        stale = self._schedule.recalled
+        # That somebody was up before the start, or before maint, is no news until a probe has found it so again.
+        stale = self._schedule.recalled | self._schedule.paused
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
@@ -504,11 +508,12 @@ class _Parent:
         self._faults.keep(keys)
         self._pause()
 
-    def _pause(self) -> None:
-        """Probe nothing that is in maint everywhere."""
-        if self._listening:
-            balancer = self._listening[-1].balancer
-            self._schedule.pause_only(operations.to_pause(balancer, self._orders.standing, time.time()))
+    def _pause(self) -> set[Key]:
+        """Probe nothing that is in maint everywhere.  What is probed again by that."""
+        if not self._listening:
+            return set()
+        balancer = self._listening[-1].balancer
+        return self._schedule.pause_only(operations.to_pause(balancer, self._orders.standing, time.time()))
 
     # Generations.
 
