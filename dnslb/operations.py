@@ -84,6 +84,7 @@ class RRsetStatus:
     fails_open: bool
     withheld: bool         # queries get no reply yet, since nobody knows who is up
     backends: Iterable[BackendStatus]
+    empty: bool = False    # queries get an empty answer, since nobody is available
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,7 @@ class _Desk:
     stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
     plain: dict[int, set[Address]] = field(default_factory=dict)  # by IP version: served before there was a pool
     proxies: dict[Address, Address] = field(default_factory=dict)  # what is probed instead, by backend
+    troubled: set[int] = field(default_factory=set)  # IP versions of which the log says that all is not well
 
     def asked(self, address: Address) -> Asked | None:
         """What its backend goes by."""
@@ -260,6 +261,7 @@ class Balancer:
             for version in desk.rrsets.keys() - desk.withheld - desk.served:
                 _tell_who_is_down(desk, version, self._known(desk))
             desk.served |= desk.rrsets.keys() - desk.withheld
+            _tell_trouble(desk)
         self._publish = publish
         loop = asyncio.get_running_loop()
         if self.returning or any(desk.awaited for desk in self._desks.values()):
@@ -299,6 +301,7 @@ class Balancer:
                     if version in desk.pool.zone_ttls and version not in before.withheld
                 }
                 desk.served = set(desk.rrsets)
+                desk.troubled = before.troubled & desk.served
                 desk.awaited = before.awaited & set(_asked(desk.pool))
                 self._stand_in(desk, old._verdicts(before))
             else:
@@ -338,6 +341,11 @@ class Balancer:
         """Why nobody knows whether the backend is up, or still is; nothing when it is known."""
         desk = self._desks[owner]
         return self._unsure(desk, backend.target) if desk.pool.probe is not None else ""
+
+    def is_empty(self, owner: Name, version: int) -> bool:
+        """Whether queries get an empty answer, for want of an address."""
+        desk = self._desks[owner]
+        return version not in desk.withheld and not desk.rrsets[version].selection.shares
 
     def is_withheld(self, owner: Name, version: int) -> bool:
         """Whether queries get no reply yet."""
@@ -426,6 +434,7 @@ class Balancer:
             for key, health in desk.verdicts:
                 self._tell(desk, key, health)
             desk.verdicts.clear()
+            _tell_trouble(desk)
         if changes:
             self._publish(changes)
         self._published = loop.time()
@@ -774,6 +783,27 @@ def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Healt
         more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
         fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
         _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
+
+
+def _tell_trouble(desk: _Desk) -> None:
+    """One line when an RRset begins to fail open or to be empty, and one when that is over."""
+    for version in desk.rrsets.keys() - desk.withheld:
+        chosen, fields = desk.rrsets[version].selection, {"owner": desk.pool.owner}
+        is_troubled = chosen.fails_open or not chosen.shares
+        if is_troubled == (version in desk.troubled):
+            continue
+        desk.troubled ^= {version}
+        about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.text(KINDS[version])}"
+        count = len(chosen.shares)
+        if chosen.fails_open:
+            fields["what"] = "fails open"
+            _log.error("%s: no backend is up: all %d are handed out (fail open)", about, count, extra=fields)
+        elif is_troubled:
+            fields["what"] = "empty"
+            _log.error("%s: no backend is available: the answer is empty (NODATA)", about, extra=fields)
+        else:
+            fields["what"] = "back to normal"
+            _log.info("%s: back to normal: %d that are up handed out", about, count, extra=fields)
 
 
 def _why_down(health: Health, pool: Pool) -> str:

@@ -303,8 +303,8 @@ def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int,
         for backend in pool.backends
         if backend.address.version == version
     )
-    withheld = balancer.is_withheld(owner, version)
-    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses)
+    withheld, empty = balancer.is_withheld(owner, version), balancer.is_empty(owner, version)
+    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
