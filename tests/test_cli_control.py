@@ -214,7 +214,8 @@ def test_reload_serves_an_edit_before_it_returns(scene: Scene) -> None:
         scene.zone.write_text(ZONE.replace("hostmaster 1 ", "hostmaster 2 ") + "new A 192.0.2.77\n")
         done = scene.dnslb("reload")
         assert {*scene.ask("new")} == {"192.0.2.77"}
-        assert (done.status, done.stdout) == (0, "example.test.  serial 1 → 2\n2 pools, unchanged\n")
+        said = "example.test.  serial 1 → 2; 1 record added, 0 gone\n2 pools, unchanged\n"
+        assert (done.status, done.stdout) == (0, said)
         assert HOSTS[0] not in scene.named(), "an order outlives a reload"
         assert scene.dnslb("reload").stdout == "example.test.  serial 2, unchanged\n2 pools, unchanged\n"
 

@@ -39,6 +39,12 @@ def reload(control: Path | None) -> None:
     for change in done["zones"]:
         click.echo(f"{change['zone']:<{width}}  {_change(change)}")
     click.echo(f"{report.count(done['pools'], 'pool')}{'' if done['pools_changed'] else ', unchanged'}")
+    for change in done["changes"]:
+        click.echo(f"  {change}")
+    if done["settings"]:
+        click.echo(f"settings: {', '.join(done['settings'])}")
+    if done["restart"]:
+        click.echo(f"{', '.join(done['restart'])}: what the files say now holds when dnslb is started again", err=True)
 
 
 @click.command("log-level")
@@ -217,8 +223,14 @@ def _change(change: dict[str, Any]) -> str:
     if not change["changed"]:
         return f"serial {change['after']}, unchanged"
     if change["before"] == change["after"]:
-        return f"changed, serial {change['after']} not raised"
-    return f"serial {change['before']} → {change['after']}"
+        return f"changed, serial {change['after']} not raised; {_records(change)}"
+    return f"serial {change['before']} → {change['after']}; {_records(change)}"
+
+
+def _records(change: dict[str, Any]) -> str:
+    if not change["added"] and not change["gone"]:
+        return "no record added or gone"
+    return f"{report.count(change['added'], 'record')} added, {change['gone']:,} gone"
 
 
 def _is_address(text: str) -> bool:

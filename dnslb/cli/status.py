@@ -82,6 +82,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
         told.append(f"{found['directory']} as of {loaded}: {zones}, {pools} shown")
+    if found["restart"]:
+        told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
