@@ -243,7 +243,9 @@ class Snapshot:
         return make(turning=turning, near=near).within(room)
 
     def _empty(self, reply: Answer) -> dict[int, Serving]:
-        """By type: what pools serve that have no address now, at the names that decided the reply."""
+        """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
+        if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
+            return {}
         keys = ((owner, kind) for owner in reply.consulted for kind in KINDS.values())
         found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
         return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}

@@ -157,11 +157,11 @@ def test_failing_open_is_told_to_clients_that_sent_edns() -> None:
         assert plain.edns == -1 and len(plain.answer[0]) == 2
 
 
-@pytest.mark.parametrize("name", ["www", "alias"])
-def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str) -> None:
+@pytest.mark.parametrize(("name", "key"), [("www", WWW_A), ("alias", WWW_A), ("x.wild", WILD), ("walias", WILD)])
+def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str, key: Key) -> None:
     """And not for those that the name never had, in whatever order they are asked for: their replies are shared."""
     empty, two = serving(), serving("192.0.2.11", "192.0.2.12")
-    snapshot, server = world({WWW_A: two})
+    snapshot, server = world({key: two})
 
     def told(kind: str, size: int = 1232) -> list[str]:
         reply = dns.message.from_wire(server.respond(query(f"{name}.example.com {kind}", size=size)) or b"")
@@ -170,12 +170,21 @@ def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str) -
 
     for kinds in (("A", "MX", "SRV"), ("SRV", "A", "MX")):
         assert [told(kind) for kind in kinds] == [[], [], []]
-        snapshot.update({WWW_A: empty})
+        snapshot.update({key: empty})
         for _ in range(2):
             text = "no backend is available; there are addresses otherwise"
             assert {kind: told(kind) for kind in kinds} == {"A": [text], "MX": [], "SRV": []}
             assert len(addresses(server, "www", "AAAA")) == 2
-        snapshot.update({WWW_A: two})
+        snapshot.update({key: two})
+
+
+def test_a_referral_to_a_pool_that_is_empty_or_withheld_is_sent_all_the_same() -> None:
+    below = zone("example.com.", "@ 300 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1\nns1 300 A 192.0.2.1\nsub 300 NS ns1")
+    key = wire("ns1.example.com."), rrtype.A
+    snapshot = Snapshot({below.apex: below}, Order.CYCLIC, Random(1), {key: replace(serving(), withheld=True)})
+    server = Responder(snapshot, UDP, ANONYMOUS)
+    reply = dns.message.from_wire(server.respond(query("www.sub.example.com A", size=1232)) or b"")
+    assert (reply.rcode(), list(reply.options), len(reply.authority)) == (dns.rcode.NOERROR, [], 1)
 
 
 def test_what_is_empty_and_withheld_gets_no_reply() -> None:

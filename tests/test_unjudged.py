@@ -527,3 +527,18 @@ def test_a_reload_does_not_tell_again_who_is_down(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.INFO, "dnslb"):
         play(story)
     assert caplog.records == []
+
+
+def test_after_maint_what_cannot_be_probed_by_our_fault_counts_as_up() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        await asyncio.sleep(10)
+        desk.balancer.doubt([key(FIRST)])
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+
+    play(story)

@@ -218,6 +218,7 @@ class Balancer:
             health = self.healths.get(key)
             if key in self._asking and (health is None or health.up):
                 self.doubted.add(key)
+                self.faults.pop(key, None)  # what kept us from probing then, may not now
                 for desk in self._asking[key]:
                     desk.stand_ins.pop(key, None)
                     desk.awaited.add(key)
@@ -264,8 +265,7 @@ class Balancer:
             _tell_trouble(desk)
         self._publish = publish
         loop = asyncio.get_running_loop()
-        if self.returning or any(desk.awaited for desk in self._desks.values()):
-            self._patience.append(loop.call_later(_PATIENCE, self._lose_patience))
+        self._patience.append(loop.call_later(_PATIENCE, self._lose_patience))
         if any(desk.stand_ins for desk in self._desks.values()):
             self._patience.append(loop.call_later(_MOMENT, self._judge_anew))
         if self._due:
