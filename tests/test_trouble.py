@@ -86,7 +86,7 @@ def test_a_pool_without_an_address_is_seen_everywhere(tmp_path: Path) -> None:
         scene.revive()
         eventually(lambda: scene.reply() == (HOSTS, []), "they do not come back", 20)
         assert (scene.status().returncode, scene.metric("dnslb_pool_empty")) == (0, 0)
-        assert re.search(r" INFO www\.example\.test A: back to normal: \d that are up handed out\n", server.log)
+        assert re.search(r" INFO www\.example\.test A: back to normal: serving \d of 4\n", server.log)
 
 
 def test_the_exit_status_tells_what_is_wrong(tmp_path: Path) -> None:

@@ -803,7 +803,8 @@ def _tell_trouble(desk: _Desk) -> None:
             _log.error("%s: no backend is available: the answer is empty (NODATA)", about, extra=fields)
         else:
             fields["what"] = "back to normal"
-            _log.info("%s: back to normal: %d that are up handed out", about, count, extra=fields)
+            total = sum(backend.address.version == version for backend in desk.pool.backends)
+            _log.info("%s: back to normal: serving %d of %d", about, count, total, extra=fields)
 
 
 def _why_down(health: Health, pool: Pool) -> str:
