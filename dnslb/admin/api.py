@@ -313,7 +313,7 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("ready has no end", "leave 'for' and 'until' out; drain and maint have them")
     if lasts is not None:
         until = (now if at is None else at) + lasts
-    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root), _now(root, mode))
+    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
 
 
 def _now(root: dict[str, Any], mode: Mode) -> bool:
