@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
+from types import TracebackType
 
 from dnslb.text import printable
 
@@ -28,12 +30,30 @@ def begin(format: str, level: str, journal: str | None) -> None:
     handler = logging.StreamHandler()
     if format == "json":
         handler.setFormatter(_Json())
+        # Whatever comes out is such a line.
+        logging.captureWarnings(True)
+        sys.excepthook = _tell_bug
+        threading.excepthook = lambda said: _log.critical("a bug in dnslb: %s", said.exc_value)
+        sys.unraisablehook = lambda said: _log.error("a bug in dnslb: %s: %s", said.err_msg, said.exc_value)
     elif journal is not None and journal == _stream():
         handler.setFormatter(_Journal("%(message)s"))
     else:
         handler.setFormatter(_Text("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     set_level(level)
+
+
+def announced(format: str, text: str) -> str:
+    """What is told on standard output, as lines of the log if that is for programs."""
+    if format != "json":
+        return text
+    told = (logging.LogRecord("dnslb", logging.INFO, "", 0, "%s", (line,), None) for line in text.splitlines())
+    return "\n".join(map(_Json().format, told))
+
+
+def _tell_bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
+    """What nobody has caught is a line of the log too."""
+    _log.critical("a bug in dnslb: please report it", exc_info=(kind, bug, trace))
 
 
 def level() -> str:

@@ -84,6 +84,7 @@ class RRsetStatus:
     fails_open: bool
     withheld: bool         # queries get no reply yet, since nobody knows who is up
     backends: Iterable[BackendStatus]
+    empty: bool = False    # queries get an empty answer, since nobody is available
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Status:
     pools: Iterable[PoolStatus | None]
     orders: Iterable[OrderStatus]
     server: ServerStatus
+    restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
 
 
 def public(status: Status) -> Status:
@@ -161,6 +163,8 @@ class ZoneChange:
     before: int | None  # serial; None: there was no such zone
     after: int | None   # None: it is served no more
     changed: bool
+    added: int = 0      # records, the SOA aside; with another TTL it is another record
+    gone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,10 @@ class Reloaded:
     zones: tuple[ZoneChange, ...]
     pools: int
     pools_changed: bool
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...]         # that were not given before
+    changes: tuple[str, ...] = ()     # of pools, a line for each
+    settings: tuple[str, ...] = ()    # that are other than they were
+    restart: tuple[str, ...] = ()     # as in the status
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +189,7 @@ class Wanted:
     until: float | None = None
     reason: str = ""
     by: str = ""                  # who gives it
+    now: bool = False             # ready: hand it out before a probe has passed
 
 
 @dataclass(frozen=True, slots=True)

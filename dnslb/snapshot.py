@@ -220,8 +220,10 @@ class Snapshot:
     def _pack(self, zone: Zone, name: Name, kind: bytes, reply: Answer, room: int) -> Ready:
         self.packed += 1
         body = message.pack(name, reply, room)
-        serving = self._servings.get(reply.turning) if reply.turning else None
-        apart = reply.types_apart
+        empty = {} if reply.turning else self._empty(reply)
+        serving = self._servings.get(reply.turning) if reply.turning else empty.get(int.from_bytes(kind[:2]))
+        # A type of which there is nothing just now has a reply of its own: it says so, or is withheld.
+        apart = None if reply.types_apart is None else reply.types_apart.union(empty)
         is_alike = apart is not None and int.from_bytes(kind[:2]) not in apart
         scope = Scope(
             owners=reply.consulted,
@@ -239,6 +241,14 @@ class Snapshot:
             theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
             near = Nearby(clients, make(turning=theirs).within(room))
         return make(turning=turning, near=near).within(room)
+
+    def _empty(self, reply: Answer) -> dict[int, Serving]:
+        """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
+        if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
+            return {}
+        keys = ((owner, kind) for owner in reply.consulted for kind in KINDS.values())
+        found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
+        return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -295,6 +305,8 @@ def _differ(most: int | None, other: int | None, n: int) -> bool:
 def _note(serving: Serving) -> bytes:
     """What clients are told besides, as an option for the OPT record."""
     alarm = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out" if serving.fails_open else ""
+    if not serving.rrset.rdatas:
+        alarm = "no backend is available; there are addresses otherwise"
     text = "; ".join(filter(None, (alarm, serving.note)))
     return extended_error(_OTHER, text) if text else b""
 

@@ -262,7 +262,7 @@ def test_it_changes_only_at_a_start(tmp_path: Path) -> None:
         done = subprocess.run(
             [*DNSLB, "reload", "--control", tmp_path / "control"], capture_output=True, text=True, check=True
         )
-        assert "change only when dnslb is started again" in done.stderr
+        assert "admin: what the files say now holds when dnslb is started again\n" in done.stderr
         assert Address(server, port).ask("GET", "/status")[0] == 200
 
 

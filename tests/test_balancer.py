@@ -401,8 +401,32 @@ def test_a_changed_verdict_is_one_line(
 
     with caplog.at_level(logging.INFO, "dnslb"):
         play(story)
-    assert len(caplog.records) == len(probes)
-    assert f"{caplog.records[-1].levelname} {caplog.records[-1].getMessage()}" == line
+    verdicts = [record for record in caplog.records if record.levelno < logging.ERROR]
+    assert len(verdicts) == len(probes)
+    assert f"{verdicts[-1].levelname} {verdicts[-1].getMessage()}" == line
+
+
+def test_that_a_pool_fails_open_or_is_empty_is_told_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        empty = replace(pool("api.example.com.", HOSTS[:2]), when_all_down=AllDown.NONE)
+        desk = Desk(pool(hosts=HOSTS[:2]), empty).start()
+        for outcome in (REFUSED, PASSED):
+            for _ in range(5):
+                desk.probe(HOSTS[0], outcome)
+                desk.probe(HOSTS[1], REFUSED)
+                await asyncio.sleep(5)
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    said = [f"{one.levelname} {one.getMessage()}" for one in caplog.records if " down " not in one.getMessage()]
+    assert [line for line in said if " up (2 of 2" not in line] == [
+        "ERROR www.example.com A: no backend is up: all 2 are handed out (fail open)",
+        "ERROR api.example.com A: no backend is available: the answer is empty (NODATA)",
+        "INFO www.example.com A: back to normal: serving 1 of 2",
+        "INFO api.example.com A: back to normal: serving 1 of 2",
+    ]
 
 
 def test_every_backend_behind_one_probed_address_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -413,7 +437,8 @@ def test_every_backend_behind_one_probed_address_is_told(caplog: pytest.LogCaptu
         await asyncio.sleep(0)
 
     play(story)
-    assert [record.getMessage().split()[1] for record in caplog.records] == [*HOSTS]
+    verdicts = (record for record in caplog.records if record.levelno < logging.ERROR)
+    assert [record.getMessage().split()[1] for record in verdicts] == [*HOSTS]
 
 
 # The house's numbers

@@ -189,7 +189,9 @@ def test_a_planned_order_does_not_end_one_that_stands(control: Controlled) -> No
 def test_a_reload_tells_what_has_changed(control: Controlled) -> None:
     status, found = control.ask("POST", "/reload")
     assert status == 200
-    assert found["zones"] == [{"zone": "example.test.", "before": 1, "after": 1, "changed": False}]
+    same = {"before": 1, "after": 1, "changed": False, "added": 0, "gone": 0}
+    assert found["zones"] == [{"zone": "example.test.", **same}]
+    assert (found["changes"], found["settings"], found["restart"]) == ([], [], [])
 
 
 DRAIN = {"mode": "drain", "addresses": ["192.0.2.1"]}

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,37 @@ def test_json_has_one_object_per_line(tmp_path: Path) -> None:
     assert reload == {
         "level": "info", "what": "reloaded", "message": f"reloaded {tmp_path / 'zones'}: nothing has changed",
     }  # fmt: skip
+
+
+def test_with_the_json_log_every_line_is_json_from_start_to_stop(tmp_path: Path) -> None:
+    """The warnings of the start were text, and so was the announcement."""
+    world = World(tmp_path)
+    zone = tmp_path / "zones" / "example.test.zone"
+    zone.write_text(zone.read_text() + "@ MX 10 mail.example.test\n")
+    with world.server("--log-format", "json") as server:
+        zone.write_text(zone.read_text() + "@ MX 20 other.example.test\nx A 192.0.2.300\n")
+        client.ask(tmp_path / "control", "POST", "/reload")
+    said, logged = ([json.loads(line) for line in text.splitlines()] for text in (server.said, server.log))
+    assert said[0]["message"].startswith("dnslb ") and said[-1]["message"].startswith("try: dig ")
+    assert {line["level"] for line in said} == {"info"}
+    assert "mail.example.test.example.test." in logged[0]["message"]
+    assert logged[0]["level"] == "warning"
+    assert any("192.0.2.300" in line["message"] for line in logged)
+
+
+@pytest.mark.parametrize("trouble", ["a mistake", "the port"])
+def test_a_start_that_fails_is_told_in_json_too(tmp_path: Path, trouble: str) -> None:
+    World(tmp_path)
+    zones = tmp_path / "zones"
+    options = ["--log-format", "json", "--state", str(tmp_path / "s"), "--control", str(tmp_path / "c")]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if trouble == "a mistake":
+            (zones / "example.test.zone").write_text("nonsense\n")
+        command = [*DNSLB, "serve", str(zones), *options, "--listen", f"127.0.0.1:{taken.getsockname()[1]}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert {json.loads(line)["level"] for line in done.stderr.splitlines()} == {"error"}
 
 
 def test_the_level_can_be_changed_while_the_server_runs(tmp_path: Path) -> None:

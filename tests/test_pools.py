@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from socket import AF_INET, AF_INET6, inet_aton, inet_pton
 from sys import byteorder
@@ -154,6 +155,44 @@ def test_failing_open_is_told_to_clients_that_sent_edns() -> None:
         assert (option.code, option.text) == (0, "no backend is up; all 2 are handed out")
         plain = dns.message.from_wire(server.respond(query("www.example.com A")) or b"")
         assert plain.edns == -1 and len(plain.answer[0]) == 2
+
+
+@pytest.mark.parametrize(("name", "key"), [("www", WWW_A), ("alias", WWW_A), ("x.wild", WILD), ("walias", WILD)])
+def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str, key: Key) -> None:
+    """And not for those that the name never had, in whatever order they are asked for: their replies are shared."""
+    empty, two = serving(), serving("192.0.2.11", "192.0.2.12")
+    snapshot, server = world({key: two})
+
+    def told(kind: str, size: int = 1232) -> list[str]:
+        reply = dns.message.from_wire(server.respond(query(f"{name}.example.com {kind}", size=size)) or b"")
+        assert reply.rcode() == dns.rcode.NOERROR
+        return [option.text or "" for option in reply.options if isinstance(option, dns.edns.EDEOption)]
+
+    for kinds in (("A", "MX", "SRV"), ("SRV", "A", "MX")):
+        assert [told(kind) for kind in kinds] == [[], [], []]
+        snapshot.update({key: empty})
+        for _ in range(2):
+            text = "no backend is available; there are addresses otherwise"
+            assert {kind: told(kind) for kind in kinds} == {"A": [text], "MX": [], "SRV": []}
+            assert len(addresses(server, "www", "AAAA")) == 2
+        snapshot.update({key: two})
+
+
+def test_a_referral_to_a_pool_that_is_empty_or_withheld_is_sent_all_the_same() -> None:
+    below = zone("example.com.", "@ 300 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1\nns1 300 A 192.0.2.1\nsub 300 NS ns1")
+    key = wire("ns1.example.com."), rrtype.A
+    snapshot = Snapshot({below.apex: below}, Order.CYCLIC, Random(1), {key: replace(serving(), withheld=True)})
+    server = Responder(snapshot, UDP, ANONYMOUS)
+    reply = dns.message.from_wire(server.respond(query("www.sub.example.com A", size=1232)) or b"")
+    assert (reply.rcode(), list(reply.options), len(reply.authority)) == (dns.rcode.NOERROR, [], 1)
+
+
+def test_what_is_empty_and_withheld_gets_no_reply() -> None:
+    empty = replace(serving(), withheld=True)
+    _, server = world({WWW_A: empty})
+    assert server.respond(query("www.example.com MX", size=1232)) is not None
+    assert server.respond(query("www.example.com A", size=1232)) is None
+    assert server.respond(query("www.example.com MX", size=1232)) is not None
 
 
 def client(host: str) -> bytes:

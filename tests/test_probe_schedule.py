@@ -281,6 +281,50 @@ def test_pausing_drops_the_probe_in_flight() -> None:
     virtual_time.run(main())
 
 
+def test_what_is_hastened_is_probed_in_a_moment_and_then_at_its_own_pace() -> None:
+    async def main() -> None:
+        field = Field()
+        schedule = field.schedule([key(0, Probe(TcpCheck(80), interval=30.0))])
+        only = key(0, Probe(TcpCheck(80), interval=30.0))
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(1000)
+        begin = asyncio.get_running_loop().time()
+        for _ in range(3):
+            schedule.hasten(only)
+        await asyncio.sleep(1)
+        assert [at - begin for at in field.starts[only[1]] if at > begin] == [pytest.approx(0.1)]
+        field.starts.clear()
+        await asyncio.sleep(300)
+        assert 10 <= len(field.starts[only[1]]) <= 11
+        assert all(27 <= gap <= 30 for gap in field.gaps(0))
+        task.cancel()
+
+    virtual_time.run(main())
+
+
+def test_after_a_pause_the_first_probe_comes_at_once_and_its_failure_counts_at_once() -> None:
+    """Also after a pause that was shorter than the interval.  That it was up before is worth nothing."""
+
+    async def main() -> None:
+        field = Field()
+        probe = Probe(TcpCheck(80), interval=1000.0)
+        schedule = field.schedule([key(0, probe), key(1, probe)])
+        task = asyncio.create_task(schedule.run())
+        await asyncio.sleep(3000)
+        for number in (0, 1):
+            schedule.pause(key(number, probe))
+        field.dead = {key(0)[1]}
+        assert schedule.pause_only([]) == schedule.recalled == {key(0, probe), key(1, probe)}
+        since = schedule.healths[key(1, probe)].since
+        await asyncio.sleep(0.1)
+        assert [schedule.healths[key(number, probe)].up for number in (0, 1)] == [False, True]
+        assert schedule.healths[key(1, probe)].since == since
+        assert schedule.recalled == schedule.paused == set()
+        task.cancel()
+
+    virtual_time.run(main())
+
+
 def test_pausing_the_last_key_of_a_first_round_ends_it() -> None:
     async def main() -> None:
         field = Field(takes=1000)
@@ -555,6 +599,8 @@ def test_whatever_happens_to_the_keys_the_bounds_hold(seed: int) -> None:
                 case 2:
                     here = rng.sample(everything, rng.randrange(1, 12))
                     schedule.replace_keys(here)
+                case 3:
+                    schedule.hasten(rng.choice(everything))
             await asyncio.sleep(rng.choice([0, 0, 0.1, 1.0]))
             assert field.most <= 4
         for resumed in here:

@@ -283,3 +283,74 @@ def test_reloads_leave_nothing_behind(tmp_path: Path) -> None:
     with started(tmp_path, *listening(free_port(), "--no-watch")) as server:
         grown(server, 4)  # two catalogs live at once, and memory is not given back in the same pieces
         assert grown(server, 6) < 10 << 20, "each catalog takes 7 MB"
+
+
+def reload(directory: Path) -> subprocess.CompletedProcess[str]:
+    words = [*DNSLB, "reload", "--control", str(directory / "control")]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_reload_says_what_is_other_than_what_ran(tmp_path: Path) -> None:
+    write(tmp_path, 1, "www A 192.0.2.1\n    A 192.0.2.2\nold TXT x\n")
+    zones = tmp_path / "zones"
+    (zones / "example.test.yaml").write_text("pools: {www: {answers: 1}}\n")
+    with started(tmp_path, *listening(free_port(), "--no-watch")) as server:
+        write(tmp_path, 2, "www A 192.0.2.1\n    A 192.0.2.3\n    A 192.0.2.4\nnew A 192.0.2.5\n    A 192.0.2.6\n")
+        (zones / "example.test.yaml").write_text("pools: {www: {answers: 2, order: random}, new: {}}\n")
+        (zones / "dnslb.yaml").write_text("order: random\nlog_format: json\n")
+        # The two TXT records with the serial, addresses, and the names new and old.
+        records = "serial 1 → 2{} 6 records added, 4 gone"
+        pools = "www.example.test. changed (backends, order, answers)", "new.example.test. added"
+        restart = "log_format: what the files say now holds when dnslb is started again\n"
+        done = reload(tmp_path)
+        assert done.stdout.splitlines() == [
+            f"example.test.  {records.format(';')}", "2 pools", *(f"  {pool}" for pool in pools), "settings: order",
+        ]  # fmt: skip
+        assert done.stderr == restart
+        said = f"example.test. {records.format(',')}; pool {pools[0]}; pool {pools[1]}; settings: order\n"
+        assert server.log.count(f" reloaded {zones}: {said}") == 1
+        # What waits for a start is shown until it is done, and logged once.
+        assert "RESTART NEEDED for what the files say of: log_format" in status(tmp_path)
+        again = reload(tmp_path)
+        assert again.stdout.splitlines() == ["example.test.  serial 2, unchanged", "2 pools, unchanged"]
+        assert again.stderr == restart
+        assert server.log.count(restart) == 1
+        assert server.log.count(" nothing has changed\n") == 1
+        (zones / "dnslb.yaml").write_text("order: random\n")
+        assert reload(tmp_path).stderr == ""
+        assert not any("RESTART" in line for line in status(tmp_path))
+
+
+def test_a_warning_that_was_said_is_not_repeated(tmp_path: Path) -> None:
+    """Lines that were added before it make no other warning of it."""
+    mail = "@ MX 10 mail.example.test\n"
+    write(tmp_path, 1, mail)
+    with started(tmp_path, *listening(free_port(), "--no-watch")) as server:
+        assert server.log.count("the zone's name twice") == 1
+        write(tmp_path, 2, f"c TXT c\n{mail}")
+        done = reload(tmp_path)
+        assert done.stderr == "1 warning as before: see `dnslb check`\n"
+        write(tmp_path, 3, f"{mail}@ MX 20 other.example.test\n")
+        done = reload(tmp_path)
+        assert "other.example.test.example.test." in done.stderr and "mail.example.test" not in done.stderr
+        write(tmp_path, 4, f"{mail}@ MX 20 other.example.test\nd A 192.0.2.300\n")
+        assert reload(tmp_path).returncode == 1
+        assert server.log.count("the zone's name twice") == 2
+        # What was mended, and is wrong again, is news.
+        write(tmp_path, 5)
+        reload(tmp_path)
+        write(tmp_path, 6, mail)
+        reload(tmp_path)
+        assert server.log.count("the zone's name twice") == 3
+
+
+@pytest.mark.parametrize("level", ["error", "info"])
+def test_a_refused_reload_is_logged_once_with_its_mistakes_at_every_level(tmp_path: Path, level: str) -> None:
+    write(tmp_path, 1)
+    with started(tmp_path, *listening(free_port(), "--no-watch", "--log-level", level)) as server:
+        write(tmp_path, 2, "c A 192.0.2.300\n")
+        assert reload(tmp_path).returncode == 1
+        lines = [line.split(" ", 2)[2] for line in server.log.splitlines()]
+        assert len(lines) == 2
+        assert lines[0].startswith("ERROR ") and "192.0.2.300 is no IPv4 address" in lines[0]
+        assert lines[1].startswith("ERROR not reloaded: ")

@@ -12,8 +12,9 @@ import pytest
 from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, text, unix_time
 from transcript import wire
 
-from dnslb.balance.health import Health
-from dnslb.balance.pool import Backend, Pool, TcpCheck
+from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
 from dnslb.probe.schedule import Key as Asked
 
 OWNER = wire("www.example.com.")
@@ -309,6 +310,235 @@ def test_a_new_backend_that_cannot_be_probed_counts_as_up_after_five_seconds() -
         await asyncio.sleep(4.9)
         assert served(desk) == [f"www.example.com. A 30: {' '.join(HOSTS[:2])}"]
         await asyncio.sleep(0.2)
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+
+    play(story)
+
+
+# After maint
+
+
+def test_what_was_not_probed_for_a_while_passes_before_it_is_handed_out(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        desk.balancer.obey({Scope(None, ip_address(FIRST)): Admin(Mode.MAINT, EPOCH)})
+        await asyncio.sleep(3600)
+        desk.balancer.doubt([key(FIRST)])
+        desk.balancer.obey({})
+        await asyncio.sleep(100)
+        assert served(desk) == [f"www.example.com. A 30: {REST}"]
+        assert desk.balancer.unsure(OWNER, Backend(ip_address(FIRST))) == "is not judged yet"
+        desk.probe(FIRST, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {ALL}"]
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"www.example.com: {FIRST} up (its first probe passed); serving 3 of 3, ttl 5"
+    ]
+
+
+def test_after_maint_one_failure_is_enough() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        desk.balancer.doubt([key(FIRST)])
+        health = first(REFUSED, unix_time(), UP)
+        desk.balancer.hear(key(FIRST), REFUSED, UP, health)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+
+    play(story)
+
+
+def test_after_maint_it_is_handed_out_when_nothing_else_is_up_or_the_operator_says_so() -> None:
+    async def story() -> None:
+        desk = Desk(pool(hosts=HOSTS[:2])).start()
+        desk.balancer.doubt([key(FIRST)])
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {HOSTS[1]}"]
+        desk.probe(HOSTS[1], REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {FIRST}"]
+        desk.probe(HOSTS[1], PASSED, PASSED)
+        await asyncio.sleep(100)
+        assert served(desk) == [f"www.example.com. A 30: {HOSTS[1]}"]
+        assert desk.balancer.awaits(OWNER, ip_address(FIRST))
+        desk.balancer.trust([(OWNER, ip_address(FIRST))])
+        await asyncio.sleep(100)
+        assert served(desk) == [f"www.example.com. A 5: {FIRST} {HOSTS[1]}"], "nobody knows for how long"
+
+    play(story)
+
+
+def test_a_reload_before_the_first_probe_changes_nothing_of_that() -> None:
+    async def story() -> None:
+        old = Desk(pool()).start()
+        old.balancer.doubt([key(FIRST)])
+        await asyncio.sleep(100)
+        desk = following(old, pool())
+        assert served(desk) == [f"www.example.com. A 30: {REST}"]
+
+    play(story)
+
+
+def test_a_backend_that_a_new_probe_has_not_judged_after_a_moment_is_not_handed_out() -> None:
+    async def story() -> None:
+        other = replace(PROBE, check=TcpCheck(443))
+        old = Desk(pool()).start()
+        old.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(100)
+        desk = following(old, pool(probe=other))
+        desk.probe(HOSTS[1], PASSED, by=other)
+        await asyncio.sleep(0.4)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+        await asyncio.sleep(0.2)
+        assert served(desk) == [f"www.example.com. A 5: {HOSTS[1]}"]
+        desk.probe(HOSTS[2], PASSED, by=other)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+
+    play(story)
+
+
+def test_while_a_new_probe_has_judged_nobody_the_last_verdicts_stand() -> None:
+    async def story() -> None:
+        old = Desk(pool()).start()
+        old.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        desk = following(old, pool(probe=replace(PROBE, check=TcpCheck(443))))
+        await asyncio.sleep(100)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+
+    play(story)
+
+
+# After an outage
+
+
+def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[Asked]]:
+    """After a restart, with what the schedule is asked to hurry with."""
+    desk = fresh(replace(pool(), when_all_down=when))
+    desk.balancer.healths = {key(host): health for host, health in known.items()}
+    desk.balancer.recalled = set(desk.balancer.healths)
+    desk.balancer.left = EPOCH - 2
+    hastened: list[Asked] = []
+    desk.balancer.hasten = hastened.append
+    return desk.start(), hastened
+
+
+def recover(desk: Desk, host: str, *outcomes: Outcome) -> None:
+    """As the schedule folds them: what was down needs ``rise`` successes."""
+    for outcome in outcomes:
+        before = desk.balancer.healths[key(host)]
+        is_doubtful = before.up and key(host) in desk.balancer.recalled
+        after = first(outcome, unix_time(), before) if is_doubtful else observe(before, outcome, PROBE, unix_time())
+        desk.balancer.hear(key(host), outcome, before, after)
+
+
+def test_after_an_outage_nobody_is_told_that_there_is_no_address_while_backends_return(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        desk, hastened = returning(AllDown.NONE, dict.fromkeys(HOSTS, DOWN))
+        assert served(desk) == []
+        recover(desk, FIRST, PASSED)
+        recover(desk, HOSTS[1], REFUSED)
+        await asyncio.sleep(0.1)
+        assert set(hastened) == {key(FIRST)}
+        assert served(desk) == []
+        recover(desk, FIRST, PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 30: {FIRST}"]
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"www.example.com: down from the start: {HOSTS[1]} (connection refused), {HOSTS[2]} (gone); serving 1 of 3,"
+        " ttl 30"
+    ]
+
+
+def test_after_a_restart_during_an_outage_the_answer_is_empty_once_all_have_failed() -> None:
+    async def story() -> None:
+        desk, hastened = returning(AllDown.NONE, dict.fromkeys(HOSTS, DOWN))
+        for host in HOSTS:
+            recover(desk, host, REFUSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == ["www.example.com. A 30: "]
+        assert hastened == []
+
+    play(story)
+
+
+def test_who_has_passed_once_is_hastened_when_the_last_that_was_up_goes_down() -> None:
+    async def story() -> None:
+        desk, hastened = returning(AllDown.NONE, {FIRST: UP, HOSTS[1]: DOWN, HOSTS[2]: DOWN})
+        recover(desk, HOSTS[1], PASSED)
+        await asyncio.sleep(0.1)
+        assert (served(desk), hastened) == ([f"www.example.com. A 5: {FIRST}"], [])
+        recover(desk, FIRST, REFUSED)
+        await asyncio.sleep(0.1)
+        assert (served(desk), set(hastened)) == ([], {key(HOSTS[1])})
+        recover(desk, HOSTS[1], PASSED)
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {HOSTS[1]}"]
+
+    play(story)
+
+
+def test_a_pool_that_fails_open_is_answered_meanwhile_and_nothing_is_withheld_for_long() -> None:
+    async def story() -> None:
+        desk, hastened = returning(AllDown.ALL, dict.fromkeys(HOSTS, DOWN))
+        recover(desk, FIRST, PASSED)
+        await asyncio.sleep(0.1)
+        assert (served(desk), set(hastened)) == ([f"www.example.com. A 5: {ALL} (fails open)"], {key(FIRST)})
+        desk, _ = returning(AllDown.NONE, dict.fromkeys(HOSTS, DOWN))
+        await asyncio.sleep(4.9)
+        assert served(desk) == []
+        await asyncio.sleep(0.2)
+        assert served(desk) == ["www.example.com. A 30: "]
+
+    play(story)
+
+
+def test_who_is_down_though_its_last_probe_passed_is_not_down_for_that(caplog: pytest.LogCaptureFixture) -> None:
+    """The log said "down from the start: 192.0.2.11 (connected)"."""
+
+    async def story() -> None:
+        desk, _ = returning(AllDown.ALL, {FIRST: DOWN, HOSTS[1]: UP, HOSTS[2]: replace(DOWN, streak=1, reason="ok")})
+        desk.balancer.stop()
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"www.example.com: down from the start: {FIRST} (gone), {HOSTS[2]} (only 1 of 2 probes passed); serving 1 of 3,"
+        " ttl 5"
+    ]
+
+
+def test_a_reload_does_not_tell_again_who_is_down(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        old = Desk(pool()).start()
+        old.probe(FIRST, REFUSED, REFUSED, REFUSED)
+        await asyncio.sleep(0.1)
+        caplog.clear()
+        following(old, pool())
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    assert caplog.records == []
+
+
+def test_after_maint_what_cannot_be_probed_by_our_fault_counts_as_up() -> None:
+    async def story() -> None:
+        desk = Desk(pool()).start()
+        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        await asyncio.sleep(10)
+        desk.balancer.doubt([key(FIRST)])
+        await asyncio.sleep(0.1)
+        assert served(desk) == [f"www.example.com. A 5: {REST}"]
+        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {ALL}"]
 
     play(story)

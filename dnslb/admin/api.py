@@ -25,7 +25,7 @@ from dnslb.likeness import likest
 from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
 from dnslb.settings import LOG_LEVELS
 
-_KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason")
+_KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now")
 _LONGEST_TEXT = 300   # characters
 # Of a name with its escapes: labels of 63, 63, 63 and 61 octets (RFC 1035 §2.3.4), each octet as \DDD, and four dots.
 _LONGEST_NAME = 4 * 250 + 4
@@ -313,7 +313,16 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("ready has no end", "leave 'for' and 'until' out; drain and maint have them")
     if lasts is not None:
         until = (now if at is None else at) + lasts
-    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root))
+    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
+
+
+def _now(root: dict[str, Any], mode: Mode) -> bool:
+    found = root.get("now")
+    if found is not None and not isinstance(found, bool):
+        raise _Malformed("'now' is neither true nor false", "write true, or leave it out")
+    if found and (mode is not Mode.READY or root.get("at") is not None):
+        raise _Malformed("'now' is for ready, at once", "leave it out")
+    return bool(found)
 
 
 def _texts(root: dict[str, Any], key: str) -> tuple[str, ...]:

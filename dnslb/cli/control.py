@@ -29,17 +29,26 @@ def control_option(command: _Command) -> _Command:
     )(command)
 
 
+class NoServer(click.ClickException):
+    """Nobody answers."""
+
+
+class NoSuchName(click.ClickException):
+    """The server knows no such name or address."""
+
+
 def ask(path: Path | None, method: str, target: str, value: object = None) -> Any:
     """The answer of the server; when there is none, or a refusal, the command ends with 1 and says why."""
     try:
         status, answer = client.ask(path or _default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
     except client.Unreachable as error:
-        raise click.ClickException(str(error)) from None
+        raise NoServer(str(error)) from None
     if status == 200:
         return answer
     for problem in answer.get("problems", ()):
         click.echo(problem, err=True)
-    raise click.ClickException(f"{answer['error']}; {answer['remedy']}")
+    refusal = NoSuchName if status == 404 else click.ClickException
+    raise refusal(f"{answer['error']}; {answer['remedy']}")
 
 
 def clock(unix: float, now: float) -> str:

@@ -39,6 +39,12 @@ def reload(control: Path | None) -> None:
     for change in done["zones"]:
         click.echo(f"{change['zone']:<{width}}  {_change(change)}")
     click.echo(f"{report.count(done['pools'], 'pool')}{'' if done['pools_changed'] else ', unchanged'}")
+    for change in done["changes"]:
+        click.echo(f"  {change}")
+    if done["settings"]:
+        click.echo(f"settings: {', '.join(done['settings'])}")
+    if done["restart"]:
+        click.echo(f"{', '.join(done['restart'])}: what the files say now holds when dnslb is started again", err=True)
 
 
 @click.command("log-level")
@@ -127,8 +133,12 @@ def maint(**options: Any) -> None:
 
 @click.command()
 @_target_options
+@click.option("--now", "at_once", is_flag=True, help="Do not wait for a probe to pass.")
 def ready(**options: Any) -> None:
     """End drain and maint of the addresses; with NAME, under that name only.
+
+    What was not probed meanwhile is handed out when its first probe passes, or when nothing else is up.  With --now it
+    is at once, until a probe fails; so are new backends that have not passed yet.
 
     \b
     Example: dnslb ready 192.0.2.11
@@ -146,6 +156,7 @@ def _give(  # noqa: PLR0913 - the options of the commands
     reason: str,
     waits: bool,
     control: Path | None,
+    at_once: bool = False,
 ) -> None:
     if "" in targets:
         raise click.UsageError("a name or an address is empty; leave it out, or write '*' for all")
@@ -156,6 +167,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
     given = {"mode": mode, "addresses": addresses, "for": lasts, "at": at, "reason": reason}
     if names:  # without the key: under every name
         given["names"] = names
+    if at_once:
+        given["now"] = True
     try:
         done = ask(control, "POST", "/orders", given)
     except KeyboardInterrupt:
@@ -210,8 +223,14 @@ def _change(change: dict[str, Any]) -> str:
     if not change["changed"]:
         return f"serial {change['after']}, unchanged"
     if change["before"] == change["after"]:
-        return f"changed, serial {change['after']} not raised"
-    return f"serial {change['before']} → {change['after']}"
+        return f"changed, serial {change['after']} not raised; {_records(change)}"
+    return f"serial {change['before']} → {change['after']}; {_records(change)}"
+
+
+def _records(change: dict[str, Any]) -> str:
+    if not change["added"] and not change["gone"]:
+        return "no record added or gone"
+    return f"{report.count(change['added'], 'record')} added, {change['gone']:,} gone"
 
 
 def _is_address(text: str) -> bool:

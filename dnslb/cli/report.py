@@ -15,6 +15,11 @@ from dnslb.problem import Level, Problem, has_errors
 def load_or_exit(directory: Path) -> Catalog:
     """The catalog; with errors in it, every problem is printed and the command exits with 1."""
     catalog, problems = load(directory)
+    return accepted(catalog, problems)
+
+
+def accepted(catalog: Catalog, problems: list[Problem]) -> Catalog:
+    """The same, of one that was read."""
     tell(problems)
     if has_errors(problems):
         raise SystemExit(1)

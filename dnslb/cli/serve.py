@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -18,10 +19,11 @@ from dnslb.admin.guard import Guard
 from dnslb.admin.place import CannotControl, Place, default_path
 from dnslb.admin.server import Door
 from dnslb.balance.order import Order
-from dnslb.catalog import Catalog
+from dnslb.catalog import Catalog, load
 from dnslb.cli import option, report
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
+from dnslb.problem import Level, Problem, has_errors
 from dnslb.serve import parent
 from dnslb.serve import takeover as takeovers
 from dnslb.serve.crew import WorkersFailed
@@ -75,6 +77,7 @@ def _short_text(text: str) -> str:
     return text
 
 
+_log = logging.getLogger("dnslb")
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
 _GRACE = option.seconds(0.0, MOST_GRACE)
@@ -133,12 +136,17 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     \b
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
-    catalog = report.load_or_exit(directory)
+    catalog, problems = load(directory)
     override = partial(_overridden, options)
     settings = override(catalog.settings)
     logs.begin(settings.log_format, settings.log_level, os.environ.get("JOURNAL_STREAM"))
+    is_json = settings.log_format == "json"
+    if is_json:
+        _log_problems(problems)
+    else:
+        report.accepted(catalog, problems)
     # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
-    announce = partial(click.echo, _announcement(directory, catalog, settings))
+    announcement = _announcement(directory, catalog, settings)
     try:
         heritage = _from_server(settings) if takeover else Heritage()
         # Before privileges are dropped: the user may not be allowed to make it.
@@ -147,11 +155,30 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
             if not heritage.is_from_parent:
                 heritage = _from_workers(place, settings)
             doors = partial(server.serve, _doors(place, settings, heritage))
-            parent.run(directory, catalog, override, announce, doors, heritage)
+            announce = partial(_announce, settings.log_format, announcement)
+            parent.run(directory, catalog, override, announce, doors, heritage, problems)
         finally:
             _leave(place, heritage)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:
-        raise click.ClickException(str(error)) from None
+        if not is_json:
+            raise click.ClickException(str(error)) from None
+        _log.error("%s", error)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        # Before the loop has taken the signal over.
+        raise SystemExit(1) from None
+
+
+def _log_problems(problems: list[Problem]) -> None:
+    """Exits with 1 if there are errors among them."""
+    for problem in problems:
+        _log.log(logging.ERROR if problem.level is Level.ERROR else logging.WARNING, "%s", problem)
+    if has_errors(problems):
+        raise SystemExit(1)
+
+
+def _announce(format: str, text: str) -> None:
+    click.echo(logs.announced(format, text))
 
 
 def _from_server(settings: Settings) -> Heritage:

@@ -10,7 +10,10 @@ from urllib.parse import quote
 import click
 
 from dnslb.cli import report
-from dnslb.cli.control import age, ask, clock, columns, control_option
+from dnslb.cli.control import NoSuchName, age, ask, clock, columns, control_option
+
+_TROUBLE, _NO_NAME, _NO_SERVER = 1, 3, 4  # exit statuses; 2 is a mistyped command's
+_NAMED = 4  # RRsets in a line
 
 
 @click.command()
@@ -21,14 +24,25 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
     """Show the pools of the running server: who is up, who is handed out, the TTL and why.
 
     NAME is a pool, or a pattern such as '*.example.net'.
-    The first line says when the last reload was refused or held.  Exits with 1 when a pool is failing open.
+    The first lines say which pools have no address left or fail open, and whether a reload was refused or is held.
+
+    \b
+    Exit status: 0  every pool shown hands out backends that are up
+                 1  one has no address left, or fails open
+                 2  the command is mistyped
+                 3  no pool has that name
+                 4  no server answers
 
     \b
     Example: dnslb status www.example.net
     """
-    found = ask(control, "GET", "/status" if pattern is None else f"/status/{quote(pattern, safe='')}")
+    try:
+        found = ask(control, "GET", "/status" if pattern is None else f"/status/{quote(pattern, safe='')}")
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(_NO_NAME if isinstance(error, NoSuchName) else _NO_SERVER) from None
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
-    raise SystemExit(1 if any(rrset["fails_open"] for pool in found["pools"] for rrset in pool["rrsets"]) else 0)
+    raise SystemExit(_TROUBLE if _troubles(found) else 0)
 
 
 @click.command()
@@ -56,22 +70,39 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The status, for a person."""
     now = found["now"]
     loaded = clock(found["loaded"], now)
+    told = _troubles(found)
     refused = found["refused"]
     if refused is not None:
         what = "not reloaded at" if refused["until"] is None else "held since"
         first = f"{what} {clock(refused['at'], now)}: {refused['fact']}; the data of {loaded} are served"
-        told = [first, *(f"  {problem}" for problem in refused["problems"])]
+        told += [first, *(f"  {problem}" for problem in refused["problems"])]
         if refused["until"] is not None:
             until = clock(refused["until"], now)
             told.append(f"  it is taken at {until} unless the files change; dnslb reload takes it now")
     else:
         zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
-        told = [f"{found['directory']} as of {loaded}: {zones}, {pools} shown"]
+        told.append(f"{found['directory']} as of {loaded}: {zones}, {pools} shown")
+    if found["restart"]:
+        told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
             told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
     return told
+
+
+def _troubles(found: dict[str, Any]) -> list[str]:
+    """Which pools hand out nobody, or those that are down."""
+    rrsets = [(f"{pool['owner']} {rrset['type']}", rrset) for pool in found["pools"] for rrset in pool["rrsets"]]
+    empty = [called for called, rrset in rrsets if rrset["empty"]]
+    opened = [called for called, rrset in rrsets if rrset["fails_open"]]
+    named = (("NO ADDRESS LEFT", empty), ("FAILING OPEN", opened))
+    return [f"{what}: {_some(names)}" for what, names in named if names]
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _workers(server: dict[str, Any]) -> list[str]:
@@ -96,6 +127,8 @@ def _reason(change: dict[str, Any]) -> str:
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
     alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
+    if rrset["empty"]:
+        alarm = "  NO ADDRESS LEFT: none is available, the answer is empty"
     if rrset["withheld"]:
         alarm = "  NOT JUDGED YET: queries get no reply"
     return f"{owner} {rrset['type']}  ttl {rrset['ttl']} ({rrset['why']}){alarm}"

@@ -50,6 +50,7 @@ _TURN = 0.005             # seconds for that
 _MOST_TURNS = 16          # that are made up for in one, when the machine kept us from turning
 _SHORTEST, _LONGEST = 0.90, 0.99  # of a pause; the last percent is for our own delay
 _FIRST_RATE = 2000  # new keys start at most so many a second, as fast as one core can go
+_QUICK = 0.1        # seconds to the next probe of a key that is hastened
 
 _log = logging.getLogger("dnslb")
 
@@ -58,7 +59,8 @@ class _Entry:
     """What the schedule knows of one key."""
 
     __slots__ = (
-        "fault", "health", "is_new", "key", "lane", "paused", "probed", "prompt", "removed", "running", "waiting",
+        "due", "fault", "health", "is_new", "key", "lane", "paused", "probed", "prompt", "removed", "running",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, key: Key, lane: _Lane, known: Health | None) -> None:
@@ -68,8 +70,9 @@ class _Entry:
         self.health = known
         self.fault = ""       # why it could not be probed the last time, which is not its fault
         self.is_new = True    # nothing has come of its probes yet
-        self.probed = False   # by this schedule
+        self.probed = False   # by this schedule, since it was paused last
         self.waiting = False  # in the lane's heap
+        self.due = 0.0        # for when: what else the heap holds of it is void
         self.paused = False
         self.removed = False
         self.running: asyncio.Task[Outcome] | None = None
@@ -210,26 +213,36 @@ class Schedule:
         self._notice()
 
     def resume(self, key: Key) -> None:
-        """Probe the key again, starting now."""
+        """Probe the key again, starting now.  That it was up when nobody has looked since, is worth nothing."""
         entry = self._entries[key]
         if not entry.paused:
             return
-        entry.paused = False
-        if not entry.probed:
-            self._unprobed.add(entry)
-            self._notice()
-        if entry.running is None and not entry.waiting and entry not in self._new:
-            self._wait(entry, asyncio.get_running_loop().time())
+        entry.paused = entry.probed = False
+        self._unprobed.add(entry)
+        self._notice()
+        now = asyncio.get_running_loop().time()
+        if entry.running is None and not (entry.waiting and entry.due <= now) and entry not in self._new:
+            self._wait(entry, now)
             self._arm(entry.lane)
 
-    def pause_only(self, keys: Collection[Key]) -> None:
-        """Let these keys be paused, and no others."""
-        paused = {key for key, entry in self._entries.items() if entry.paused}
+    def pause_only(self, keys: Collection[Key]) -> set[Key]:
+        """Let these keys be paused, and no others.  Gives those that are resumed by that."""
+        paused = self.paused
         for key in keys:
             if key not in paused:
                 self.pause(key)
-        for key in paused.difference(keys):
+        resumed = paused.difference(keys)
+        for key in resumed:
             self.resume(key)
+        return resumed
+
+    def hasten(self, key: Key) -> None:
+        """Let the next probe of the key, unless one is under way, start in a moment."""
+        entry = self._entries.get(key)
+        soon = asyncio.get_running_loop().time() + _QUICK
+        if entry is not None and entry.waiting and soon < entry.due:
+            self._wait(entry, soon)
+            self._arm(entry.lane)
 
     @property
     def healths(self) -> dict[Key, Health]:
@@ -237,8 +250,12 @@ class Schedule:
         return {key: entry.health for key, entry in self._entries.items() if entry.health is not None}
 
     @property
+    def paused(self) -> set[Key]:
+        return {key for key, entry in self._entries.items() if entry.paused}
+
+    @property
     def recalled(self) -> set[Key]:
-        """Whose health was known from the start, and nothing has been found out since."""
+        """Whose health was known from the start, or before a pause, and nothing has been found out since."""
         return {key for key, entry in self._entries.items() if entry.health is not None and not entry.probed}
 
     @property
@@ -311,7 +328,7 @@ class Schedule:
             self._arm(lane)
 
     def _wait(self, entry: _Entry, due: float) -> None:
-        entry.waiting = True
+        entry.waiting, entry.due = True, due
         heappush(entry.lane.waiting, (due, next(self._numbers), entry))
 
     def _arm(self, lane: _Lane) -> None:
@@ -332,7 +349,9 @@ class Schedule:
         now = loop.time()
         waiting, left = lane.waiting, lane.lot(now)
         while left and waiting and waiting[0][0] <= now and lane.has_room(now):
-            _, _, entry = heappop(waiting)
+            due, _, entry = heappop(waiting)
+            if not entry.waiting or due != entry.due:
+                continue  # it was hastened
             entry.waiting = False
             if not (entry.paused or entry.removed):
                 left -= 1

@@ -10,9 +10,14 @@ out at once; what follows it closely goes out together.  However many pools chan
   resolver asks again, while it would keep an error.
 - What an earlier life of the server has left counts at once.  Who was down is down.  Who was up, when the server left,
   is up for as long as caches may hold its last answers, but no more than 5 minutes; after that it is unknown.
-- A new backend of a pool that is served already is not handed out beside others that are up until it has passed.  When
-  it cannot be probed, and that is our fault, it counts as up after 5 s.
-- A backend that stays under a new probe goes by its last verdict until the new probe has one.
+- A new backend of a pool that is served already is not handed out beside others that are up until it has passed; nor
+  is one that was up, and then not probed for a while, in maint.  When it cannot be probed, and that is our fault, it
+  counts as up after 5 s.  The operator may have it handed out at once (``trust``).
+- Under a new probe all backends of a pool go by their last verdicts for a moment: else whoever passes first would get
+  all clients until the next one does, for as long as caches keep that answer.  After it those that were up, and have
+  not passed, are handed out only when no other has; those that were down stay down.
+- Who was down in an earlier life of the server, and passes now, is probed quickly on to ``rise`` while no other of the
+  pool is up.  Where the answer would be empty (``when_all_down: none``) until then, it is withheld.
 
 What is handed out without having been probed since the start, or while it cannot be probed, has the lowest TTL.
 """
@@ -32,7 +37,7 @@ from dnslb.balance import admin, selection, ttl
 from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health, Outcome
 from dnslb.balance.order import Rotation
-from dnslb.balance.pool import Address, Backend, Pool
+from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Member, Ttl
 from dnslb.dns import rrtype
@@ -47,6 +52,7 @@ _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time
 _NAMED = 4  # backends in one line of the log
 _LINES = 100  # for one verdict, each for one pool
 _PATIENCE = 5.0  # seconds for probes to find out who is up, before all that are not known to be down count as up
+_MOMENT = 0.5    # seconds for which last verdicts stand in for those of a new probe
 _TRUSTED = 300.0  # seconds for which it is believed that a backend is still up, at most
 _UNJUDGED = "is not judged yet"
 _UNCONFIRMED = "has not been probed since the start"
@@ -88,6 +94,13 @@ class _Desk:
     awaited: set[Asked] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
     stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
     plain: dict[int, set[Address]] = field(default_factory=dict)  # by IP version: served before there was a pool
+    proxies: dict[Address, Address] = field(default_factory=dict)  # what is probed instead, by backend
+    troubled: set[int] = field(default_factory=set)  # IP versions of which the log says that all is not well
+
+    def asked(self, address: Address) -> Asked | None:
+        """What its backend goes by."""
+        probe = self.pool.probe
+        return None if probe is None else (probe, self.proxies.get(address, address))
 
 
 class Balancer:
@@ -98,6 +111,9 @@ class Balancer:
         self.recalled: set[Asked] = set()    # of these: from an earlier life of the server
         self.left: float | None = None       # Unix time up to which that life may have known them
         self.changed_at: Mapping[str, float] = {}  # of the answers of an earlier life, by ``_label``
+        self.returning: set[Asked] = set()   # that were down then, and have not failed since
+        self.doubted: set[Asked] = set()     # that were up, were not probed for a while, and have no outcome since
+        self.hasten: Callable[[Asked], object] = _leave  # is asked to have a key probed again soon
         self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
         self.orders: dict[Scope, Admin] = {}
         self.servings: dict[Key, Serving] = {}
@@ -117,6 +133,8 @@ class Balancer:
         for desk in self._desks.values():
             for backend in desk.pool.backends:
                 self._holding.setdefault(backend.address, []).append(desk)
+                if backend.probe_address is not None:
+                    desk.proxies[backend.address] = backend.probe_address
         self._urgent: OrderedDict[Name, _Desk] = OrderedDict()  # to be worked out: a verdict or an order has changed
         self._due: OrderedDict[Name, _Desk] = OrderedDict()     # the same, because of the time
         self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when that goes on
@@ -124,7 +142,7 @@ class Balancer:
         self._told: Counter[tuple[Asked, Health]] = Counter()  # pools, by the verdict that changed them just now
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
-        self._patience: asyncio.TimerHandle | None = None  # until it runs out
+        self._patience: list[asyncio.TimerHandle] = []  # until it runs out
         self._is_patient = True
 
     @property
@@ -158,21 +176,26 @@ class Balancer:
 
     def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
-        is_first = before is None or key in self.recalled
+        is_doubted = key in self.doubted
+        is_first = before is None or key in self.recalled or is_doubted
         is_known = not is_first and key not in self.faults
         self.healths[key] = after
         self.recalled.discard(key)
+        self.doubted.discard(key)
         self.faults.pop(key, None)
+        if after.up or not after.streak:
+            self.returning.discard(key)
         if is_known and before is not None and (before.up, before.streak) == (after.up, after.streak):
             return
         for desk in self._asking.get(key, ()):
             believed = desk.stand_ins.pop(key, before)
+            was_up = None if key in desk.awaited and is_doubted else believed is None or believed.up
             desk.awaited.discard(key)
             self._prepared.discard(desk.owner)
             if self._publish is None:
                 continue
             # What is withheld tells who is down when it is not any more.
-            if (believed is None or believed.up) != after.up and not _versions(desk.pool, key) <= desk.withheld:
+            if was_up is not after.up and not _versions(desk.pool, key) <= desk.withheld - desk.served:
                 desk.verdicts.append((key, after))
                 if is_first:
                     desk.firsts.add(key)
@@ -189,6 +212,37 @@ class Balancer:
             if self._publish is not None:
                 self._concern(self._urgent, desk)
 
+    def doubt(self, keys: Iterable[Asked]) -> None:
+        """Nobody has probed these for a while: those that were up are not handed out beside others before they pass."""
+        for key in keys:
+            health = self.healths.get(key)
+            if key in self._asking and (health is None or health.up):
+                self.doubted.add(key)
+                self.faults.pop(key, None)  # what kept us from probing then, may not now
+                for desk in self._asking[key]:
+                    desk.stand_ins.pop(key, None)
+                    desk.awaited.add(key)
+                    self._reconsider(desk)
+
+    def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
+        """Hand these out though they have not passed yet, unless they are known to be down: an operator says so."""
+        for owner, address in chosen:
+            desk = self._desks.get(owner)
+            key = desk.asked(address) if desk is not None else None
+            if desk is not None and key in desk.awaited:
+                desk.awaited.discard(key)
+                self._reconsider(desk)
+
+    def awaits(self, owner: Name, address: Address) -> bool:
+        """Whether the address has to pass a probe before it is handed out beside others."""
+        desk = self._desks[owner]
+        return desk.asked(address) in desk.awaited
+
+    def _reconsider(self, desk: _Desk) -> None:
+        self._prepared.discard(desk.owner)
+        if self._publish is not None:
+            self._concern(self._urgent, desk)
+
     async def prepare(self) -> None:
         """Before ``start``: work out what there are many of, with pauses."""
         loop = asyncio.get_running_loop()
@@ -204,11 +258,16 @@ class Balancer:
         for desk in self._desks.values():
             if desk.owner not in self._prepared:
                 self._begin(desk)
-            for version in desk.rrsets.keys() - desk.withheld:
+            # Of what was served before it is known who is down.
+            for version in desk.rrsets.keys() - desk.withheld - desk.served:
                 _tell_who_is_down(desk, version, self._known(desk))
+            desk.served |= desk.rrsets.keys() - desk.withheld
+            _tell_trouble(desk)
         self._publish = publish
-        if any(desk.awaited for desk in self._desks.values()):
-            self._patience = asyncio.get_running_loop().call_later(_PATIENCE, self._lose_patience)
+        loop = asyncio.get_running_loop()
+        self._patience.append(loop.call_later(_PATIENCE, self._lose_patience))
+        if any(desk.stand_ins for desk in self._desks.values()):
+            self._patience.append(loop.call_later(_MOMENT, self._judge_anew))
         if self._due:
             self._flush()  # some have become due since they were prepared
 
@@ -231,6 +290,8 @@ class Balancer:
         self.copies = old.copies  # one for both: the old one hands out until the new one does
         self._forget_copies(old, now)
         self.changed_at = old.changed_at
+        self.returning = old.returning & self._asking.keys()
+        self.doubted = old.doubted & self._asking.keys()
         for desk in self._desks.values():
             if desk.owner in old._desks:
                 before = old._desks[desk.owner]
@@ -240,6 +301,8 @@ class Balancer:
                     if version in desk.pool.zone_ttls and version not in before.withheld
                 }
                 desk.served = set(desk.rrsets)
+                desk.troubled = before.troubled & desk.served
+                desk.awaited = before.awaited & set(_asked(desk.pool))
                 self._stand_in(desk, old._verdicts(before))
             else:
                 self._stand_in(desk, dict.fromkeys(plain.get(desk.owner, ()), Health()))
@@ -278,6 +341,11 @@ class Balancer:
         """Why nobody knows whether the backend is up, or still is; nothing when it is known."""
         desk = self._desks[owner]
         return self._unsure(desk, backend.target) if desk.pool.probe is not None else ""
+
+    def is_empty(self, owner: Name, version: int) -> bool:
+        """Whether queries get an empty answer, for want of an address."""
+        desk = self._desks[owner]
+        return version not in desk.withheld and not desk.rrsets[version].selection.shares
 
     def is_withheld(self, owner: Name, version: int) -> bool:
         """Whether queries get no reply yet."""
@@ -336,8 +404,8 @@ class Balancer:
         self._publish = None
         self._urgent.clear()
         self._settled.set()
-        if self._patience is not None:
-            self._patience.cancel()
+        for timer in self._patience:
+            timer.cancel()
         for desk in self._desks.values():
             if desk.timer is not None:
                 desk.timer.cancel()
@@ -366,6 +434,7 @@ class Balancer:
             for key, health in desk.verdicts:
                 self._tell(desk, key, health)
             desk.verdicts.clear()
+            _tell_trouble(desk)
         if changes:
             self._publish(changes)
         self._published = loop.time()
@@ -397,12 +466,14 @@ class Balancer:
         now = self._clock()
         times = []
         changes = {}
-        released = {version for version in desk.withheld if not self._awaits(desk, version, now)}
-        desk.withheld -= released
         healths = self._known(desk)
+        held = self._hold(desk, healths, now)
+        released = {version for version in desk.withheld - held if not self._awaits(desk, version, now)}
+        desk.withheld = (desk.withheld - released) | held
         unsure = self._all_unsure(desk, healths)
         for version in desk.pool.zone_ttls:
-            if version in desk.withheld and version in desk.rrsets:
+            shown = desk.rrsets.get(version)
+            if version in desk.withheld and shown is not None and shown.serving.withheld:
                 continue  # nobody sees it
             known = self._without_awaited(desk, version, healths, now)
             before = self._before(desk, version)
@@ -413,8 +484,9 @@ class Balancer:
             if self.servings.get(key) != rrset.serving:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
-        for version in released if self._publish is not None else ():
+        for version in released - desk.served if self._publish is not None else ():
             _tell_who_is_down(desk, version, healths)
+            desk.served.add(version)
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
         return changes
@@ -422,7 +494,7 @@ class Balancer:
     def _before(self, desk: _Desk, version: int) -> _Before:
         """What is known of the answer up to now."""
         rrset = desk.rrsets.get(version)
-        if rrset is None or rrset.serving.withheld:
+        if rrset is None or (rrset.serving.withheld and version not in desk.served):
             return _Before(desk.plain.get(version), self.changed_at.get(_label(desk.pool, version)))
         return _Before(_addresses(rrset.selection), rrset.changed_at)
 
@@ -453,7 +525,9 @@ class Balancer:
 
     def _await(self, desk: _Desk, now: float) -> None:
         """See which backends the pool knows nothing of."""
-        unknown = {key for key in _asked(desk.pool) if not self._is_trusted(desk.pool, key, now)}
+        asked = _asked(desk.pool)
+        unknown = {key for key in asked if key in desk.awaited or not self._is_trusted(desk.pool, key, now)}
+        self.returning |= {key for key in asked if key in self.recalled and not self.healths[key].up}
         desk.stand_ins = {key: health for key, health in desk.stand_ins.items() if key in unknown}
         desk.awaited = unknown - desk.stand_ins.keys()
         desk.withheld = {version for version in desk.pool.zone_ttls if version not in desk.served}
@@ -501,13 +575,14 @@ class Balancer:
             return f"cannot be probed: {self.faults[key]}"
         if key in self.recalled and key not in desk.awaited:
             return _UNCONFIRMED
-        return "" if key in self.healths and key not in desk.awaited and key not in desk.stand_ins else _UNJUDGED
+        is_open = key in desk.awaited or key in desk.stand_ins or key in self.doubted
+        return "" if key in self.healths and not is_open else _UNJUDGED
 
     def _all_unsure(self, desk: _Desk, known: Mapping[Address, Health]) -> dict[Address, str]:
         """By probed address."""
         targets = {backend.target for backend in desk.pool.backends}
         # Seldom anybody is, and to look a key up takes its time.
-        is_sure = len(known) == len(targets) and not (self.recalled or self.faults or desk.stand_ins)
+        is_sure = len(known) == len(targets) and not (self.recalled or self.faults or self.doubted or desk.stand_ins)
         return {} if is_sure else {target: self._unsure(desk, target) for target in targets}
 
     def _awaits(self, desk: _Desk, version: int, now: float) -> bool:
@@ -537,6 +612,37 @@ class Balancer:
             return healths
         return healths | dict.fromkeys(awaited, Health(up=False))
 
+    def _hold(self, desk: _Desk, healths: Mapping[Address, Health], now: float) -> set[int]:
+        """The IP versions of which none is up that could be handed out, though some may return in a moment.
+
+        These are probed soon again; and what would be empty is withheld meanwhile.
+        """
+        held: set[int] = set()
+        for version in desk.pool.zone_ttls if self.returning else ():
+            ready = [
+                backend
+                for backend in desk.pool.backends
+                if backend.address.version == version and self._is_ready(desk, backend, now)
+            ]
+            if any(healths.get(backend.target, _UP).up for backend in ready):
+                continue
+            returning = [key for backend in ready if (key := desk.asked(backend.address)) in self.returning]
+            for key in returning:
+                if key is not None and key not in self.recalled:
+                    self.hasten(key)
+            if returning and self._is_patient and desk.pool.when_all_down is AllDown.NONE:
+                held.add(version)
+        return held
+
+    def _judge_anew(self) -> None:
+        """New probes have had their moment: last verdicts do not stand in for theirs any more."""
+        for desk in self._desks.values():
+            late = {key for key, health in desk.stand_ins.items() if health.up and key not in self.faults}
+            if late:
+                desk.stand_ins = {key: health for key, health in desk.stand_ins.items() if key not in late}
+                desk.awaited |= late
+                self._concern(self._urgent, desk)
+
     def _lose_patience(self) -> None:
         """Probes have had their time: from now on nothing is withheld."""
         self._is_patient = False
@@ -550,6 +656,7 @@ class Balancer:
                 names = (backend.address for backend in desk.pool.backends if backend.target in targets)
                 opened += (f"{desk.pool.owner.removesuffix('.')} {address}" for address in names)
                 desk.awaited = desk.awaited - late
+            if late or desk.withheld:
                 self._concern(self._urgent, desk)
         if opened:
             more = f" and {len(opened) - _NAMED} more" if len(opened) > _NAMED else ""
@@ -567,6 +674,10 @@ class Balancer:
         else:
             # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
             desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, self._due, desk)
+
+
+def _leave(key: Asked) -> None:
+    """It is probed when it is due."""
 
 
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
@@ -662,7 +773,7 @@ def _tell(desk: _Desk, key: Asked, health: Health) -> None:
 def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
     """One line for an RRset that begins with a backend down."""
     down = [
-        f"{backend.address} ({health.reason})"
+        f"{backend.address} ({_why_down(health, desk.pool)})"
         for backend in desk.pool.backends
         if backend.address.version == version
         and (health := healths.get(backend.target)) is not None
@@ -672,6 +783,35 @@ def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Healt
         more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
         fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
         _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
+
+
+def _tell_trouble(desk: _Desk) -> None:
+    """One line when an RRset begins to fail open or to be empty, and one when that is over."""
+    for version in desk.rrsets.keys() - desk.withheld:
+        chosen, fields = desk.rrsets[version].selection, {"owner": desk.pool.owner}
+        is_troubled = chosen.fails_open or not chosen.shares
+        if is_troubled == (version in desk.troubled):
+            continue
+        desk.troubled ^= {version}
+        about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.text(KINDS[version])}"
+        count = len(chosen.shares)
+        if chosen.fails_open:
+            fields["what"] = "fails open"
+            _log.error("%s: no backend is up: all %d are handed out (fail open)", about, count, extra=fields)
+        elif is_troubled:
+            fields["what"] = "empty"
+            _log.error("%s: no backend is available: the answer is empty (NODATA)", about, extra=fields)
+        else:
+            fields["what"] = "back to normal"
+            total = sum(backend.address.version == version for backend in desk.pool.backends)
+            _log.info("%s: back to normal: serving %d of %d", about, count, total, extra=fields)
+
+
+def _why_down(health: Health, pool: Pool) -> str:
+    """The reason is that of the last probe, which may have passed: then it is not why."""
+    if health.streak and pool.probe is not None:
+        return f"only {health.streak} of {pool.probe.rise} probes passed"
+    return health.reason
 
 
 def _log_served(level: int, desk: _Desk, version: int, fact: str, fields: Mapping[str, str]) -> None:

@@ -62,6 +62,7 @@ class Generation:
         self.balancer.orders = dict(orders)
         if clocks:
             self.balancer.remember(clocks)
+        self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.crew.publish)
         self.crew.servings = dict(self.balancer.servings)

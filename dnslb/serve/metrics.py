@@ -109,6 +109,7 @@ _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
+_EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
 
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
 _IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
@@ -209,14 +210,19 @@ def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
 
 
 def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
-    def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
+    def keys() -> Iterator[tuple[str, Name, int]]:
         for owner, pool in balancer.pools.items():
             for version in sorted(pool.zone_ttls):
-                yield labels(pool=pool.owner, type=RRTYPES[version]), *balancer.rrset(owner, version)
+                yield labels(pool=pool.owner, type=RRTYPES[version]), owner, version
+
+    def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
+        for text, owner, version in keys():
+            yield text, *balancer.rrset(owner, version)
 
     return [
         (_TTL, ((text, ttl.seconds) for text, _, ttl in rrsets())),
         (_FAILS_OPEN, ((text, int(chosen.fails_open)) for text, chosen, _ in rrsets())),
+        (_EMPTY, ((text, int(balancer.is_empty(owner, version))) for text, owner, version in keys())),
     ]
 
 

@@ -246,7 +246,7 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     mode = admin.mode_for(balancer.orders, one.pool.owner, one.address, now)
     expires = None
     if wanted.mode is Mode.READY:
-        note = _why_not_ready(one, mode, handed_out, wanted)
+        note = _why_not_ready(balancer, one, mode, handed_out, wanted)
     elif wanted.at is not None and wanted.at > now:
         floor = bounds(one.pool, one.address.version).floor
         expires = max(balancer.expires(one.owner, one.address, now), wanted.at + floor + OVERTIME + _REACH)
@@ -303,8 +303,8 @@ def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int,
         for backend in pool.backends
         if backend.address.version == version
     )
-    withheld = balancer.is_withheld(owner, version)
-    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses)
+    withheld, empty = balancer.is_withheld(owner, version), balancer.is_empty(owner, version)
+    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
@@ -343,12 +343,18 @@ def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
             yield ProbeStatus(pool.owner, str(backend.address), took, passed)
 
 
-def _why_not_ready(one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted) -> str:
+def _why_not_ready(
+    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted
+) -> str:
     if wanted.at is not None:
         return "planned"
     if mode is not Mode.READY:
         return f"still in {mode.value}: it has another order"
-    return "" if one.address in handed_out else "not handed out: it is down, or a spare"
+    if one.address in handed_out:
+        return ""
+    if balancer.awaits(one.owner, one.address):
+        return "handed out when its first probe passes; --now does not wait for that"
+    return "not handed out: it is down, or a spare"
 
 
 def _is_in_maint(pool: Pool, backend: Backend, orders: Mapping[Scope, Admin], now: float) -> bool:

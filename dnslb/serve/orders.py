@@ -13,19 +13,26 @@ from dnslb.operations import Change, Wanted
 from dnslb.serve import operations
 from dnslb.serve.operations import Concerned
 
-_SOONEST = 0.01  # seconds from one look at the times to the next
+_SOONEST, _LATEST = 0.01, 60.0  # seconds from one look at the times to the next
 
 _log = logging.getLogger("dnslb")
 
 
 class Orders:
-    """``obey`` is called whenever others stand than before, and then ``tell`` with each change."""
+    """``obey`` is called whenever others stand than before, and then ``tell`` with each change.
 
-    def __init__(self, obey: Callable[[], None], tell: Callable[[Change], None]) -> None:
+    ``clock`` gives Unix time, by which orders begin and end.
+    """
+
+    def __init__(
+        self, obey: Callable[[], None], tell: Callable[[Change], None], clock: Callable[[], float] = time.time
+    ) -> None:
         self.standing: dict[Scope, Admin] = {}
         self._obey = obey
         self._tell = tell
-        self._edge: asyncio.TimerHandle | None = None  # the next time at which an order begins or ends
+        self._clock = clock
+        self._looked = clock()  # when we last looked who begins or ends
+        self._edge: asyncio.TimerHandle | None = None  # the next look
 
     def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
         """Let what is wanted stand, in a first step; then tell of it, in a step for each address that it alters.
@@ -54,10 +61,13 @@ class Orders:
     def wake(self) -> None:
         """Set the clock for the next order that begins or ends."""
         self.stop()
-        now = time.time()
-        at = operations.next_edge(self.standing, now)
-        loop = asyncio.get_running_loop()
-        self._edge = None if at is None else loop.call_later(max(_SOONEST, at - now), self._pass_edge, now)
+        self._edge = None
+        if any(order.at is not None or order.until is not None for order in self.standing.values()):
+            now = self._clock()
+            at = operations.next_edge(self.standing, now)
+            # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
+            seconds = _LATEST if at is None else min(max(_SOONEST, at - now), _LATEST)
+            self._edge = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def stop(self) -> None:
         if self._edge is not None:
@@ -68,18 +78,23 @@ class Orders:
         self._obey()
         self.wake()
 
-    def _pass_edge(self, before: float) -> None:
-        """Some order has begun or ended since."""
-        now = time.time()
+    def _look(self) -> None:
+        """See which orders have begun or ended since we last looked."""
+        before, now = self._looked, self._clock()
+        self._looked = now
         changes = []
         for scope, order in self.standing.items():
             over = admin.is_over(order, now)
             if over:
                 changes.append(Change(now, scope.owner, str(scope.address), "ready", f"{order.mode.value} is over"))
-            elif order.at is not None and before < order.at <= now:
+            elif order.at is not None and max(before, order.since) < order.at <= now:
                 reason = "; ".join(filter(None, ("begins as planned", order.reason)))
                 changes.append(Change(now, scope.owner, str(scope.address), order.mode.value, reason, order.by))
-        self._stand({scope: order for scope, order in self.standing.items() if not admin.is_over(order, now)})
+        # A clock that was set back may have made orders planned that were in force.
+        if changes or now < before:
+            self._stand({scope: order for scope, order in self.standing.items() if not admin.is_over(order, now)})
+        else:
+            self.wake()
         for change in changes:
             self._change(change)
 

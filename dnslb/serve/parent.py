@@ -38,7 +38,7 @@ from dnslb.operations import (
 )
 from dnslb.pace import gently
 from dnslb.probe.schedule import Key, Schedule
-from dnslb.problem import Problem, has_errors
+from dnslb.problem import Level, Problem, has_errors
 from dnslb.serve import difference, event, history, loss, metrics, operations, privileges, reading, renewal, sockets
 from dnslb.serve.balancer import Balancer
 from dnslb.serve.crew import WorkersFailed
@@ -83,12 +83,13 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     announce: Callable[[], None],
     control: Callable[[Operations], Awaitable[None]],
     heritage: Heritage,
+    warned: Iterable[Problem] = (),
 ) -> None:
     """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
     ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
     ``control`` lets operators in, from the announcement until it is cancelled.  ``heritage`` is what another server has
-    handed over; that one ends once all our workers answer.
+    handed over; that one ends once all our workers answer.  Of what is ``warned`` already, nobody is told again.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service = Service(os.environ)
@@ -111,6 +112,7 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     gc.collect()
     gc.freeze()
     parent = _Parent(directory, override, shares, watch, keeper, service, heritage)
+    parent.warned = set(map(_gist, warned))
     try:
         asyncio.run(parent.run(catalog, announce, control))
     finally:
@@ -140,6 +142,9 @@ class _Parent:
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
         self._reloads = self._refusals = 0
+        self.warned: set[tuple[str, str, str]] = set()  # by the present files
+        self._running: Settings | None = None  # with which the server was started
+        self._waiting: tuple[str, ...] = ()    # settings that the files have otherwise now
         self._changed: dict[str, float] = {}  # when a zone's present records were read, if not at the start
         self._ledger = Ledger()
         self._records = Records()
@@ -170,6 +175,7 @@ class _Parent:
         loop.add_signal_handler(signal.SIGUSR2, self._renew)
         tasks: list[asyncio.Future[None]] = [asyncio.create_task(self._schedule.run())]
         try:
+            self._running = self._override(catalog.settings)
             if not await unless(self._leaving, self._begin(catalog)):
                 return
             self._hooks.replace(self._settings.on_change)
@@ -303,6 +309,7 @@ class _Parent:
                 silent=self.silent(),
                 queries=self._ledger.queries,
             ),
+            restart=self._waiting,
         )
 
     async def reload(self) -> Reloaded:
@@ -339,6 +346,9 @@ class _Parent:
             given = time.time()
             work = self._orders.give(wanted, about, given)
             altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
+            if wanted.now:
+                for each in self._listening:
+                    each.balancer.trust((one.owner, one.address) for one in about)
             # What we have said we do must outlive a crash in the next moment.
             warning = await self._keeper.save()
         try:
@@ -447,9 +457,10 @@ class _Parent:
 
     def _obey(self) -> None:
         """From now on other orders stand."""
+        resumed = self._pause()
         for generation in self._listening:
+            generation.balancer.doubt(resumed)
             generation.balancer.obey(self._orders.standing)
-        self._pause()
         self._keeper.note()
 
     def _remember(self, change: Change) -> None:
@@ -470,8 +481,8 @@ class _Parent:
 
     def _state(self) -> State:
         # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
-        # That somebody was up before the start is no news until a probe has found it so again.
-        stale = self._schedule.recalled
+        # That somebody was up before the start, or before maint, is no news until a probe has found it so again.
+        stale = self._schedule.recalled | self._schedule.paused
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
@@ -504,11 +515,12 @@ class _Parent:
         self._faults.keep(keys)
         self._pause()
 
-    def _pause(self) -> None:
-        """Probe nothing that is in maint everywhere."""
-        if self._listening:
-            balancer = self._listening[-1].balancer
-            self._schedule.pause_only(operations.to_pause(balancer, self._orders.standing, time.time()))
+    def _pause(self) -> set[Key]:
+        """Probe nothing that is in maint everywhere.  What is probed again by that."""
+        if not self._listening:
+            return set()
+        balancer = self._listening[-1].balancer
+        return self._schedule.pause_only(operations.to_pause(balancer, self._orders.standing, time.time()))
 
     # Generations.
 
@@ -596,16 +608,15 @@ class _Parent:
     async def _reload(self, catalog: Catalog, problems: list[Problem]) -> Reloaded:
         """Raises NotReloaded."""
         was = self._current().catalog
-        for problem in problems:
-            _log.warning("%s", problem)
         told = tuple(map(str, problems))
+        new = self._warn(problems)
         if has_errors(problems):
+            # At whatever level is logged.
+            for problem in problems:
+                if problem.level is Level.ERROR:
+                    _log.error("%s", problem)
             _log.error("not reloaded: see the lines above; the old data go on being served", extra=_NOT_RELOADED)
             raise self._refuse("the files have mistakes", "mend them and reload", told)
-        fixed = difference.not_taken(self._override(was.settings), self._override(catalog.settings))
-        if fixed is not None:
-            _log.warning("%s", fixed)
-            told = (*told, fixed)
         try:
             if catalog.pools:
                 self._keeper.take()
@@ -616,13 +627,34 @@ class _Parent:
             raise self._refuse(str(error), "reload again when that is mended", told) from None
         self._loaded, self._refused = time.time(), None
         self._reloads += 1
-        text = difference.text(was, catalog)
+        self.warned = set(map(_gist, problems))
+        zones = tuple([zone async for some in gently(difference.zones(was, catalog)) for zone in some if zone])
+        pools = tuple([pool async for some in gently(difference.pools(was, catalog)) for pool in some if pool])
+        before, now = self._override(was.settings), self._override(catalog.settings)
+        settings = difference.settings(before, now)
+        text = difference.text(zones, pools, settings)
         _log.info("reloaded %s: %s", self._directory, text, extra={"what": "reloaded"})
+        self._wait_for_start(difference.waiting(self._running or now, now))
         self._hooks.replace(self._settings.on_change)
         self._hooks.tell(Change(self._loaded, None, "", "reloaded", text))
-        zones = difference.zones(was, catalog)
         self._changed |= {zone.zone: self._loaded for zone in zones if zone.changed}
-        return Reloaded(zones, len(catalog.pools), was.pools != catalog.pools, told)
+        return Reloaded(zones, len(catalog.pools), bool(pools), new, pools, settings, self._waiting)
+
+    def _warn(self, problems: list[Problem]) -> tuple[str, ...]:
+        """Log the warnings of which nobody was told yet, and give them."""
+        new = [problem for problem in problems if problem.level is Level.WARNING and _gist(problem) not in self.warned]
+        for problem in new:
+            _log.warning("%s", problem)
+        self.warned |= set(map(_gist, new))
+        old = sum(problem.level is Level.WARNING for problem in problems) - len(new)
+        more = (f"{old} warning{'' if old == 1 else 's'} as before: see `dnslb check`",) if old else ()
+        return (*map(str, new), *more)
+
+    def _wait_for_start(self, keys: tuple[str, ...]) -> None:
+        """These settings change only at a start."""
+        if keys and keys != self._waiting:
+            _log.warning("%s: what the files say now holds when dnslb is started again", ", ".join(keys))
+        self._waiting = keys
 
     def _refuse(self, fact: str, remedy: str, problems: tuple[str, ...], until: float | None = None) -> NotReloaded:
         self._refusals += 1
@@ -635,6 +667,11 @@ class _Parent:
 def _some(problems: tuple[str, ...]) -> str:
     more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     return "; ".join(problems[:_SHOWN]) + more
+
+
+def _gist(problem: Problem) -> tuple[str, str, str]:
+    """The same, though lines were added before it."""
+    return problem.file, problem.fact, problem.remedy
 
 
 def _tell_outcome(key: Key, outcome: Outcome) -> None:
