@@ -18,6 +18,8 @@ from peers import STARTING, STOPPING, Address, free_port, running, wait_until_se
 
 from dnslb.admin import client
 
+_ON_ITS_WAY = 0.05  # seconds for what is decided to reach the workers
+
 DNSLB = (sys.executable, "-m", "dnslb")
 
 ZONE = f"""\
@@ -106,6 +108,7 @@ def started(
             pytest.fail(f"dnslb ended with status {server.popen.returncode}\n{server.log}")
         if judged:
             eventually(lambda: are_judged(directory / "control"), "no verdicts", STARTING)
+            time.sleep(_ON_ITS_WAY)
         yield server
 
 
@@ -115,8 +118,9 @@ def are_judged(control: Path) -> bool:
         _, found = client.ask(control, "GET", "/status")
     except client.Unreachable:
         return True
-    backends = [backend for pool in found["pools"] for rrset in pool["rrsets"] for backend in rrset["backends"]]
-    return not any(
+    rrsets = [rrset for pool in found["pools"] for rrset in pool["rrsets"]]
+    backends = [backend for rrset in rrsets for backend in rrset["backends"]]
+    return not any(rrset["withheld"] for rrset in rrsets) and not any(
         backend["unsure"] and backend["mode"] != "maint" and "cannot" not in backend["unsure"] for backend in backends
     )
 
