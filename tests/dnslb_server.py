@@ -18,6 +18,7 @@ from peers import STARTING, STOPPING, Address, free_port, running, wait_until_se
 
 from dnslb.admin import client
 
+_FORKED = 0.01      # seconds for a process to begin a session of its own
 _ON_ITS_WAY = 0.05  # seconds for what is decided to reach the workers
 
 DNSLB = (sys.executable, "-m", "dnslb")
@@ -79,7 +80,10 @@ class Server:
         return in_session(self.parent)
 
     def workers(self) -> list[int]:
-        return [pid for pid in self.processes() if pid != self.parent]
+        """Not those that were forked for an errand, which begin a session of their own in their first moment."""
+        found = self.processes()
+        time.sleep(_FORKED)
+        return [pid for pid in self.processes() if pid in found and pid != self.parent]
 
     def ends_within(self, seconds: float) -> int:
         """The exit status; the test fails when any process is left after that time."""

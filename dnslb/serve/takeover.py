@@ -287,13 +287,16 @@ class Offer:
 
     def close(self) -> None:
         """Hand over nothing more; who has taken over is told by this that we are done."""
-        if self._is_open:
-            self._is_open = False
-            asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        self._shut()
         if self._task is not None:
             self._task.cancel()
         if self._sock is not None:
             self._sock.close()
+
+    def _shut(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            asyncio.get_running_loop().remove_reader(self._listener.fileno())
 
     def _meet(self) -> None:
         try:
@@ -341,6 +344,8 @@ class Offer:
             async with asyncio.timeout(_START):
                 said = await _hear(sock)
             if said.get("answers") is True:
+                # Who asks from now on is for the new server, which listens too.
+                self._shut()
                 self._taken(pid)
                 sock = socket.socket()  # it is closed when we are done
         except (OSError, ValueError):  # TimeoutError is an OSError
