@@ -149,7 +149,7 @@ def test_no_probe_inherits_the_right_to_low_ports(tmp_path: Path) -> None:
     World(tmp_path)
     seen = tmp_path / "seen"
     (tmp_path / "zones" / "example.test.yaml").write_text(
-        f"pools: {{www: {{probe: {{exec: [/bin/sh, -c, 'grep CapAmb /proc/self/status >{seen}']}}}}}}\n"
+        f"pools: {{www: {{probe: {{exec: [/bin/sh, -c, 'grep CapAmb /proc/self/status >{seen}.$$; mv {seen}.$$ {seen}']}}}}}}\n"
     )
     right = "+net_bind_service"
     command = [
@@ -159,5 +159,6 @@ def test_no_probe_inherits_the_right_to_low_ports(tmp_path: Path) -> None:
     ]
     with launched(command, tmp_path) as server:
         eventually(lambda: "try: dig" in server.said, "no announcement", 20)
+        eventually(seen.exists, "no probe has run")
         assert int(seen.read_text().split()[1], 16) == 0
         assert all(int(status_field(pid, "CapAmb"), 16) == 0 for pid in server.processes())
