@@ -148,8 +148,9 @@ def test_whose_a_directory_is(home: Path, tmp_path: Path) -> None:
 def test_no_probe_inherits_the_right_to_low_ports(tmp_path: Path) -> None:
     World(tmp_path)
     seen = tmp_path / "seen"
+    look = f"grep CapAmb /proc/self/status >{seen}.$$; mv {seen}.$$ {seen}"
     (tmp_path / "zones" / "example.test.yaml").write_text(
-        f"pools: {{www: {{probe: {{exec: [/bin/sh, -c, 'grep CapAmb /proc/self/status >{seen}.$$; mv {seen}.$$ {seen}']}}}}}}\n"
+        f"pools: {{www: {{probe: {{exec: [/bin/sh, -c, '{look}']}}}}}}\n"
     )
     right = "+net_bind_service"
     command = [
