@@ -178,11 +178,6 @@ def is_at_or_below(name: Name, ancestor: Name) -> bool:
     return at == edge
 
 
-def is_below(name: Name, ancestor: Name) -> bool:
-    """Whether folded ``name`` lies strictly below folded ``ancestor``."""
-    return len(name) > len(ancestor) and is_at_or_below(name, ancestor)
-
-
 def is_wildcard(name: Name) -> bool:
     """Whether the first label is the asterisk (RFC 4592 §2.1.1)."""
     return name.startswith(b"\x01*")

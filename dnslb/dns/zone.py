@@ -68,12 +68,6 @@ class Zone:
                 encloser = name[at:]
         return encloser
 
-    def serves_as(self, other: Zone) -> bool:
-        """Whether both hold the same records, wherever in their files those stand."""
-        return self.nodes.keys() == other.nodes.keys() and all(
-            _records(node) == _records(other.nodes[owner]) for owner, node in self.nodes.items()
-        )
-
     @property
     def soa(self) -> RRset:
         soa = find(self.nodes[self.apex], rrtype.SOA)
@@ -91,7 +85,3 @@ class Zone:
     def serial(self) -> int:
         """Of the SOA: the first of the five numbers at its end (RFC 1035 §3.3.13)."""
         return int.from_bytes(self.soa.rdatas[0][-20:-16])
-
-
-def _records(node: Node) -> list[tuple[int, int, tuple[bytes, ...]]]:
-    return [(rrset.rrtype, rrset.ttl, rrset.rdatas) for rrset in node]
