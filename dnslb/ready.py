@@ -22,6 +22,7 @@ _TABLE = 32 << 20     # octets of ready replies in a table: some 20,000 small on
 _OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects and keys
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
 _RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
+_SIZE = 400           # octets that one more size costs
 _SIZES = 100          # of one reply, kept ready: there are no more, unless it has a hundred optional RRsets
 
 
@@ -101,7 +102,10 @@ class Reply:
         self._note = note
         self._sizes: dict[tuple[int, int, bool], Ready] = {}
         self._most_sizes = _SIZES
-        self.octets = body.size + _RECORD * len(body.turning)  # held in memory, about
+        # Held in memory, about: also the sizes that a client may have us keep, beyond the first two.
+        windows = len(body.turning) if turning is not None and turning.is_pool and body.cuts[-1].is_short else 0
+        sizes = min(_SIZES, max(0, len(body.cuts) + windows - 2))
+        self.octets = body.size + _RECORD * len(body.turning) + _SIZE * sizes
         if near is not None:
             self.octets += near.ready.of.octets
 
