@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from dnslb.admin import server
 from dnslb.admin.guard import Guard
 from dnslb.admin.server import Door
-from dnslb.operations import (
+from dnslb.control.operations import (
     BackendStatus,
     Change,
     Obeyed,

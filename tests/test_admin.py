@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.balance.admin import (
+from dnslb.balance.operator_order import (
     Admin,
     Mode,
     Scope,
     is_over,
     leaves_at,
     leaves_for,
-    mode,
+    mode_at,
     mode_for,
     next_change,
     next_change_for,
@@ -51,7 +51,7 @@ def order(mode: Mode, at: float | None = None, until: float | None = None) -> Ad
 def test_one_order_at_one_time(
     *, admin: Admin | None, now: float, expected: Mode, leaves: float | None, change: float | None, over: bool
 ) -> None:
-    assert mode(admin, now) is expected
+    assert mode_at(admin, now) is expected
     assert leaves_at(admin, now) == leaves
     assert next_change(admin, now) == change
     assert (admin is not None and is_over(admin, now)) is over
@@ -139,6 +139,6 @@ def test_the_mode_holds_until_the_next_change_and_changes_then(
 def test_one_order_alone_behaves_as_in_company(admin: Admin, now: float) -> None:
     for scope in (Scope(None, A11), Scope(WWW, A11)):
         orders = {scope: admin}
-        assert mode_for(orders, WWW, A11, now) is mode(admin, now)
+        assert mode_for(orders, WWW, A11, now) is mode_at(admin, now)
         assert leaves_for(orders, WWW, A11, now) == leaves_at(admin, now)
         assert next_change_for(orders, WWW, A11, now) == next_change(admin, now)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.balance import forecast as formulas
-from dnslb.balance.advisor import LONGEST, Wishes, advise, settings_for
-from dnslb.balance.forecast import Situation, forecast
+from dnslb.advice import forecast as formulas
+from dnslb.advice.advisor import LONGEST, Wishes, advise, settings_for
+from dnslb.advice.forecast import Situation, forecast
 from dnslb.balance.pool import Probe, TcpCheck
 
 PROBE = Probe(TcpCheck(80), interval=2.0, timeout=1.0)  # detection 7 s

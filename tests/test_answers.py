@@ -6,7 +6,7 @@ import dns.message
 import pytest
 from transcript import TCP, ask, query, responder, zone
 
-from dnslb.responder import Responder
+from dnslb.answer.responder import Responder
 
 EXAMPLE = zone("example.com.", r"""
     $TTL 300

@@ -16,15 +16,15 @@ import pytest
 import virtual_time
 from transcript import wire, zone
 
-from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.order import Order, Rotation
+from dnslb.balance.operator_order import Admin, Mode, Scope
 from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
+from dnslb.balance.rotation import Order, Rotation
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
+from dnslb.parent.balancer import Balancer
 from dnslb.probe.schedule import Key as Asked
-from dnslb.serve.balancer import Balancer
-from dnslb.snapshot import Key, Serving, Snapshot
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)

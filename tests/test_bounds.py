@@ -13,14 +13,14 @@ import dns.rcode
 import pytest
 from transcript import ANONYMOUS, TCP, query, snapshot, wire, zone
 
-from dnslb.balance.order import Order, Rotation
+from dnslb.answer.ready import Reply, Table
+from dnslb.answer.responder import UDP, Responder, Transport
+from dnslb.answer.snapshot import Serving, Snapshot
+from dnslb.balance.rotation import Order, Rotation
 from dnslb.dns import rrtype
 from dnslb.dns.query import LONGEST
 from dnslb.dns.zone import RRset
-from dnslb.ready import Reply, Table
-from dnslb.responder import UDP, Responder, Transport
-from dnslb.serve.channel import Channel, packed
-from dnslb.snapshot import Serving, Snapshot
+from dnslb.ipc.channel import Channel, packed
 
 SIZES = range(512, 1233)
 ZONE = zone("example.com.", "\n".join([

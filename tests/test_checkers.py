@@ -16,7 +16,7 @@ from zonefiles import INCLUDED, ZONE_FILES
 
 from dnslb.dns import master, name
 from dnslb.dns.zone import Zone
-from dnslb.problem import Problem
+from dnslb.text.problem import Problem
 
 APEX = name.parse("example.com.", name.ROOT)
 

@@ -11,8 +11,8 @@ import pytest
 from click import ClickException
 from click.testing import CliRunner, Result
 
-from dnslb.balance.advisor import Wishes
-from dnslb.balance.forecast import Situation
+from dnslb.advice.advisor import Wishes
+from dnslb.advice.forecast import Situation
 from dnslb.balance.pool import Backend, Pool, Probe, TcpCheck, TtlPolicy
 from dnslb.cli import main
 from dnslb.cli.ttl import asked_of_pool

@@ -30,7 +30,7 @@ from comparison.statistics import jain, max_over_mean, median, percentile, perce
 from comparison.stub import Endpoint
 from programs import module, program
 
-from dnslb.balance import forecast
+from dnslb.advice import forecast
 
 ROOT = Path(__file__).parent.parent
 SLACK = 1.0     # seconds that a busy machine may make of the worst case

@@ -47,8 +47,8 @@ def slow_stat(path, *arguments, **more):
 
 os.fsync, os.stat = slow_fsync, slow_stat
 try:
-    import dnslb.serve.reading
-    dnslb.serve.reading._SILENCE = 1.5
+    import dnslb.parent.reading
+    dnslb.parent.reading._SILENCE = 1.5
 except ImportError:
     pass
 """

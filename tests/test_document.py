@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb import document
-from dnslb.document import Document
+from dnslb.text import document
+from dnslb.text.document import Document
 
 KEYS = ("interval", "rise", "fall")
 TOKEN = "while scanning for the next token"

@@ -19,10 +19,10 @@ from dnslb_server import Server, eventually, started
 from peers import Address, free_port
 from test_reload import ZONE, ask, listening, reloads, serving, status
 
-from dnslb import catalog as catalogs
 from dnslb.admin import client
-from dnslb.serve import reading
-from dnslb.serve.reading import NotAnswered
+from dnslb.config import catalog as catalogs
+from dnslb.parent import reading
+from dnslb.parent.reading import NotAnswered
 
 HOSTS = "".join(f"host{number} A 192.0.2.{number}\n" for number in range(100))
 POLICY = "pools: {www: {answers: 1}}\n"
@@ -104,7 +104,7 @@ def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: 
 def test_files_that_are_never_quiet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tmp_path / "hook"
     hook.mkdir()
-    (hook / "sitecustomize.py").write_text("import dnslb.serve.watch\ndnslb.serve.watch._UNREST = 1.0\n")
+    (hook / "sitecustomize.py").write_text("import dnslb.parent.watch\ndnslb.parent.watch._UNREST = 1.0\n")
     monkeypatch.setenv("PYTHONPATH", f"{hook}:{os.environ.get('PYTHONPATH', '')}")
     with served(tmp_path, settings="settle: 2s\n") as edited:
         unquiet = edited.zones / "log.yaml"
@@ -286,9 +286,9 @@ SLOW_START = """\
 import time
 from pathlib import Path
 
-import dnslb.catalog
+import dnslb.config.catalog
 
-load = dnslb.catalog.load
+load = dnslb.config.catalog.load
 
 def slow(*arguments):
     loaded = load(*arguments)
@@ -297,7 +297,7 @@ def slow(*arguments):
         time.sleep(0.02)
     return loaded
 
-dnslb.catalog.load = slow
+dnslb.config.catalog.load = slow
 """
 
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from dnslb.balance.explain import lines
+from dnslb.advice.explain import lines
 from dnslb.balance.near import Near, around, merged
 from dnslb.balance.pool import (
     AllDown,

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from dnslb_server import DNSLB
 
-from dnslb import catalog, file
-from dnslb.problem import Problem
+from dnslb.config import catalog
+from dnslb.system import file
+from dnslb.text.problem import Problem
 
 ZONE = """\
 $TTL 300

@@ -24,8 +24,8 @@ from test_processes import answers, listen, send_load
 from world import World
 
 from dnslb.admin import client
-from dnslb.serve.pulse import Pulse, Silence
-from dnslb.serve.usage import Usage
+from dnslb.ipc.pulse import Pulse, Silence
+from dnslb.system.usage import Usage
 
 TIMEOUT = 2.0   # seconds of silence after which a worker is replaced, here
 PATIENT = ("--worker-timeout", f"{TIMEOUT:g}s")

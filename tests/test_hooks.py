@@ -21,12 +21,12 @@ from backends import authority_file, certified
 from dnslb_server import eventually
 from world import World
 
-from dnslb import settings
 from dnslb.balance.pool import HttpCheck
-from dnslb.hook import CommandHook, UrlHook
-from dnslb.operations import Change
-from dnslb.serve import delivery, hooks
-from dnslb.serve.hooks import Hooks
+from dnslb.config import settings
+from dnslb.config.hook import CommandHook, UrlHook
+from dnslb.control.operations import Change
+from dnslb.parent.telling import delivery, hooks
+from dnslb.parent.telling.hooks import Hooks
 
 JSON = (("Content-Type", "application/json"),)
 

@@ -1,4 +1,4 @@
-"""The house of DESIGN §4: imports point down only."""
+"""The house, as dnslb/README.md draws it: imports point down only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 # neighbour on the same floor.
 FLOORS = [
     ["cli"],
-    ["serve", "admin"],
-    ["probe", "logs", "pace"],
-    ["catalog", "state"],
-    ["settings", "responder", "operations"],
-    ["snapshot", "hook"],
-    ["ready"],
+    ["parent", "admin"],
+    ["worker"],
+    ["ipc", "probe"],
+    ["config", "answer", "control"],
+    ["advice"],
     ["dns", "balance"],
-    ["document"],
-    ["problem", "duration", "moment", "exposition", "likeness", "file", "user"],
+    ["system"],
     ["text"],
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
@@ -29,15 +27,15 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "yaml": {"document", "settings", "hook", "balance.policy"},
+    "yaml": {"text.document", "config"},
     "click": {"cli"},
-    "asyncio": {"serve", "admin", "probe", "pace"},
-    "logging": {"serve", "admin", "probe", "cli", "logs"},
-    "time": {"serve", "admin", "probe", "cli.operate", "cli.top", "cli.wait", "logs", "pace"},
+    "asyncio": {"parent", "worker", "ipc", "admin", "probe", "system"},
+    "logging": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
+    "time": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
     "ssl": {"probe"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},
-    "ctypes": {"serve.udp", "serve.prctl"},
+    "ctypes": {"worker.udp", "system.prctl"},
 }
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dnslb.catalog import Catalog, Size
+from dnslb.config.catalog import Catalog, Size
+from dnslb.config.settings import Settings
 from dnslb.dns import name
-from dnslb.serve.loss import losses
-from dnslb.settings import Settings
+from dnslb.parent.loss import losses
 
 APEX = name.parse("example.test.", name.ROOT)
 

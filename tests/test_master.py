@@ -15,7 +15,7 @@ from dnslb.dns import master, name
 from dnslb.dns.master.lexer import read_entry
 from dnslb.dns.master.lines import read_lines
 from dnslb.dns.zone import Node, RRset, Zone
-from dnslb.problem import Problem, has_errors
+from dnslb.text.problem import Problem, has_errors
 
 APEX = name.parse("example.com.", name.ROOT)
 HEAD = "$TTL 300\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.1\n"

@@ -25,16 +25,16 @@ from hypothesis import strategies as st
 from peers import Address, free_port
 from scrape import families, fetch, value
 
-from dnslb import exposition
+from dnslb.answer.snapshot import Serving
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.order import Rotation
 from dnslb.balance.pool import Probe, TcpCheck
+from dnslb.balance.rotation import Rotation
 from dnslb.dns.zone import RRset
-from dnslb.exposition import counter, gauge, histogram, labels
-from dnslb.serve.ledger import Ledger
-from dnslb.serve.record import BOUNDS, OTHER, Records
-from dnslb.serve.tally import Leads
-from dnslb.snapshot import Serving
+from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.record import BOUNDS, OTHER, Records
+from dnslb.text import exposition
+from dnslb.text.exposition import counter, gauge, histogram, labels
+from dnslb.worker.tally import Leads
 
 ROOT = Path(__file__).parent.parent
 HOSTS = ("192.0.2.1", "192.0.2.2", "192.0.2.3")

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from peers import free_port
 from transcript import ANONYMOUS, TCP, query, wire, zone
 
+from dnslb.answer.ready import Ready
+from dnslb.answer.responder import UDP, Responder, Transport
+from dnslb.answer.snapshot import Serving, Snapshot
 from dnslb.balance.near import Near, Networks, are_sorted, around, merged
-from dnslb.balance.order import Order, Rotation
+from dnslb.balance.rotation import Order, Rotation
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
-from dnslb.ready import Ready
-from dnslb.responder import UDP, Responder, Transport
-from dnslb.snapshot import Serving, Snapshot
 
 ZONE = zone("example.com.", "\n".join([
     "@ 300 SOA ns1 h 1 2 3 4 60",

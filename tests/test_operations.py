@@ -11,13 +11,13 @@ from ipaddress import ip_address
 
 import pytest
 
-from dnslb import moment
-from dnslb.balance.admin import Admin, Mode, Scope
+from dnslb.balance.operator_order import Admin, Mode, Scope
 from dnslb.balance.pool import Backend, Pool, TtlPolicy
+from dnslb.control.operations import Rejected, Unknown, Wanted
 from dnslb.dns import name
-from dnslb.operations import Rejected, Unknown, Wanted
-from dnslb.serve import operations
-from dnslb.serve.balancer import Balancer
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.telling import status
+from dnslb.text import moment
 
 NOW = 1_000_000.0
 OWNER = name.parse("www.example.test.", name.ROOT)
@@ -32,8 +32,8 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
 
 def amended(orders: Mapping[Scope, Admin], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Admin]:
     wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
-    about = [one for one in operations.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
-    return operations.amended(orders, wanted, about, NOW)
+    about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    return status.amended(orders, wanted, about, NOW)
 
 
 STANDING = Admin(Mode.DRAIN, NOW - 10)
@@ -81,10 +81,10 @@ def test_what_stands_already_is_not_given_again(
 ) -> None:
     orders = {GENERAL: standing}
     wanted = Wanted(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
-    about = [one for one in operations.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
-    after = operations.amended(orders, wanted, about, NOW)
+    about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    after = status.amended(orders, wanted, about, NOW)
     assert after[GENERAL].by == ("bob" if is_news else "alice")
-    assert operations.is_altered(orders, after, about[0]) == is_news
+    assert status.is_altered(orders, after, about[0]) == is_news
 
 
 def test_an_exception_that_stands_already_is_not_made_again() -> None:
@@ -273,7 +273,7 @@ def longest_step(work: Iterable[object]) -> float:
     ("*[78]9.example.test.", [f"www{number}.example.test." for number in range(2000) if number % 100 in (79, 89)]),
 ])  # fmt: skip
 def test_a_name_or_a_pattern_means(pattern: str, found: list[str]) -> None:
-    assert [name.text(owner) for owner in operations.matching(MANY, pattern) if owner is not None] == found
+    assert [name.text(owner) for owner in status.matching(MANY, pattern) if owner is not None] == found
 
 
 @pytest.mark.parametrize(("pattern", "meant"), [
@@ -286,7 +286,7 @@ def test_a_name_or_a_pattern_means(pattern: str, found: list[str]) -> None:
 ])
 def test_a_name_that_is_none_is_likened(pattern: str, meant: str) -> None:
     with pytest.raises(Unknown) as raised:
-        list(operations.matching(MANY, pattern))
+        list(status.matching(MANY, pattern))
     assert raised.value.remedy == f"did you mean {meant}?"
 
 
@@ -295,19 +295,19 @@ WORK = ["*a" * 16, "www*" * 16, "w" * 1004, "?" * 1004, "*" + "a" * 1000, "[" * 
 
 @pytest.mark.parametrize("pattern", WORK)
 def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
-    assert longest_step(operations.matching(MANY, pattern)) < 0.02
+    assert longest_step(status.matching(MANY, pattern)) < 0.02
 
 
 def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
     balancer = Balancer(MANY)
     addresses = tuple(str(pool.backends[0].address) for pool in MANY.values())[:1000]
-    found = [one for one in operations.concerned(balancer, Wanted(Mode.DRAIN, addresses)) if one is not None]
+    found = [one for one in status.concerned(balancer, Wanted(Mode.DRAIN, addresses)) if one is not None]
     assert [str(one.address) for one in found] == list(addresses)
     with pytest.raises(Rejected, match="too many"):
-        list(operations.concerned(balancer, Wanted(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
+        list(status.concerned(balancer, Wanted(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
     wild = Wanted(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
     with pytest.raises(Rejected, match="too many"):
-        list(operations.concerned(balancer, wild))
+        list(status.concerned(balancer, wild))
 
 
 def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> None:
@@ -316,11 +316,11 @@ def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> 
         balancer = Balancer({OWNER: Pool("www.example.test.", backends, {4: 30})}, lambda: NOW)
         balancer.start(lambda servings: None)
         wanted = Wanted(Mode.DRAIN, ("*",))
-        about = [one for one in operations.concerned(balancer, wanted) if one is not None]
-        assert longest_step(operations.clocks(balancer, wanted, about, (), NOW)) < 0.02
+        about = [one for one in status.concerned(balancer, wanted) if one is not None]
+        assert longest_step(status.clocks(balancer, wanted, about, (), NOW)) < 0.02
         began = time.process_time()
         orders = {Scope(None, backend.address): Admin(Mode.MAINT, NOW) for backend in backends}
-        operations.to_pause(balancer, orders, NOW)
+        status.to_pause(balancer, orders, NOW)
         assert time.process_time() - began < 1
         balancer.stop()
 

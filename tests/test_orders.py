@@ -9,9 +9,9 @@ from typing import Any
 
 import virtual_time
 
-from dnslb.balance.admin import Admin, Mode, Scope
-from dnslb.operations import Change
-from dnslb.serve.orders import Orders
+from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.control.operations import Change
+from dnslb.parent.orders import Orders
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 HOST = "192.0.2.11"

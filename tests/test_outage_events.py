@@ -11,12 +11,12 @@ import pytest
 from crowds import look
 
 from dnslb.balance.pool import Backend, Pool
+from dnslb.config.hook import CommandHook
+from dnslb.control.operations import Change
 from dnslb.dns import name
-from dnslb.hook import CommandHook
-from dnslb.operations import Change
-from dnslb.serve import event, hooks
-from dnslb.serve.balancer import Balancer
-from dnslb.serve.hooks import Hooks
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.telling import event, hooks
+from dnslb.parent.telling.hooks import Hooks
 
 SHARED = [ip_address("192.0.2.1"), ip_address("192.0.2.2")]
 POOLS = {

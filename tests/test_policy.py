@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 
 from dnslb.balance import ttl
 from dnslb.balance.near import Near, around, merged
-from dnslb.balance.order import Order
-from dnslb.balance.policy import Owner, read
 from dnslb.balance.pool import (
     AllDown,
     Backend,
@@ -29,7 +27,9 @@ from dnslb.balance.pool import (
     TcpCheck,
     TtlPolicy,
 )
-from dnslb.problem import Level, has_errors
+from dnslb.balance.rotation import Order
+from dnslb.config.policy import Owner, read
+from dnslb.text.problem import Level, has_errors
 
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (

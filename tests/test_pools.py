@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transcript import ANONYMOUS, TCP, ask, query, wire, zone
 
-from dnslb.balance.order import Order, Rotation
+from dnslb.answer.responder import UDP, Responder, Transport
+from dnslb.answer.snapshot import Key, Serving, Snapshot
+from dnslb.balance.rotation import Order, Rotation
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
-from dnslb.responder import UDP, Responder, Transport
-from dnslb.snapshot import Key, Serving, Snapshot
 
 ZONE = zone("example.com.", "\n".join([
     "@ 300 SOA ns1 h 1 2 3 4 60",

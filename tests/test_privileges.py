@@ -17,9 +17,9 @@ from dnslb_server import DNSLB, eventually, launched, status_field
 from peers import free_port
 from world import World
 
-from dnslb.admin.place import CannotControl, Place
-from dnslb.serve import privileges
-from dnslb.user import is_roots
+from dnslb.admin.control_socket import CannotControl, Place
+from dnslb.system import privileges
+from dnslb.system.user import is_roots
 
 NOBODY = pwd.getpwnam("nobody")
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root acts for others")

@@ -20,9 +20,9 @@ import pytest
 from dnslb_server import DNSLB, ZONE, eventually, launched, question, resident, started, status_field
 from peers import STARTING, Address, free_port, is_served
 
-from dnslb.serve.crew import Crew, WorkersFailed
-from dnslb.serve.ledger import Ledger
-from dnslb.settings import Settings
+from dnslb.config.settings import Settings
+from dnslb.parent.crew import Crew, WorkersFailed
+from dnslb.parent.telling.ledger import Ledger
 
 ENDING = 2.0            # seconds from a signal to the last process
 SAMPLE_ZONES = Path(__file__).parent.parent / "zones"

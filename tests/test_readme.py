@@ -30,7 +30,7 @@ from programs import program
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.rdata.table import FORMATS
 from dnslb.dns.zone import Zone
-from dnslb.problem import Level, Problem
+from dnslb.text.problem import Level, Problem
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "zones"

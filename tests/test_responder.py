@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcript import ANONYMOUS, TCP, ask, query, responder, snapshot, wire, zone
 
+from dnslb.answer.responder import UDP, Identity, Responder
 from dnslb.dns import message
 from dnslb.dns.query import HEADER
-from dnslb.responder import UDP, Identity, Responder
 
 ZONE = zone("example.com.", "\n".join([
     "@ 300 SOA ns1 hostmaster 1 2 3 4 60",

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transcript import ANONYMOUS, TCP, query, responder, zone
 
-from dnslb.balance.order import SLOTS, Order, Rotation, Stand, Turns, arrangements, period, slots, smooth
+from dnslb.answer.responder import UDP, Responder
+from dnslb.answer.snapshot import Serving, Snapshot
+from dnslb.balance.rotation import SLOTS, Order, Rotation, Stand, Turns, arrangements, period, slots, smooth
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
-from dnslb.responder import UDP, Responder
-from dnslb.snapshot import Serving, Snapshot
 
 POOL = zone("example.com.", "\n".join([
     "@ 300 SOA ns h 1 2 3 4 5",

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.balance.admin import Admin, Mode, Scope, mode_for
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.order import smooth
+from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TcpCheck
+from dnslb.balance.rotation import smooth
 from dnslb.balance.selection import MOST_TURNS, Selection, next_change, quantise, select
 
 NOW = 1_800_000_000.0

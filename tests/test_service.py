@@ -19,7 +19,7 @@ from dnslb_server import Server, eventually
 from programs import program
 from world import World
 
-from dnslb.serve.service import Service
+from dnslb.parent.service import Service
 
 UNIT = Path(__file__).parent.parent / "scripts" / "dnslb.service"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb import settings
-from dnslb.balance.order import Order
-from dnslb.settings import Endpoint, Settings, parse_endpoint
+from dnslb.balance.rotation import Order
+from dnslb.config import settings
+from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (

@@ -20,12 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb import moment, state
-from dnslb.balance.admin import Admin, Mode, Scope, mode_for
 from dnslb.balance.health import Health
+from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.operations import Change
-from dnslb.state import Damaged, State, decode, default_directory, encode, key, load, save
+from dnslb.control.operations import Change
+from dnslb.parent import state
+from dnslb.parent.state import Damaged, State, decode, default_directory, encode, key, load, save
+from dnslb.text import moment
 
 NOW = 1_800_000_000.0
 A11, V6 = ip_address("192.0.2.11"), ip_address("2001:db8::11")
@@ -459,7 +460,7 @@ def python(program: str, *arguments: str) -> list[str]:
 AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from dnslb.state import State, load, save
+from dnslb.parent.state import State, load, save
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 path = Path(sys.argv[1])
@@ -496,7 +497,7 @@ def test_missing_permission_is_a_warning(file_mode: int, directory_mode: int, wa
 def test_a_save_that_fails_leaves_the_old_state_and_no_litter(tmp_path: Path) -> None:
     # The disk is full: a file may have no more than 1000 octets.
     program = (
-        "import resource, signal, sys; from pathlib import Path; from dnslb.state import *\n"
+        "import resource, signal, sys; from pathlib import Path; from dnslb.parent.state import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "save(Path(sys.argv[1]), State(healths={'x' * 5000: Health()}))"
     )
@@ -511,7 +512,7 @@ def test_a_save_that_fails_leaves_the_old_state_and_no_litter(tmp_path: Path) ->
 def test_a_crash_after_so_many_octets_leaves_the_old_state(tmp_path: Path, octets: int) -> None:
     # The kernel kills whoever writes more.
     program = (
-        "import resource, signal, sys; from pathlib import Path; from dnslb.state import *\n"
+        "import resource, signal, sys; from pathlib import Path; from dnslb.parent.state import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_DFL); resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({octets}, {octets}))\n"
         "save(Path(sys.argv[1]), State(healths={'x' * 5000: Health()}))"
@@ -530,7 +531,7 @@ import sys
 from itertools import count
 from pathlib import Path
 from dnslb.balance.health import Health
-from dnslb.state import State, save
+from dnslb.parent.state import State, save
 for turn in count():
     save(Path(sys.argv[1]), State(healths={"x": Health(reason="ab"[turn % 2] * (4_000_000 + turn % 2))}))
     if turn == 1:

@@ -24,9 +24,9 @@ from test_service import managed
 from world import World
 
 from dnslb.admin import client
-from dnslb.serve import sockets, takeover
-from dnslb.serve.takeover import CannotTakeOver
-from dnslb.settings import Endpoint, parse_endpoint
+from dnslb.config.settings import Endpoint, parse_endpoint
+from dnslb.ipc import sockets, takeover
+from dnslb.ipc.takeover import CannotTakeOver
 
 
 @contextmanager

@@ -21,9 +21,9 @@ from dnslb_server import Server, eventually, question, resident, started
 from peers import Address, free_port
 
 from dnslb.dns.query import LONGEST
-from dnslb.serve.bugs import Bugs
-from dnslb.serve.heads import Heads
-from dnslb.serve.tcp import Connection
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.heads import Heads
+from dnslb.worker.tcp import Connection
 
 IDLE = 0.5              # seconds, the --tcp-idle of the server
 SLACK = 2.0             # seconds that a busy machine may add

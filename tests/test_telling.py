@@ -15,8 +15,7 @@ from made_up import QUIET, backend, rrset
 from dnslb.admin.crowd import MOST, MOST_OF_ONE, Crowd, Place, Work
 from dnslb.admin.strikes import Strikes
 from dnslb.admin.telling import fields, pieces
-from dnslb.likeness import likeness, likest
-from dnslb.operations import (
+from dnslb.control.operations import (
     BackendStatus,
     Change,
     Clock,
@@ -26,6 +25,7 @@ from dnslb.operations import (
     ZoneChange,
     ZoneStatus,
 )
+from dnslb.text.likeness import likeness, likest
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

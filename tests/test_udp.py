@@ -19,9 +19,9 @@ from exchange import ask_udp
 from peers import Address, free_port
 
 from dnslb.dns.kind import HEAD, UNSENT
-from dnslb.serve.bugs import Bugs
-from dnslb.serve.heads import Heads
-from dnslb.serve.udp import Drain
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.heads import Heads
+from dnslb.worker.udp import Drain
 
 PATIENCE = 3.0          # seconds for a reply
 FUZZ = 6000             # packets

@@ -12,8 +12,8 @@ import pytest
 from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, text, unix_time
 from transcript import wire
 
-from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.operator_order import Admin, Mode, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
 from dnslb.probe.schedule import Key as Asked
 

@@ -16,13 +16,13 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from dnslb.balance.order import Order
+from dnslb.answer.responder import UDP, Identity, Responder, Transport
+from dnslb.answer.snapshot import Snapshot
+from dnslb.balance.rotation import Order
 from dnslb.dns import master, name
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
-from dnslb.problem import has_errors
-from dnslb.responder import UDP, Identity, Responder, Transport
-from dnslb.snapshot import Snapshot
+from dnslb.text.problem import has_errors
 
 ANONYMOUS = Identity()
 TCP = Transport(limit=0xFFFF, idle=100)

@@ -10,10 +10,10 @@ import socket
 import stat
 from pathlib import Path
 
-from dnslb import file
+from dnslb.admin.control_socket import CannotControl
 from dnslb.admin.guard import Token
-from dnslb.admin.place import CannotControl
-from dnslb.settings import Endpoint
+from dnslb.config.settings import Endpoint
+from dnslb.system import file
 
 _BACKLOG = 64
 _LONGEST_TOKEN = 4096  # octets

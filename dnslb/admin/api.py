@@ -15,15 +15,16 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb import duration, exposition, logs, moment
-from dnslb import user as users
 from dnslb.admin import line, page, telling
 from dnslb.admin.crowd import Work
 from dnslb.admin.line import Body, Line
-from dnslb.balance.admin import Mode
-from dnslb.likeness import likest
-from dnslb.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
-from dnslb.settings import LOG_LEVELS
+from dnslb.balance.operator_order import Mode
+from dnslb.config.settings import LOG_LEVELS
+from dnslb.control.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
+from dnslb.system import logs
+from dnslb.system import user as users
+from dnslb.text import duration, exposition, moment
+from dnslb.text.likeness import likest
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now")
 _LONGEST_TEXT = 300   # characters

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from dnslb.pace import gently
+from dnslb.system.pace import gently
 
 MOST_WAITING = 16     # different replies
 MOST_OF_ONE = 4       # different replies for one client

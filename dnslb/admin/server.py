@@ -29,7 +29,7 @@ from dnslb.admin.crowd import Crowd, Place
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.line import LetGo
 from dnslb.admin.strikes import Strikes
-from dnslb.operations import Operations
+from dnslb.control.operations import Operations
 
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from dnslb.balance.near import Near
-from dnslb.balance.order import Order
+from dnslb.balance.rotation import Order
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

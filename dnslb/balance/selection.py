@@ -32,9 +32,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, inf, lcm
 
-from dnslb.balance import admin
-from dnslb.balance.admin import Admin, Mode, Scope
 from dnslb.balance.health import Health
+from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for, next_change_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 
 # The sum of weights is the number of arrangements in a table of ready replies.
@@ -79,7 +78,7 @@ def next_change(
     None: for ever.  A step that rounding hides, or an order on a backend that is down anyway, counts as a change.
     """
     addresses = (backend.address for backend in pool.backends)
-    times = [admin.next_change_for(orders, pool.owner, address, now) for address in addresses]
+    times = [next_change_for(orders, pool.owner, address, now) for address in addresses]
     for version in (4, 6) if pool.slowstart > 0 else ():
         chosen, _ = _choose(pool, version, healths, orders, now)
         times += _steps_ahead(pool, chosen, healths, now)
@@ -107,7 +106,7 @@ def _choose(
 ) -> tuple[list[Backend], bool]:
     """The backends that are handed out, and whether that is failing open."""
     backends = [backend for backend in pool.backends if backend.address.version == version]
-    ready = [backend for backend in backends if admin.mode_for(orders, pool.owner, backend.address, now) is Mode.READY]
+    ready = [backend for backend in backends if mode_for(orders, pool.owner, backend.address, now) is Mode.READY]
     available = [backend for backend in ready if _is_up(pool, backend, healths)]
     if available:
         best = min(_rank(backend) for backend in available)

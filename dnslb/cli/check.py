@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from dnslb.balance import explain
-from dnslb.catalog import load
+from dnslb.advice import explain
 from dnslb.cli import report
-from dnslb.problem import has_errors
+from dnslb.config.catalog import load
+from dnslb.text.problem import has_errors
 
 
 @click.command()

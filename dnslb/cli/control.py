@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from dnslb.admin import client
-from dnslb.admin.place import SYSTEM, default_path
+from dnslb.admin.control_socket import SYSTEM, default_path
 
 # Seconds: an order waits for every worker and for the disk, a reload for the first round of its probes too.
 _PATIENCE = {"/orders": 60.0, "/reload": 600.0}

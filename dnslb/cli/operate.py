@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
-from dnslb import duration, moment
 from dnslb.cli import report, wait
 from dnslb.cli.control import age, ask, clock, control_option
-from dnslb.settings import LOG_LEVELS
+from dnslb.config.settings import LOG_LEVELS
+from dnslb.text import duration, moment
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C

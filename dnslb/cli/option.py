@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from dnslb import duration
+from dnslb.text import duration
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from dnslb.catalog import Catalog, load
+from dnslb.config.catalog import Catalog, load
 from dnslb.dns import name
 from dnslb.dns.zone import Zone
-from dnslb.problem import Level, Problem, has_errors
+from dnslb.text.problem import Level, Problem, has_errors
 
 
 def load_or_exit(directory: Path) -> Catalog:

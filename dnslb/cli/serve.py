@@ -13,25 +13,15 @@ from typing import Any
 
 import click
 
-from dnslb import __version__, logs
+from dnslb import __version__
 from dnslb.admin import address, server
+from dnslb.admin.control_socket import CannotControl, Place, default_path
 from dnslb.admin.guard import Guard
-from dnslb.admin.place import CannotControl, Place, default_path
 from dnslb.admin.server import Door
-from dnslb.balance.order import Order
-from dnslb.catalog import Catalog, load
+from dnslb.balance.rotation import Order
 from dnslb.cli import option, report
-from dnslb.dns import name, rrtype
-from dnslb.dns.zone import find
-from dnslb.problem import Level, Problem, has_errors
-from dnslb.serve import parent
-from dnslb.serve import takeover as takeovers
-from dnslb.serve.crew import WorkersFailed
-from dnslb.serve.keeper import StateTaken
-from dnslb.serve.privileges import CannotDrop
-from dnslb.serve.sockets import CannotListen
-from dnslb.serve.takeover import CannotTakeOver, Heritage
-from dnslb.settings import (
+from dnslb.config.catalog import Catalog, load
+from dnslb.config.settings import (
     ADMIN_PORT,
     LEAST_IDLE,
     LEAST_TIMEOUT,
@@ -48,6 +38,17 @@ from dnslb.settings import (
     parse_endpoint,
     parse_host,
 )
+from dnslb.dns import name, rrtype
+from dnslb.dns.zone import find
+from dnslb.ipc import takeover as takeovers
+from dnslb.ipc.sockets import CannotListen
+from dnslb.ipc.takeover import CannotTakeOver, Heritage
+from dnslb.parent import parent
+from dnslb.parent.crew import WorkersFailed
+from dnslb.parent.keeper import StateTaken
+from dnslb.system import logs
+from dnslb.system.privileges import CannotDrop
+from dnslb.text.problem import Level, Problem, has_errors
 
 
 def _endpoint(text: str) -> Endpoint:

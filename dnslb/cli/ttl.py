@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from dnslb.balance import forecast
-from dnslb.balance.advisor import LONGEST, Advice, Wishes, advise
-from dnslb.balance.forecast import Forecast, Situation
+from dnslb.advice import forecast
+from dnslb.advice.advisor import LONGEST, Advice, Wishes, advise
+from dnslb.advice.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
 from dnslb.cli import option, report

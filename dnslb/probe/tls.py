@@ -15,9 +15,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from dnslb import file
 from dnslb.probe.sockets import receive
 from dnslb.probe.verdict import Failed, NotMade, explain, printable
+from dnslb.system import file
 
 _CHUNK = 8192              # octets read at once
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h)

@@ -21,7 +21,7 @@ from comparison.load import Record, Stream
 from comparison.processes import NotStartedError, free_port
 from comparison.statistics import spread
 from comparison.unbound import UNBOUND, Setting
-from dnslb.balance import forecast
+from dnslb.advice import forecast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

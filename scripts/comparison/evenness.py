@@ -21,8 +21,8 @@ from comparison.processes import Program, free_port
 from comparison.statistics import jain, max_over_mean, mean, variation
 from comparison.stub import Endpoint
 from comparison.unbound import UNBOUND, Setting
-from dnslb.balance import forecast
-from dnslb.balance.forecast import Situation
+from dnslb.advice import forecast
+from dnslb.advice.forecast import Situation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

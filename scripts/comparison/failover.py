@@ -22,7 +22,7 @@ from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
 from comparison.statistics import spread
 from comparison.unbound import Layer
-from dnslb.balance import forecast
+from dnslb.advice import forecast
 from dnslb.balance.ttl import OVERTIME
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from comparison.load import Record, Stream
 from comparison.relay import Query
 from comparison.stub import Endpoint
 from comparison.unbound import UNBOUND, Setting
-from dnslb.balance import forecast
+from dnslb.advice import forecast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

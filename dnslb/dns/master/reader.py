@@ -10,14 +10,14 @@ from posixpath import dirname, join, normpath
 from typing import NoReturn
 
 from dnslb.dns import name, rdata, rrtype
-from dnslb.dns.builder import Builder
-from dnslb.dns.finding import Part, error, warning
 from dnslb.dns.master import generate, ttl
+from dnslb.dns.master.builder import Builder
+from dnslb.dns.master.finding import Part, error, warning
 from dnslb.dns.master.lines import read_lines
 from dnslb.dns.master.record import Head, Mistake, check_ttl, parse_head
 from dnslb.dns.master.source import Sources
 from dnslb.dns.name import BadName, Name
-from dnslb.file import MOST_ZONE
+from dnslb.system.file import MOST_ZONE
 
 _MAX_DEPTH = 16             # files that include one another
 _MAX_INCLUDES = 10_000      # in all: a file that includes twice one that includes twice one that … never ends

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from dnslb.dns.finding import Finding, Part
 from dnslb.dns.master import record
+from dnslb.dns.master.finding import Finding, Part
 from dnslb.dns.master.lexer import Entry, read_entry
 from dnslb.dns.place import Places, Span, span_of
-from dnslb.problem import MOST_LISTED, Level, Problem
+from dnslb.text.problem import MOST_LISTED, Level, Problem
 
 _MAX_ERRORS = 100_000  # in a zone, before we give up
 _MAX_TEXT = 1000    # characters of a fact: more than any that quotes a name or two

@@ -1,0 +1,1 @@
+"""What a TTL costs and buys, and which to take; what a pool does, in words."""

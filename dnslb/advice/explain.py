@@ -1,0 +1,133 @@
+"""What a pool does, in a few lines for a person.
+
+Pure: text out, nothing printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from dnslb.advice.forecast import failover_worst
+from dnslb.balance import near
+from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
+from dnslb.balance.ttl import OVERTIME, bounds
+
+MOST_NAMED = 4  # backends
+
+# Chromium and Firefox hold every address so long; some resolvers are set to, too.
+_HELD = 60
+
+_RRTYPES = {4: "A", 6: "AAAA"}
+
+
+def lines(pool: Pool) -> list[str]:
+    """The pool's name, then its backends, probe, order and TTLs, and how soon a dead backend is left alone."""
+    rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
+    rows[3:3] = [("near", text) for text in _near(pool)]
+    if pool.probe is not None:
+        rows.append(("death", _death(pool, pool.probe)))
+    rows.append(("nodata", _nodata(pool)))
+    return [pool.owner, *(f"  {title:<8}  {text}" for title, text in rows)]
+
+
+def _backends(pool: Pool) -> str:
+    named = [_backend(backend) for backend in pool.backends[:MOST_NAMED]]
+    if len(pool.backends) > MOST_NAMED:
+        named.append("…")
+    return f"{len(pool.backends):,}: {', '.join(named)}"
+
+
+def _backend(backend: Backend) -> str:
+    facts = []
+    if backend.weight != 1:
+        facts.append(f"weight {backend.weight}")
+    if backend.backup:
+        facts.append("backup")
+    if backend.probe_address is not None:
+        facts.append(f"probed at {backend.probe_address}")
+    return f"{backend.address} ({', '.join(facts)})" if facts else str(backend.address)
+
+
+def _probe(probe: Probe | None) -> str:
+    if probe is None:
+        return "none; every backend counts as up"
+    pace = [f"every {probe.interval:.9g} s"]
+    if probe.fast_interval is not None:
+        pace.append(f"{probe.fast_interval:.9g} s in doubt")
+    if probe.down_interval is not None:
+        pace.append(f"{probe.down_interval:.9g} s while down")
+    return f"{_check(probe.check)} {', '.join(pace)}, down after {probe.fall}, up after {probe.rise}"
+
+
+def _check(check: Check) -> str:
+    match check:
+        case TcpCheck(port):
+            return f"tcp on port {port}"
+        case HttpCheck():
+            method = "" if check.method == "GET" else f"{check.method} "
+            host = "" if check.host is None else f" of {check.host}"
+            return f"{'https' if check.tls else 'http'} {method}{check.path}{host} on port {check.port}"
+        case DnsCheck():
+            return f"dns {check.name} {check.rrtype} on port {check.port}"
+        case ExecCheck(command):
+            return f"exec {command[0]}"
+
+
+def _order(pool: Pool) -> str:
+    many = f"{_most(pool.answers)} in a reply"
+    if pool.near is not None:
+        many = f"{_most(pool.near.answers)} in a reply to near clients, {_most(pool.answers)} to others"
+    none_up = "all of them" if pool.when_all_down is AllDown.ALL else "no address"
+    slowly = f"; a recovered one takes {pool.slowstart:.9g} s to its full share" if pool.slowstart else ""
+    return f"{pool.order.value}, {many}; {none_up} when none is up{slowly}"
+
+
+def _most(answers: int | None) -> str:
+    return "all" if answers is None else f"at most {answers}"
+
+
+def _near(pool: Pool) -> Iterator[str]:
+    """Who they are; and what to write, if they do not get what they should."""
+    addresses = [backend.address for backend in pool.backends]
+    if pool.near is not None:
+        named = [str(network) for network in islice(near.neighbourhoods(addresses), MOST_NAMED + 1)]
+        if len(named) > MOST_NAMED:
+            named[MOST_NAMED:] = ["…"]
+        if any(map(near.is_private, addresses)):
+            named.append("any private network")
+        if pool.near.named != near.Networks():
+            named.append("near_networks")
+        yield f"clients in {', '.join(named)}"
+    answers = pool.answers if pool.near is None else pool.near.answers
+    if answers != 1 and near.are_sorted(addresses):
+        yield (
+            "in their own subnet a client with glibc uses only the address most like its own (RFC 6724 rule 9);"
+            f" to spread clients there, write answers: {{near: 1, far: {pool.answers or 'all'}}}"
+        )
+
+
+def _ttls(pool: Pool) -> str:
+    return ", ".join(f"{_RRTYPES[version]} {_range(pool, version)}" for version in sorted(pool.zone_ttls))
+
+
+def _range(pool: Pool, version: int) -> str:
+    limits = bounds(pool, version)
+    numbers = str(limits.floor) if limits.floor == limits.ceiling else f"{limits.floor} to {limits.ceiling}"
+    return f"{numbers} s ({limits.why})"
+
+
+def _nodata(pool: Pool) -> str:
+    """How long the answer "no such record" is kept: for other types, and for a pool that answers it when none is up."""
+    also = ", or of none up," if pool.when_all_down is AllDown.NONE else ""
+    return f"an answer of no such type{also} is kept {pool.negative_ttl} s (the zone's SOA)"
+
+
+def _death(pool: Pool, probe: Probe) -> str:
+    """The worst case, for the RRset that is cached longest."""
+    longest = max((bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
+    text = f"noticed within {probe.detection:.9g} s, last client after {failover_worst(probe, longest, 0.0):.9g} s"
+    if longest < _HELD:
+        held = probe.detection + _HELD + OVERTIME
+        text += f" ({held:.9g} s where caches hold {_HELD} s)"
+    return text

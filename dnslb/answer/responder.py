@@ -1,0 +1,232 @@
+"""A packet in, a reply out: the only seam between DNS and I/O.
+
+Nearly all queries are of few shapes: a plain header, one question, at most an OPT record that was seen before.  They
+are answered by look-ups and one concatenation; every other packet is read in full and answered from the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from socket import AF_INET
+from sys import byteorder
+from zlib import crc32
+
+from dnslb.answer.ready import Ready
+from dnslb.answer.snapshot import Snapshot
+from dnslb.balance.rotation import SLOTS
+from dnslb.dns import edns, message, query, rrtype
+from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
+from dnslb.dns.name import MAX_NAME, fold, starts
+from dnslb.dns.query import HEADER, Query
+
+_RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
+_OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
+_OPT_START = 15  # octets of an OPT record up to the value of its first option
+_LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
+_PLANS = 1000    # OPT records remembered for each header
+_IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
+_IN = rrtype.IN.to_bytes(2)
+_TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
+
+_VERSION_NAMES = frozenset({b"\x07version\x04bind\0", b"\x07version\x06server\0"})
+_IDENTITY_NAMES = frozenset({b"\x02id\x06server\0", b"\x08hostname\x04bind\0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What differs between UDP and TCP."""
+
+    limit: int                 # octets of the largest reply
+    idle: int | None = None    # tenths of a second a connection may be idle (RFC 7828 §3.1); None over UDP
+
+
+UDP = Transport(limit=PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we say we are; None is answered REFUSED (RFC 4892) or not at all (NSID)."""
+
+    server: str | None = None
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a query's OPT record, or its absence, means for the reply."""
+
+    length: int  # octets of the query after the question
+    limit: int   # octets of the reply before its own OPT record
+    head: int    # which of Ready.heads
+    opt: bytes   # the reply's OPT record
+
+
+class Responder:
+    """Answers packets of one transport from one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, transport: Transport, identity: Identity) -> None:
+        self._snapshot = snapshot
+        self._transport = transport
+        self._identity = identity
+        self._options = {NSID: identity.server.encode()} if identity.server else {}
+        if transport.idle is not None:
+            self._options[KEEPALIVE] = transport.idle.to_bytes(2)
+        self._zones = snapshot.zones
+        self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
+        # Bound once: each is looked up for every query.
+        self._by_question = self._replies.by_question.get
+        self._covering = self._replies.covering.get
+        # By the header after the id, then by the octets after the question up to the first option's value.
+        self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
+
+    def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
+        """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them.
+
+        ``client`` is the client's socket address as the system gives it; only sticky orders look at it, and pools that
+        answer clients near them otherwise.
+        """
+        plans = self._plans.get(packet[2:12])
+        if plans is None:
+            return self._considered(packet, client)
+        # A zero octet inside a label ends this name too early: then no key fits, as all keys hold whole names.
+        end = packet.find(b"\0", 12) + 5
+        name = packet[12 : end - 4].lower()
+        kind = packet[end - 4 : end]
+        ready = self._by_question(name + kind)
+        if ready is None and kind[2:] == _IN:
+            # A reply that is shared: by other types, or by other names that are missing.
+            ready = self._by_question(name)
+            if ready is None and name:
+                key = name[:1] + name[1 + name[0] :]
+                ready = self._covering(key)
+                if ready is None or kind in ready.apart:
+                    ready = self._covering(key + kind)
+                if ready is not None and (name in ready.existing or name in self._zones):
+                    ready = None
+            elif ready is not None and kind in ready.apart:
+                ready = None
+        plan = plans.get(packet[end : end + _OPT_START])
+        if plan is None or plan.length != len(packet) - end:
+            return self._considered(packet, client)
+        if ready is None:
+            begins = starts(name)
+            if kind[2:] != _IN or kind[:2] in _TRANSFERS or begins is None:
+                return self._considered(packet, client)
+            ready = self._snapshot.ready(name, kind, self._replies, begins)
+        if end + ready.size > plan.limit:
+            ready = ready.of.within(plan.limit - end)
+        if ready.special:
+            return _special(packet, end, ready, plan, client)
+        return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
+
+    def _considered(self, packet: bytes, client: bytes) -> bytes | None:
+        """The reply to a packet that is not of the common shapes, or is the first of its kind."""
+        asked = query.parse(packet)
+        if asked is None:
+            return None
+        if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
+            return self._refusal(packet, asked, rrtype.NOTIMP)
+        if asked.rcode != rrtype.NOERROR:
+            return self._refusal(packet, asked, asked.rcode)
+        if asked.opcode != rrtype.QUERY:
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        if asked.rrclass != rrtype.IN:
+            return self._chaos(packet, asked)
+        kind = packet[asked.end - 4 : asked.end]
+        if kind[:2] in _TRANSFERS:
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        plan = self._plan(packet, asked)
+        ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(plan.limit - asked.end)
+        return _special(packet, asked.end, ready, plan, client)
+
+    def _plan(self, packet: bytes, asked: Query) -> _Plan:
+        opt = self._opt(asked, rrtype.NOERROR, _LONGEST)
+        plan = _Plan(
+            length=len(packet) - asked.end,
+            limit=self._limit(asked.edns) - len(opt),
+            head=2 * bool(opt) + (packet[2] & 1),
+            opt=opt,
+        )
+        plans = self._plans.get(packet[2:12])
+        if plans is not None and _is_told_by_its_start(packet, asked):
+            if len(plans) >= _PLANS:
+                del plans[next(iter(plans))]
+            plans[packet[asked.end : asked.end + _OPT_START]] = plan
+        return plan
+
+    def _opt(self, asked: Query, rcode: int, rest: int) -> bytes:
+        """The reply's OPT record, if the query has one; ``rest`` is the octets of the reply besides."""
+        if asked.edns is None:
+            return b""
+        opt = edns.pack(rcode, asked.edns, self._options)
+        # A long name for NSID must not crowd out the rest.
+        return opt if rest + len(opt) <= self._limit(asked.edns) else edns.pack(rcode, asked.edns, {})
+
+    def _limit(self, opt: Edns | None) -> int:
+        if self._transport is not UDP:
+            return self._transport.limit
+        # A size below 512 counts as 512 (RFC 6891 §6.2.3).
+        return PLAIN_PAYLOAD if opt is None else max(PLAIN_PAYLOAD, min(opt.payload, PAYLOAD))
+
+    def _refusal(self, packet: bytes, asked: Query, rcode: int) -> bytes:
+        """A reply without records; the question comes back when it could be read."""
+        opt = self._opt(asked, rcode, asked.end)
+        flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
+        counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
+        return packet[:2] + message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
+
+    def _chaos(self, packet: bytes, asked: Query) -> bytes:
+        """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
+        text = None
+        if asked.rrclass == rrtype.CH and asked.wanted == rrtype.TXT:
+            name = fold(asked.name)
+            if name in _VERSION_NAMES:
+                text = self._identity.version
+            elif name in _IDENTITY_NAMES:
+                text = self._identity.server
+        if text is None:
+            return self._refusal(packet, asked, rrtype.REFUSED)
+        record = message.chaos_txt(text)
+        opt = self._opt(asked, rrtype.NOERROR, asked.end + len(record))
+        flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
+        head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
+        return packet[:2] + head + packet[HEADER : asked.end] + record + opt
+
+
+def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
+    """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
+    if ready.of.is_withheld:
+        return None
+    if ready.near is not None and ready.near.clients.include(client[4:8] if client[:2] == _IPV4 else client[8:24]):
+        ready = ready.near.ready
+        if end + ready.size > plan.limit:
+            ready = ready.of.within(plan.limit - end)
+    if ready.slots is None:
+        body = ready.next()
+    else:
+        # The client's network, in a struct sockaddr_in or sockaddr_in6: the first 24 bits of an IPv4 address, 56 of an
+        # IPv6 address.  The checksum is the same in every process, unlike a hash of Python's.
+        network = client[4:7] if client[:2] == _IPV4 else client[8:15]
+        leader = ready.slots[crc32(network) % SLOTS]
+        ready.drawn[leader] += 1
+        body = ready.at(leader)
+    opt = edns.extend(plan.opt, ready.note) if ready.note and plan.opt else plan.opt
+    return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
+
+
+def _plain_headers() -> Iterator[bytes]:
+    """The headers after the id that ordinary queries have: only RD of the flags comes back, the others are ignored."""
+    for flags in product((0, _RD), (0, _Z), (0, _AD), (0, _CD)):
+        for additionals in (0, 1):
+            yield b"".join(number.to_bytes(2) for number in (sum(flags), 1, 0, 0, additionals))
+
+
+def _is_told_by_its_start(packet: bytes, asked: Query) -> bool:
+    """Whether length and first 15 octets after the question say all that matters: no OPT, or one with one option."""
+    length = len(packet) - asked.end
+    if asked.edns is None or length in (0, _OPT_FIXED):
+        return length == (0 if asked.edns is None else _OPT_FIXED)
+    first = int.from_bytes(packet[asked.end + _OPT_FIXED + 2 : asked.end + _OPT_START])
+    return length == _OPT_START + first

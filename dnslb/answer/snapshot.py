@@ -1,0 +1,327 @@
+"""Everything that decides an answer at one moment, and the replies that follow from it, ready to send.
+
+Only here do pools meet the DNS: what a pool serves at the moment stands in for the zone's own RRset.  A reply
+is packed when it is first asked for, and kept ready then.  ``dns.answer`` is the specification; nothing is said here
+that it did not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import chain, islice
+from random import Random
+from types import MappingProxyType
+from typing import TypeAlias
+
+from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
+from dnslb.balance.near import Near
+from dnslb.balance.rotation import Order, Rotation, Stand, Turns, period, slots
+from dnslb.dns import message, rrtype
+from dnslb.dns.answer import Answer, answer
+from dnslb.dns.edns import PAYLOAD, extended_error
+from dnslb.dns.message import Body, Cut
+from dnslb.dns.name import MAX_LABEL, Name, is_whole, starts
+from dnslb.dns.query import HEADER
+from dnslb.dns.zone import Node, RRset, Zone
+
+_OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
+_IN = rrtype.IN.to_bytes(2)
+_DS = rrtype.DS.to_bytes(2)
+_SOME_TYPE = bytes(2) + _IN  # type 0, which no name has
+
+Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
+Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
+Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
+
+KINDS = {4: rrtype.A, 6: rrtype.AAAA}  # types of addresses, by IP version
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a pool serves of one RRset at the moment."""
+
+    rrset: RRset               # the addresses handed out, maybe none, and the TTL in force
+    rotation: Rotation
+    fails_open: bool = False   # no backend is up: these are handed out for want of better
+    floor: int = 0             # seconds: the lowest TTL that the pool may have
+    note: str = ""             # what clients should know, in an extended error
+    withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
+
+
+NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),)), Scope()).within(0)
+
+
+class Replies:
+    """Ready replies in messages of one size, at most.
+
+    A reply that is the same for all types that a name does not have is kept by the name alone: so nobody can fill the
+    tables by asking for types.
+    """
+
+    def __init__(self, most: int, owners: Collection[Name]) -> None:
+        """``most``: octets of a message; ``owners``: the nodes whose replies are forgotten now and then."""
+        self.most = most
+        self.by_question = Table(owners)  # by folded name + type + class, or folded name
+        self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
+
+    def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
+        """The reply to folded ``name``, or to all missing names like it below ``covers``."""
+        table, key = self._place(name, covers)
+        ready = table.get(key)
+        return table.get(key + kind) if ready is None or kind in ready.apart else ready
+
+    def keep(self, name: Name, kind: bytes, covers: Name | None, ready: Ready) -> None:
+        table, key = self._place(name, covers)
+        table.keep(key if ready.apart else key + kind, ready)
+
+    def forget(self, owners: Collection[Name]) -> None:
+        """Drop every reply that one of these nodes decided."""
+        self.by_question.forget(owners)
+        self.covering.forget(owners)
+
+    def index(self) -> None:
+        """There are more owners than before."""
+        self.by_question.index()
+        self.covering.index()
+
+    def _place(self, name: Name, covers: Name | None) -> tuple[Table, bytes]:
+        return (self.by_question, name) if covers is None else (self.covering, _covering_key(name, covers))
+
+
+class Snapshot:
+    """One view of the world: zones, what the pools in them serve, and the order of all other records.
+
+    Names and types come in wire form.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - everything that decides an answer
+        self,
+        zones: Mapping[Name, Zone],
+        order: Order,
+        rng: Random,
+        servings: Mapping[Key, Serving] | None = None,
+        near: Mapping[Name, Near] = MappingProxyType({}),
+        stands: Mapping[Key, Stand] | None = None,
+    ) -> None:
+        """``near``: of the pools that answer them otherwise than others, by owner.
+
+        ``stands``: where turns go on; those of other RRsets begin anywhere.  Without it all begin with the first.
+        """
+        self._near = near
+        self._overlay: dict[Name, Node] = {}
+        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
+        self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
+        self.over_udp = Replies(PAYLOAD, self._overlay)
+        self.over_tcp = Replies(0xFFFF, self._overlay)
+        self._rotation = Rotation(order)
+        self._rng = rng
+        self.packed = 0             # replies that were not found ready
+        self._turns: dict[Key, Turns] = {}
+        self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
+        self._servings: dict[Key, Serving] = {}
+        self.update(servings or {})
+
+    def update(self, servings: Mapping[Key, Serving]) -> dict[Key, Led]:
+        """From now on the pools serve this.  Only the replies concerned are packed again.
+
+        What their addresses have led up to now is as in ``led``.
+        """
+        led = self.led(servings)
+        owners = {owner for owner, _ in servings}
+        is_larger = not owners <= self._overlay.keys()
+        for key, serving in servings.items():
+            owner, kind = key
+            zone = self._zone(owner, b"", starts(owner) or [])
+            before = self._servings.get(key)
+            n = len(serving.rrset.rdatas)
+            if before is None or not n:
+                self._turns.pop(key, None)
+            elif _cycle(before) != _cycle(serving):
+                # Somewhere in the new cycle, so that its first record does not gain by every change.
+                self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
+            self._servings[key] = serving
+            others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
+            ours = (serving.rrset,) if serving.rrset.rdatas else ()
+            self._overlay[owner] = tuple(sorted((*others, *ours)))
+        for replies in (self.over_udp, self.over_tcp):
+            if is_larger:
+                replies.index()
+            replies.forget(owners)
+        return led
+
+    @property
+    def turning(self) -> list[Key]:
+        """The RRsets of pools that are asked for."""
+        return list(self._turns.keys() & self._servings.keys())
+
+    def led(self, keys: Iterable[Key]) -> dict[Key, Led]:
+        """How often each address of these RRsets led an answer since this was last asked; those that were asked."""
+        found = {}
+        for key in keys:
+            counts = self._turns[key].led() if key in self._turns and key in self._servings else None
+            if counts is not None:
+                rdatas = self._servings[key].rrset.rdatas
+                found[key] = {rdata: count for rdata, count in zip(rdatas, counts, strict=True) if count}
+        return found
+
+    def stands(self, most: int) -> Iterator[tuple[Key, Stand]]:
+        """Where the turns of so many RRsets stand, at most: those of pools, then those that were asked for first."""
+        waiting = self._stands or {}
+        pools = (key for key in self._servings if key in self._turns)
+        others = (key for key in self._turns if key not in self._servings)
+        keys = list(islice(chain(pools, others, waiting), most))
+        for key in keys:
+            turns = self._turns.get(key)
+            stand = waiting.get(key) if turns is None else turns.stand()
+            if stand is not None:
+                yield key, stand
+
+    def plain(self, name: Name, kind: bytes) -> Answer:
+        """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
+        zone = self._zone(name, kind, starts(name) or [])
+        return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
+
+    def ready(self, name: Name, kind: bytes, replies: Replies, begins: Sequence[int] | None = None) -> Ready:
+        """The largest reply to folded ``name``, type and class ``kind``; class IN, and no transfer.
+
+        ``begins``: where its labels do, if that is known.
+        """
+        if begins is None:
+            begins = starts(name) or []
+        zone = self._zone(name, kind, begins)
+        if zone is None:
+            return _REFUSED
+        covers = None if name in zone.nodes else zone.encloser_at(name, begins)
+        ready = replies.find(name, kind, covers)
+        if ready is None:
+            reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
+            if reply.covers != covers and reply.covers is not None:
+                ready = replies.find(name, kind, reply.covers)
+        if ready is None:
+            ready = self._pack(zone, name, kind, reply, replies.most - HEADER - len(name) - 4)
+            # A name that neither exists nor is like others would be kept for nobody.
+            if covers is None or reply.covers is not None:
+                replies.keep(name, kind, reply.covers, ready)
+        return ready
+
+    def questions(self, most: int) -> Iterator[Question]:
+        """Those whose replies are ready now: the first that were asked for, which are those that are asked most."""
+        keys = list(islice(self.over_udp.by_question, most))
+        return ((key, _SOME_TYPE) if is_whole(key) else (key[:-4], key[-4:]) for key in keys)
+
+    def prepare(self, questions: Iterable[Question]) -> None:
+        """Have the replies to these questions ready before anybody asks them."""
+        for name, kind in questions:
+            self.ready(name, kind, self.over_udp)
+
+    def _pack(self, zone: Zone, name: Name, kind: bytes, reply: Answer, room: int) -> Ready:
+        self.packed += 1
+        body = message.pack(name, reply, room)
+        empty = {} if reply.turning else self._empty(reply)
+        serving = self._servings.get(reply.turning) if reply.turning else empty.get(int.from_bytes(kind[:2]))
+        # A type of which there is nothing just now has a reply of its own: it says so, or is withheld.
+        apart = None if reply.types_apart is None else reply.types_apart.union(empty)
+        is_alike = apart is not None and int.from_bytes(kind[:2]) not in apart
+        scope = Scope(
+            owners=reply.consulted,
+            apart=_kinds(apart) if apart is not None and is_alike else (),
+            existing=None if reply.covers is None else zone.nodes,
+        )
+        note = b"" if serving is None else _note(serving)
+        is_withheld = serving is not None and serving.withheld
+        turning = self._turning(reply, body, serving)
+        make = partial(Reply, body, scope, note=note, is_withheld=is_withheld)
+        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
+        near = None
+        if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
+            # The same turns: so both of them count, and nobody's turn is passed over.
+            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
+            near = Nearby(clients, make(turning=theirs).within(room))
+        return make(turning=turning, near=near).within(room)
+
+    def _empty(self, reply: Answer) -> dict[int, Serving]:
+        """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
+        if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
+            return {}
+        keys = ((owner, kind) for owner in reply.consulted for kind in KINDS.values())
+        found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
+        return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
+
+    def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
+        """How the records take turns, if they do."""
+        n = len(body.turning)
+        # The one address of a pool takes turns too: they are counted.
+        if reply.turning is None or n < (1 if serving else 2):
+            return None
+        rotation = serving.rotation if serving else self._rotation
+        turns = self._turns.get(reply.turning)
+        if turns is None:
+            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
+        leaders = None
+        if rotation.order is Order.STICKY and n > 1:
+            leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
+        return Turning(rotation, turns, serving is not None, leaders)
+
+    def _start(self, key: Key, rotation: Rotation, n: int) -> int:
+        """The first turn of an RRset."""
+        if self._stands is None:
+            return 0
+        stand = self._stands.pop(key, None)
+        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
+
+    def _anywhere(self, rotation: Rotation, n: int) -> int:
+        """So no record gains by how often turns begin anew."""
+        return self._rng.randrange(period(rotation, n))
+
+    def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
+        """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
+        own = self._deepest(name, begins)
+        if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
+            return self._deepest(name, begins[1:]) or own
+        return own
+
+    def _deepest(self, name: Name, begins: Sequence[int]) -> Zone | None:
+        for at in begins[-self._depth :]:
+            zone = self.zones.get(name[at:])
+            if zone is not None:
+                return zone
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _kinds(types: frozenset[int]) -> frozenset[bytes]:
+    """Type and class, as they stand in a question."""
+    return frozenset(number.to_bytes(2) + _IN for number in types)
+
+
+def _differ(most: int | None, other: int | None, n: int) -> bool:
+    """Whether it matters which of the two is the most of ``n`` addresses that are shown."""
+    return min(most or n, n) != min(other or n, n)
+
+
+def _note(serving: Serving) -> bytes:
+    """What clients are told besides, as an option for the OPT record."""
+    alarm = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out" if serving.fails_open else ""
+    if not serving.rrset.rdatas:
+        alarm = "no backend is available; there are addresses otherwise"
+    text = "; ".join(filter(None, (alarm, serving.note)))
+    return extended_error(_OTHER, text) if text else b""
+
+
+def _cycle(serving: Serving) -> tuple[int, Rotation]:
+    """What a change of turns over."""
+    return len(serving.rrset.rdatas), serving.rotation
+
+
+def _covering_key(name: Name, encloser: Name) -> bytes:
+    """The key of the reply for all missing names of this length below ``encloser``: their bodies are the same.
+
+    For a child of the encloser it is the first label's length octet and the encloser, which is quickly had from the
+    packet.  A longer stretch is marked by a zero octet, with which no name of several labels begins.
+    """
+    stretch = len(name) - len(encloser) - 1
+    mark = b"" if stretch <= MAX_LABEL else b"\0"
+    return mark + bytes((stretch,)) + encloser

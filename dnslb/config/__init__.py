@@ -1,0 +1,1 @@
+"""The directory that users edit, read: settings, zones, policies, hooks."""

@@ -1,0 +1,261 @@
+"""The directory that users edit, read into one value: settings, zones and pools, or everything wrong with them.
+
+The only place that opens their files, all of them through ``Files``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from dnslb.balance.pool import Pool
+from dnslb.config import policy, settings
+from dnslb.config.owner import find_owner
+from dnslb.config.settings import Settings
+from dnslb.dns import master, name
+from dnslb.dns.name import BadName, Name
+from dnslb.dns.zone import Zone
+from dnslb.system import file
+from dnslb.text.problem import Level, Problem, listed
+
+SETTINGS = "dnslb.yaml"
+_SUFFIX = ".zone"
+_POLICY = ".yaml"
+_MISNAMED = ".yml"
+_LOCK = ".#"  # how the lock files of Emacs begin, which are there while a file is edited
+
+Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there is of a zone."""
+
+    records: int
+    pools: int | None  # None: there is no policy file
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a directory holds."""
+
+    settings: Settings
+    zones: Mapping[Name, Zone]  # by apex; those without errors
+    pools: Mapping[Name, Pool]  # by owner, folded; those without errors
+    sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
+    sizes: Mapping[Name, Size] = field(default_factory=dict)  # of the zones
+    fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
+
+
+class Files(Protocol):
+    """What ``load`` wants to know of the disk.  All raise OSError."""
+
+    def names(self, directory: str) -> list[str]:
+        """Of the entries of a directory."""
+
+    def read(self, path: str, most: int) -> bytes:
+        """A file of at most so many octets."""
+
+    def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
+        """The same; None when the path leads out of all these directories."""
+
+    def fingerprint(self) -> Fingerprint:
+        """Of what was there before it was read; raises nothing."""
+
+
+class Disk:
+    """The files as they are, and what was there before they were read."""
+
+    def __init__(self, directory: str, sources: frozenset[str] = frozenset()) -> None:
+        """``sources`` are those of the last catalog."""
+        self._directory = directory
+        self._found = fingerprint(directory, sources)
+        self._known = {path for path, *_ in self._found} | sources
+
+    def names(self, directory: str) -> list[str]:
+        return os.listdir(directory)
+
+    def read(self, path: str, most: int) -> bytes:
+        return file.read(path, most)
+
+    def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
+        if path not in self._known:
+            self._known.add(path)
+            self._found |= prints([path])
+        return file.read(path, most) if file.is_within(path, directories) else None
+
+    def fingerprint(self) -> Fingerprint:
+        return self._found
+
+    def has_changed(self) -> bool:
+        """Whether anything has been edited since: what was read may be half of it."""
+        return fingerprint(self._directory, frozenset(self._known)) != self._found
+
+
+def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Problem]]:
+    """Everything in the directory.  With any error among the problems the catalog is not to be served.
+
+    What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
+    """
+    files = files or Disk(str(directory))
+    try:
+        entries = _Entries(directory, files)
+    except FileNotFoundError:
+        return _nothing(files, directory, "the directory does not exist", "give the one that holds your *.zone files")
+    except NotADirectoryError:
+        return _nothing(files, directory, "this is no directory", "give the one that holds your *.zone files")
+    except OSError as error:
+        fact = f"the directory cannot be read: {(error.strerror or str(error)).lower()}"
+        return _nothing(files, directory, fact, "let this user read it")
+    paths = entries.named(_SUFFIX)
+    if not paths:
+        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
+    found, problems = _settings(directory / SETTINGS, files)
+    problems += [
+        Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
+        for path in entries.named(_MISNAMED)
+    ]
+    where = (str(directory), *map(str, found.include_from))
+    sources: set[str] = set()
+    zones: dict[Name, Zone] = {}
+    zone_files: dict[Name, str] = {}
+    for path in paths:
+        apex = _apex(path, problems)
+        if apex is None:
+            continue
+        if apex in zone_files:
+            problems.append(_error(path, f"{zone_files[apex]} is the same zone", "remove one of the two files"))
+            continue
+        zone_files[apex] = str(path)
+        sources.add(str(path))
+        read = partial(files.read, most=file.MOST_ZONE)
+        zone, mistakes = master.load(str(path), apex, read, partial(_include, files, sources, where))
+        problems += mistakes
+        if zone is not None:
+            zones[apex] = zone
+    pools, numbers = _pools(entries, zones, zone_files, problems)
+    sizes = {apex: Size(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
+    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint()), problems
+
+
+def _records(zone: Zone) -> int:
+    return sum([len(rrset.rdatas) for node in zone.nodes.values() for rrset in node])
+
+
+def _pools(
+    entries: _Entries, zones: Mapping[Name, Zone], zone_files: Mapping[Name, str], problems: list[Problem]
+) -> tuple[dict[Name, Pool], dict[Name, int]]:
+    """Those of every policy file in the directory, and how many each has."""
+    pools: dict[Name, Pool] = {}
+    numbers: dict[Name, int] = {}
+    policies: dict[Name, Path] = {}
+    for path in entries.named(_POLICY):
+        apex = None if path.name == SETTINGS else _apex(path, problems)
+        if apex is None:
+            continue
+        if apex in policies:
+            problems.append(_error(path, f"{policies[apex]} is for the same zone", "remove one of the two files"))
+            continue
+        policies[apex] = path
+        # Without its zone, whose errors are told already, a policy says nothing.
+        if apex in zones or apex not in zone_files:
+            others = len(pools)
+            problems += listed(_add_pools(path, apex, zones, pools, entries.files), str(path))
+            numbers[apex] = len(pools) - others
+    return pools, numbers
+
+
+def _add_pools(
+    path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[Name, Pool], files: Files
+) -> list[Problem]:
+    """Read the policy file of a zone."""
+    if apex not in zones:
+        return [_error(path, "there is no zone file of that name", f"write {path.stem}{_SUFFIX}, or rename this file")]
+    try:
+        octets = files.read(str(path), file.MOST_POLICY)
+    except OSError as error:
+        return [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
+    found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex], zones))
+    pools.update({name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found})
+    return problems
+
+
+def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
+    """Of every file that ``load`` would read: name, inode, size and time of change.  Another one means an edit.
+
+    The time of change (ctime) also tells of permissions, and of copies that keep the time of the original (rsync).
+    ``sources`` are those of the last catalog: they tell of included files.
+    """
+    with suppress(OSError):
+        names = (entry for entry in os.listdir(directory) if entry.endswith((_SUFFIX, _POLICY)))
+        sources |= {os.path.join(directory, entry) for entry in names if _is_meant(entry)}
+    return prints(sources)
+
+
+def prints(sources: Iterable[str]) -> Fingerprint:
+    """Of those files that are there."""
+    found = set()
+    for source in sources:
+        with suppress(OSError):
+            there = os.stat(source)
+            found.add((source, there.st_ino, there.st_size, there.st_ctime_ns))
+    return frozenset(found)
+
+
+class _Entries:
+    """The directory as it was when we looked."""
+
+    def __init__(self, directory: Path, files: Files) -> None:
+        """Raises OSError."""
+        self.files = files
+        self._paths = sorted(directory / entry for entry in files.names(str(directory)) if _is_meant(entry))
+
+    def named(self, suffix: str) -> list[Path]:
+        return [path for path in self._paths if path.suffix == suffix]
+
+
+def _is_meant(entry: str) -> bool:
+    return not entry.startswith(_LOCK)
+
+
+def _include(files: Files, sources: set[str], where: tuple[str, ...], path: str) -> bytes:
+    """A file that a zone includes.  Raises OSError."""
+    sources.add(path)
+    octets = files.read_within(path, file.MOST_ZONE, where)
+    if octets is None:
+        raise OSError(0, f"it is outside {where[0]}, and not in include_from of {SETTINGS}")
+    return octets
+
+
+def _settings(path: Path, files: Files) -> tuple[Settings, list[Problem]]:
+    try:
+        octets = files.read(str(path), file.MOST_POLICY)
+    except FileNotFoundError:
+        return Settings(), []
+    except OSError as error:
+        return Settings(), [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
+    found, problems = settings.read(octets, str(path))
+    return found, listed(problems, str(path))
+
+
+def _apex(path: Path, problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after."""
+    try:
+        return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
+    except (BadName, UnicodeEncodeError) as bad:
+        fact = bad.fact if isinstance(bad, BadName) else f"{path.stem} is no domain name"
+        problems.append(_error(path, fact, "name the file after its zone: example.com.zone"))
+        return None
+
+
+def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
+    return Catalog(Settings(), {}, {}, fingerprint=files.fingerprint()), [_error(directory, fact, remedy)]
+
+
+def _error(path: Path, fact: str, remedy: str) -> Problem:
+    return Problem(Level.ERROR, str(path), 0, 0, fact, remedy)

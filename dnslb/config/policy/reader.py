@@ -1,0 +1,320 @@
+"""A policy file, from its top down: defaults, pools, and the backends of each.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+import yaml
+
+from dnslb.balance.near import Near, Networks, around, merged
+from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TtlPolicy
+from dnslb.balance.rotation import Order
+from dnslb.config.policy import checks, probes, setting
+from dnslb.config.policy.probes import Draft
+from dnslb.config.policy.setting import Reader, Setting, Settings
+from dnslb.text import document
+from dnslb.text.document import Document
+from dnslb.text.problem import Problem, has_errors
+
+MOST_ANSWERS = 4096
+MOST_WEIGHT = 256
+MOST_TTL = 604_800.0      # seconds: a week, the longest that resolvers keep anything
+MOST_SLOWSTART = 86_400.0  # seconds
+
+ALL = 0  # ``answers: all`` as a number, lest it be taken for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What the zone file says of one owner name."""
+
+    name: str                                   # absolute, as a master file writes it
+    addresses: tuple[tuple[Address, str], ...]  # in its order, A before AAAA; each with its place, "a.zone:14"
+    zone_ttls: Mapping[int, int]                # seconds, by IP version
+    negative_ttl: int                           # seconds: min(SOA TTL, MINIMUM) (RFC 2308 §5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """How many addresses a reply has; or ALL."""
+
+    near: int = ALL
+    far: int = ALL
+
+
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    draft: Draft | None = None  # None: no probe
+    settings: Settings = field(default_factory=dict)
+
+
+def read(octets: bytes, file: str, find: Callable[[str], Owner | str]) -> tuple[list[Pool], list[Problem]]:
+    """The pools of a policy file, and every problem in it, from top to bottom.
+
+    ``find`` has the owner of a name as it is written in the file, or says why there is none: ``fact; remedy``, or the
+    fact alone.  A pool with an error is not among the pools; with any error the file is not to be served from.
+    """
+    parsed = document.parse(octets, file)
+    if parsed.root is None:
+        return [], [_with_hint(problem, octets) for problem in parsed.problems]
+    pools = [] if document.is_null(parsed.root) else list(_pools(parsed, parsed.root, find))
+    # What an anchor or the defaults lend to many pools is wrong but once.
+    problems = sorted(dict.fromkeys(parsed.problems), key=lambda problem: (problem.line, problem.column))
+    return pools, problems
+
+
+def _with_hint(problem: Problem, octets: bytes) -> Problem:
+    """The apex ``@`` and wildcards mean something else to YAML, unless in quotes."""
+    lines = octets.decode(errors="replace").splitlines()
+    text = lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
+    near = text[max(0, problem.column - 2) : problem.column]
+    if "@" in near and "'@'" in problem.fact:
+        return replace(problem, remedy='put the apex in quotes: "@"')
+    if "*" in near and "alias" in problem.fact:
+        return replace(problem, remedy='put wildcards in quotes, "*.example.com."; an alias needs its anchor before it')
+    return problem
+
+
+def _pools(parsed: Document, root: yaml.Node, find: Callable[[str], Owner | str]) -> Iterable[Pool]:
+    top = parsed.mapping(root, ("defaults", "pools"), "the file")
+    defaults = _Defaults()
+    if "defaults" in top and not document.is_null(top["defaults"]):
+        defaults = _defaults(parsed, top["defaults"])
+    if "pools" not in top or document.is_null(top["pools"]):
+        return
+    seen: dict[str, tuple[str, int]] = {}
+    for word, key, node in parsed.entries(top["pools"], "pools"):
+        owner = find(word)
+        if isinstance(owner, Owner) and not owner.addresses:
+            owner = f"{owner.name} has no addresses"
+        if isinstance(owner, str):
+            fact, _, remedy = owner.partition("; ")
+            parsed.report(key, fact, remedy or "name an owner of A or AAAA records in the zone file")
+        elif owner.name in seen:
+            first, line = seen[owner.name]
+            parsed.report(key, f"{word} is {first} of line {line} again", "make one pool of the two")
+            owner = owner.name
+        else:
+            seen[owner.name] = word, key.start_mark.line + 1
+        pool = _pool(parsed, key, node, owner if isinstance(owner, Owner) else None, defaults)
+        if pool is not None:
+            yield pool
+
+
+def _defaults(parsed: Document, node: yaml.Node) -> _Defaults:
+    values = setting.read(parsed, node, _SHARED | {"probe": _as_node}, "defaults")
+    probe = values.pop("probe", None)
+    if probe is None or _is_none(probe.node):
+        return _Defaults(settings=values)
+    return _Defaults(probes.read(parsed, probe.node, Draft()), values)
+
+
+def _pool(
+    parsed: Document, key: yaml.Node, node: yaml.Node, owner: Owner | None, defaults: _Defaults
+) -> Pool | None:
+    """The pool; None when something is wrong with it, which is reported.
+
+    Without an owner the pool's settings are read all the same, to report what is wrong with them.
+    """
+    start = len(parsed.problems)
+    own = {} if document.is_null(node) else setting.read(parsed, node, _OWN, "a pool")
+    backends = own.pop("backends", None)
+    overrides: dict[Address, Settings] = {}
+    if backends is not None and owner is not None and not document.is_null(backends.node):
+        overrides = _backends(parsed, backends.node, owner)
+    draft, probe_node = _draft(parsed, own, key, defaults.draft)
+    settings = {**defaults.settings, **{key: value for key, value in own.items() if key in _SHARED}}
+    is_read = len(parsed.problems) == start
+    probe = None
+    if draft is not None:
+        # Whether it is whole can be said although a value of it is wrong.
+        probe = probes.build(parsed, draft, probe_node, owner.name if owner else "")
+    if owner is None or not is_read or not setting.are_sound(settings.values()) or (draft and not probe):
+        return None
+    pool = _assemble(owner, settings, probe, overrides)
+    written = checks.Written(key, settings, own.keys(), draft, backends.node if backends else key, overrides)
+    checks.check(parsed, pool, written)
+    return None if has_errors(parsed.problems[start:]) else pool
+
+
+def _draft(
+    parsed: Document, own: Settings, key: yaml.Node, default: Draft | None
+) -> tuple[Draft | None, yaml.Node]:
+    """The probe of a pool as far as it is written, and where."""
+    draft, node = default, key
+    if "probe" in own:
+        node = own["probe"].node
+        draft = None if _is_none(node) else probes.read(parsed, node, default or Draft())
+    elif default is not None and default.kind is None:
+        draft = None  # the defaults say how to probe, if a pool says what
+    beside = {word: value for word, value in own.items() if word in probes.SCHEDULE}
+    for word, value in beside.items():
+        if draft is None:
+            parsed.report(value.node, f"{word} is of no use without a probe", "add probe:, or remove it")
+        elif "probe" in own and _has(own["probe"].node, word):
+            parsed.report(value.node, f"{word} is given twice, here and in the probe", "remove one of the two")
+    return (probes.overlay(draft, beside) if draft is not None else None), node
+
+
+def _has(node: yaml.Node, word: str) -> bool:
+    return isinstance(node, yaml.MappingNode) and any(key.value == word for key, _ in node.value)
+
+
+def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, Settings]:
+    """What is written of each address."""
+    places = dict(owner.addresses)
+    overrides: dict[Address, Settings] = {}
+    spelled: dict[Address, str] = {}
+    for word, key, value in parsed.entries(node, "backends"):
+        address = setting.parse_address(word)
+        found = {} if document.is_null(value) else setting.read(parsed, value, _BACKEND, "a backend")
+        if address is None:
+            parsed.report(key, f"{word} is no address", f"write one of the addresses of {owner.name}")
+        elif address in spelled:
+            parsed.report(key, f"{word} is {spelled[address]} again", "remove one of the two")
+        elif address not in places:
+            kin = [place for other, place in owner.addresses if other.version == address.version]
+            place = (kin or list(places.values()))[0]
+            remedy = f"add it to those at {place}, or remove it here"
+            parsed.report(key, f"{word} is no address of {owner.name}", remedy)
+        else:
+            spelled[address], overrides[address] = word, found
+    return overrides
+
+
+def _assemble(owner: Owner, settings: Settings, probe: Probe | None, overrides: Mapping[Address, Settings]) -> Pool:
+    values = {key: value.value for key, value in settings.items()}
+    answers, named = values.pop("answers", _Answers()), values.pop("near_networks", Networks())
+    near = None
+    if answers.near != answers.far:
+        near = Near(answers.near or None, around([address for address, _ in owner.addresses]), named)
+    if "ttl" in values:
+        values["ttl"] = TtlPolicy(**{key: bound.value for key, bound in values["ttl"].items()})
+    backends = [
+        Backend(address, **{key: value.value for key, value in overrides.get(address, {}).items()})
+        for address, _ in owner.addresses
+    ]
+    return Pool(
+        owner.name, tuple(backends), owner.zone_ttls, probe,
+        answers=answers.far or None, near=near, negative_ttl=owner.negative_ttl, **values,
+    )  # fmt: skip
+
+
+def _as_node(_: Document, node: yaml.Node) -> yaml.Node:
+    """Read later, when what lies under it is known."""
+    return node
+
+
+def _is_none(node: yaml.Node) -> bool:
+    return document.is_null(node) or (isinstance(node, yaml.ScalarNode) and node.value == "none")
+
+
+def _read_order(parsed: Document, node: yaml.Node) -> Order | None:
+    word = parsed.choice(node, [order.value for order in Order])
+    return Order(word) if word is not None else None
+
+
+def _read_answers(parsed: Document, node: yaml.Node) -> _Answers | None:
+    """One number for all clients, or one for those who are near, and one for the others."""
+    if not isinstance(node, yaml.MappingNode):
+        most = _read_most(parsed, node)
+        return None if most is None else _Answers(most, most)
+    mistakes = len(parsed.problems)
+    found = setting.read(parsed, node, {"near": _read_most, "far": _read_most}, "answers")
+    return _Answers(**{key: most.value for key, most in found.items()}) if len(parsed.problems) == mistakes else None
+
+
+def _read_most(parsed: Document, node: yaml.Node) -> int | None:
+    if isinstance(node, yaml.ScalarNode) and node.value == "all":
+        return ALL
+    if isinstance(node, yaml.ScalarNode) and node.value == "0":
+        parsed.report(node, "answers: 0 hands out nothing", "write 1 or more, or all")
+        return None
+    return parsed.number(node, 1, MOST_ANSWERS)
+
+
+def _read_networks(parsed: Document, node: yaml.Node) -> Networks | None:
+    mistakes = len(parsed.problems)
+    networks = [_read_network(parsed, word, item) for word, item in parsed.texts(node)]
+    return merged(filter(None, networks)) if len(parsed.problems) == mistakes else None
+
+
+def _read_network(parsed: Document, word: str, node: yaml.Node) -> IPv4Network | IPv6Network | None:
+    try:
+        network = ip_network(word if "%" not in word else "", strict=False)
+    except ValueError:
+        parsed.report(node, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
+        return None
+    if ip_address(word.partition("/")[0]) == network.network_address:
+        return network
+    parsed.report(node, f"{word} has bits behind its prefix", f"write {network}, or a longer prefix")
+    return None
+
+
+def _read_all_down(parsed: Document, node: yaml.Node) -> AllDown | None:
+    word = parsed.choice(node, [choice.value for choice in AllDown])
+    return AllDown(word) if word is not None else None
+
+
+def _read_seconds(parsed: Document, node: yaml.Node) -> int | None:
+    """A TTL."""
+    seconds = parsed.duration(node, 0, MOST_TTL)
+    if seconds is None or seconds == int(seconds):
+        return None if seconds is None else int(seconds)
+    parsed.report(node, f"a TTL of {seconds:g}s is no whole number of seconds", "write whole seconds (RFC 2181 §8)")
+    return None
+
+
+def _read_ttl(parsed: Document, node: yaml.Node) -> dict[str, Setting] | None:
+    """The bounds that are written, each with its place."""
+    if isinstance(node, yaml.ScalarNode):
+        seconds = _read_seconds(parsed, node)
+        return None if seconds is None else {key: Setting(seconds, node) for key in ("min", "max")}
+    mistakes = len(parsed.problems)
+    found = setting.read(parsed, node, _TTL, "ttl")
+    if len(parsed.problems) != mistakes:
+        return None
+    if "max" in found and "min" not in found:
+        found["min"] = Setting(min(TtlPolicy().min, found["max"].value), found["max"].node)
+    if "max" in found and found["min"].value > found["max"].value:
+        low, high = found["min"], found["max"].value
+        parsed.report(low.node, f"min {low.value}s is above max {high}s", "exchange them, or remove one")
+        return None
+    return found
+
+
+def _read_weight(parsed: Document, node: yaml.Node) -> int | None:
+    return parsed.number(node, 0, MOST_WEIGHT)
+
+
+def _read_slowstart(parsed: Document, node: yaml.Node) -> float | None:
+    return parsed.duration(node, 0, MOST_SLOWSTART)
+
+
+_TTL: dict[str, Reader] = {
+    "min": _read_seconds,
+    "max": _read_seconds,
+    "failover": lambda parsed, node: parsed.duration(node, 1, MOST_TTL),
+}
+
+# The keys that defaults and pools share, a pool's own, and a backend's.  A pool may have the schedule of its probe
+# beside the probe, as `mail` in DESIGN §1.
+_SHARED: dict[str, Reader] = {
+    "order": _read_order,
+    "answers": _read_answers,
+    "near_networks": _read_networks,
+    "ttl": _read_ttl,
+    "when_all_down": _read_all_down,
+    "slowstart": _read_slowstart,
+}
+_OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.SCHEDULE}
+_BACKEND: dict[str, Reader] = {
+    "weight": _read_weight,
+    "backup": Document.claim,
+    "probe_address": setting.read_target,
+}

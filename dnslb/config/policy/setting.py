@@ -1,0 +1,61 @@
+"""One value of a policy file, with its place: defaults and a pool's own are laid over one another key by key.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+
+import yaml
+
+from dnslb.balance.pool import Address
+from dnslb.text.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is written behind a key."""
+
+    value: Any  # of the type that its reader makes; None: it was reported, and nothing may be concluded from it
+    node: yaml.Node
+
+
+Settings: TypeAlias = Mapping[str, Setting]
+Reader: TypeAlias = Callable[[Document, yaml.Node], Any]
+
+
+def read(document: Document, node: yaml.Node, readers: Mapping[str, Reader], what: str) -> dict[str, Setting]:
+    """The settings of a mapping that may have only these keys."""
+    values = document.mapping(node, readers, what)
+    return {key: Setting(readers[key](document, value), value) for key, value in values.items()}
+
+
+def are_sound(settings: Iterable[Setting]) -> bool:
+    return all(setting.value is not None for setting in settings)
+
+
+def parse_address(word: str) -> Address | None:
+    """None when the word is no address; a zone index, as in ``fe80::1%eth0``, has no place in the DNS."""
+    try:
+        return ip_address(word) if "%" not in word else None
+    except ValueError:
+        return None
+
+
+def read_target(document: Document, node: yaml.Node) -> Address | None:
+    """An address to probe, or to probe from."""
+    word = document.text(node)
+    if word is None:
+        return None
+    address = parse_address(word)
+    if address is None:
+        document.report(node, f"{word} is no address", "write an IPv4 or IPv6 address")
+        return None
+    if address.is_unspecified or address.is_multicast:
+        document.report(node, f"{word} is no address of one host", "write a unicast address")
+        return None
+    return address

@@ -1,0 +1,212 @@
+"""The server's own settings: ``dnslb.yaml``, or the options of ``dnslb serve``, which override it.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dnslb.balance.rotation import Order
+from dnslb.config import hook
+from dnslb.config.hook import Hook
+from dnslb.text import document
+from dnslb.text.document import Document
+from dnslb.text.problem import Problem
+
+MOST_WORKERS = 64
+MOST_CONNECTIONS = 100_000
+ADMIN_PORT = 5380
+LEAST_IDLE, MOST_IDLE = 0.1, 3600.0  # seconds; the keepalive option counts tenths in 16 bits (RFC 7828 §3.1)
+LEAST_TIMEOUT, MOST_TIMEOUT = 1.0, 300.0  # seconds; a worker is asked every second whether it lives
+MOST_GRACE = 3600.0                  # seconds
+LEAST_SETTLE, MOST_SETTLE = 0.1, 60.0  # seconds
+MOST_CONFIRM = 86400.0               # seconds
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and port to answer on."""
+
+    address: IPv4Address | IPv6Address
+    port: int  # 1 to 65535
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything about the server that is not a zone or a pool."""
+
+    listen: tuple[Endpoint, ...] = (Endpoint(IPv4Address("127.0.0.1"), 5300),)
+    workers: int | None = None           # None: one for each CPU, at most 4
+    user: str | None = None              # to become after the sockets are open
+    order: Order = Order.CYCLIC          # of the records in an RRset that is in no pool
+    server_id: str | None = None         # NSID, CH TXT id.server; None: refused
+    server_version: str | None = None    # CH TXT version.bind; None: refused
+    tcp_connections: int = 1000          # open at once, in all
+    tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
+    tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
+    orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
+    watch: bool = True                   # whether an edited file is read at once
+    settle: float = 0.5                  # seconds without a change until it is
+    confirm: float = 60.0                # seconds without a change until what takes much away is taken
+    include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
+    state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
+    control: Path | None = None          # the control socket; None: admin.place.default_path
+    admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
+    admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
+    admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
+    on_change: tuple[Hook, ...] = ()     # who is told of every change
+    log_format: str = "text"             # or json
+    log_level: str = "info"              # the least that is logged, until it is changed while running
+
+
+def parse_endpoint(text: str, default: int = 53) -> Endpoint | None:
+    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or an address alone for the default port; None for anything else."""
+    match = re.fullmatch(r"\[([^\]]+)\](?::(\d{1,5}))?|([^:]+)(?::(\d{1,5}))?|(.*:.*:.*)", text, re.ASCII)
+    if match is None:
+        return None
+    host = match[1] or match[3] or match[5]
+    port = int(match[2] or match[4] or default)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return Endpoint(address, port) if 1 <= port <= 65535 else None
+
+
+def parse_host(text: str) -> str | None:
+    """The host name in lower case, without its final dot; None when it is none."""
+    host = text.lower().removesuffix(".")
+    return host if re.fullmatch(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", host, re.ASCII) else None
+
+
+def is_short_text(text: str) -> bool:
+    """Whether the text can be told in one character-string of a TXT record."""
+    try:
+        return len(text.encode()) <= _MOST_TEXT
+    except UnicodeEncodeError:  # octets on the command line that are no UTF-8
+        return False
+
+
+def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
+    """The settings in the file, and everything that is wrong with them."""
+    parsed = document.parse(octets, file)
+    if parsed.root is None or _is_empty(parsed.root):
+        return Settings(), parsed.problems
+    found: dict[str, Any] = {}
+    for key, node in parsed.mapping(parsed.root, _READERS, "the file").items():
+        value = _READERS[key](parsed, node)
+        if value is not None:
+            found[key] = value
+    return replace(Settings(), **found), parsed.problems
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not node.value
+
+
+def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None:
+    endpoints: list[Endpoint] = []
+    if isinstance(node, yaml.SequenceNode) and not node.value:
+        parsed.report(node, "the list is empty", "write at least one address and port")
+    for word, item in parsed.texts(node):
+        endpoint = parse_endpoint(word)
+        if endpoint is None:
+            parsed.report(item, f"{word} is no address and port", "write 192.0.2.1:53 or [2001:db8::1]:53")
+        elif endpoint in endpoints:
+            parsed.report(item, f"{word} is given twice", "remove one of the two")
+        else:
+            endpoints.append(endpoint)
+    return tuple(endpoints) or None
+
+
+def _admin(parsed: Document, node: yaml.Node) -> Endpoint | None:
+    word = parsed.text(node)
+    endpoint = parse_endpoint(word, ADMIN_PORT) if word is not None else None
+    if word is not None and endpoint is None:
+        parsed.report(node, f"{word} is no address and port", f"write 127.0.0.1:{ADMIN_PORT} or [::1]:{ADMIN_PORT}")
+    return endpoint
+
+
+def _hosts(parsed: Document, node: yaml.Node) -> tuple[str, ...]:
+    hosts: list[str] = []
+    for word, item in parsed.texts(node):
+        host = parse_host(word)
+        if host is None:
+            parsed.report(item, f"{word} is no host name", "write it without port, as in ns1.example.com")
+        else:
+            hosts.append(host)
+    return tuple(hosts)
+
+
+def _order(parsed: Document, node: yaml.Node) -> Order | None:
+    word = parsed.choice(node, [order.value for order in Order])
+    return Order(word) if word is not None else None
+
+
+def _short_text(parsed: Document, node: yaml.Node) -> str | None:
+    word = parsed.text(node)
+    if word is not None and not is_short_text(word):
+        parsed.report(node, f"the text is longer than {_MOST_TEXT} octets", "shorten it")
+        return None
+    return word
+
+
+def _yes_or_no(parsed: Document, node: yaml.Node) -> bool | None:
+    word = parsed.choice(node, ("yes", "no"))
+    return None if word is None else word == "yes"
+
+
+def _path(parsed: Document, node: yaml.Node) -> Path | None:
+    word = parsed.text(node)
+    if word is not None and not word.startswith("/"):
+        parsed.report(node, f"{word} is no absolute path", "begin it with /")
+        return None
+    return Path(word) if word is not None else None
+
+
+def _paths(parsed: Document, node: yaml.Node) -> tuple[Path, ...]:
+    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return tuple(path for item in items if (path := _path(parsed, item)) is not None)
+
+
+_READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
+    "listen": _endpoints,
+    "workers": lambda parsed, node: parsed.number(node, 1, MOST_WORKERS),
+    "user": Document.text,
+    "order": _order,
+    "server_id": _short_text,
+    "server_version": _short_text,
+    "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
+    "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
+    "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "include_from": _paths,
+    "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),
+    "orphan_grace": lambda parsed, node: parsed.duration(node, 0.0, MOST_GRACE),
+    "state": _path,
+    "control": _path,
+    "admin": _admin,
+    "admin_hosts": _hosts,
+    "admin_token_file": _path,
+    "watch": _yes_or_no,
+    "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
+    "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
+    "on_change": hook.read,
+    "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
+    "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
+}

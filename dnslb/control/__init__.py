@@ -1,0 +1,1 @@
+"""The values that commands, the API and the parent exchange."""

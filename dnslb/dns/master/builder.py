@@ -1,0 +1,165 @@
+"""Records, one by one in the file's order, become a zone.
+
+What is right about one record is the reader's business; here its RRset is found, and told from the others.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+from dnslb.dns import name, rrtype
+from dnslb.dns.master.finding import Finding, Part, error, warning
+from dnslb.dns.name import Name
+from dnslb.dns.place import Places
+from dnslb.dns.zone import Node, RRset, Zone
+
+# A node or an RRset of more members than this is built in dictionaries: growing a tuple copies it each time.
+_NARROW = 8
+
+_SINGLE = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA})
+_TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
+# Names in these compare without case (RFC 4034 §6.2), so records may be equal that differ in octets: the name's offset.
+_NAME_AT = {
+    rrtype.NS: 0, rrtype.CNAME: 0, rrtype.PTR: 0, rrtype.DNAME: 0, rrtype.SOA: 0, rrtype.MX: 2, rrtype.SRV: 6,
+}  # fmt: skip
+_SOA_NUMBERS = 20
+
+
+class _Growing:
+    """An RRset of a wide node."""
+
+    __slots__ = ("place", "rdatas", "ttl")
+
+    def __init__(self, rrset: RRset) -> None:
+        self.ttl = rrset.ttl
+        self.place = rrset.place
+        self.rdatas = {_canonical(rrset.rrtype, rdata): rdata for rdata in rrset.rdatas}
+
+
+class Builder:
+    """The zone under construction.  Every owner given to it is folded, and at or below the apex."""
+
+    def __init__(self, apex: Name, report: Callable[[Finding], None]) -> None:
+        self.apex = apex
+        self.report = report
+        self.nodes: dict[Name, Node] = {apex: ()}
+        # Of the records behind the first of an NS, MX or SRV RRset, whose targets get checked one by one.
+        self.later_places: dict[tuple[Name, int], array[int]] = {}
+        self._cuts: set[Name] = set()
+        self._wide: dict[Name, dict[int, _Growing]] = {}
+        self._unequal: set[tuple[Name, int]] = set()
+
+    def add(self, owner: Name, type_: int, ttl: int, rdata: bytes, place: int) -> None:
+        """Lay one record into its RRset.  A duplicate is dropped with a warning."""
+        nodes = self.nodes
+        node = nodes.get(owner)
+        if node is None:
+            nodes[owner] = (RRset(type_, ttl, (rdata,), place),)
+            self._add_parents(owner)
+            self._note_cut(owner, type_)
+            return
+        if owner in self._wide:
+            self._add_wide(owner, type_, ttl, rdata, place)
+            return
+        for rrset in node:
+            if rrset.rrtype == type_:
+                break
+        else:
+            nodes[owner] = tuple(sorted((*node, RRset(type_, ttl, (rdata,), place))))
+            self._note_cut(owner, type_)
+            if len(node) >= _NARROW:
+                self._widen(owner)
+            return
+        rdatas = rrset.rdatas
+        canonical = _canonical(type_, rdata)
+        if any(_canonical(type_, other) == canonical for other in rdatas):
+            self._warn_duplicate(owner, type_, place)
+        elif self._admit(owner, type_, (rrset.ttl, ttl), place):
+            rdatas = (*rdatas, rdata)
+        grown = RRset(type_, min(rrset.ttl, ttl), rdatas, rrset.place)
+        nodes[owner] = tuple([grown if other is rrset else other for other in node])
+        if len(rdatas) > _NARROW:
+            self._widen(owner)
+
+    def build(self, places: Places) -> Zone:
+        """The zone so far.  The builder must not be used after it."""
+        for owner, growing in self._wide.items():
+            self.nodes[owner] = tuple(
+                RRset(type_, rrset.ttl, tuple(rrset.rdatas.values()), rrset.place)
+                for type_, rrset in sorted(growing.items(), key=_by_type)
+            )
+        self._wide.clear()
+        return Zone(self.apex, self.nodes, frozenset(self._cuts), places)
+
+    def _add_parents(self, owner: Name) -> None:
+        """Empty non-terminals between the owner and the apex (RFC 8020 §2)."""
+        nodes = self.nodes
+        owner = owner[1 + owner[0] :]
+        while owner not in nodes:
+            nodes[owner] = ()
+            owner = owner[1 + owner[0] :]
+
+    def _note_cut(self, owner: Name, type_: int) -> None:
+        if type_ == rrtype.DNAME or (type_ == rrtype.NS and owner != self.apex):
+            self._cuts.add(owner)
+
+    def _widen(self, owner: Name) -> None:
+        self._wide[owner] = {rrset.rrtype: _Growing(rrset) for rrset in self.nodes[owner]}
+        self.nodes[owner] = ()
+
+    def _add_wide(self, owner: Name, type_: int, ttl: int, rdata: bytes, place: int) -> None:
+        growing = self._wide[owner].get(type_)
+        if growing is None:
+            self._wide[owner][type_] = _Growing(RRset(type_, ttl, (rdata,), place))
+            self._note_cut(owner, type_)
+            return
+        canonical = _canonical(type_, rdata)
+        if canonical in growing.rdatas:
+            self._warn_duplicate(owner, type_, place)
+        elif self._admit(owner, type_, (growing.ttl, ttl), place):
+            growing.rdatas[canonical] = rdata
+        growing.ttl = min(growing.ttl, ttl)
+
+    def _admit(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> bool:
+        """Whether the RRset may have one record more, which has the second TTL; if so, note where that one is."""
+        if type_ in _SINGLE:
+            fact = f"{name.text(owner)} has two different {rrtype.text(type_)} records"
+            self.report(error(place, Part.TYPE, fact, f"keep one; {_why_single(type_)}"))
+            return False
+        # Signatures take the TTLs of what they cover, so those of one owner differ rightly (RFC 4034 §3).
+        if ttls[0] != ttls[1] and type_ != rrtype.RRSIG and (owner, type_) not in self._unequal:
+            self._unequal.add((owner, type_))
+            self._warn_unequal(owner, type_, ttls, place)
+        if type_ in _TARGETED:
+            self.later_places.setdefault((owner, type_), array("Q")).append(place)
+        return True
+
+    def _warn_duplicate(self, owner: Name, type_: int, place: int) -> None:
+        fact = f"{name.text(owner)} has the same {rrtype.text(type_)} record twice"
+        self.report(warning(place, Part.TYPE, fact, "remove one; it is served once (RFC 2181 §5)"))
+
+    def _warn_unequal(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> None:
+        fact = f"{name.text(owner)} has {rrtype.text(type_)} records of TTL {ttls[0]} and {ttls[1]}"
+        remedy = f"give them one TTL; the lowest, at most {min(ttls)}, is used (RFC 2181 §5.2)"
+        self.report(warning(place, Part.TTL, fact, remedy))
+
+
+def _by_type(member: tuple[int, _Growing]) -> int:
+    return member[0]
+
+
+def _why_single(type_: int) -> str:
+    if type_ == rrtype.SOA:
+        return "a zone has one SOA (RFC 1035 §5.2)"
+    return "a name has one alias at most (RFC 2181 §10.1, RFC 6672 §2.4)"
+
+
+def _canonical(type_: int, rdata: bytes) -> bytes:
+    """The rdata, with names that compare without case folded."""
+    at = _NAME_AT.get(type_)
+    if at is None:
+        return rdata
+    if type_ == rrtype.SOA:
+        return rdata[:-_SOA_NUMBERS].lower() + rdata[-_SOA_NUMBERS:]
+    return rdata[:at] + rdata[at:].lower()

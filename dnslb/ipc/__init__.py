@@ -1,0 +1,1 @@
+"""Between processes: messages, liveness, sockets and connections handed over."""

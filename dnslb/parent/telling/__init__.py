@@ -1,0 +1,1 @@
+"""What the parent tells: status, metrics, history, and hooks on changes."""

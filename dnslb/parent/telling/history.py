@@ -1,0 +1,34 @@
+"""The last changes of verdicts and orders."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from dnslb.balance.health import Health
+from dnslb.control.operations import Change
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.state import MOST_CHANGES
+from dnslb.probe.schedule import Key
+
+
+class History:
+    def __init__(self, changes: Iterable[Change] = ()) -> None:
+        self._changes = deque(changes, MOST_CHANGES)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Oldest first."""
+        return tuple(self._changes)
+
+    def add(self, change: Change) -> None:
+        self._changes.append(change)
+
+
+def verdicts(balancer: Balancer, key: Key, health: Health) -> list[Change]:
+    """What a new verdict changes: one line for each backend that goes by it, as far as they are remembered."""
+    what = "up" if health.up else "down"
+    return [
+        Change(health.since, pool.owner, str(backend.address), what, health.reason)
+        for pool, backend in balancer.asking(key)[-MOST_CHANGES:]
+    ]

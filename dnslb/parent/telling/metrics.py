@@ -1,0 +1,293 @@
+"""What the server measures, for Prometheus.  README.md holds the list.
+
+It comes in pieces, between which the parent goes on with its work: probes must not wait for a scrape.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from dnslb import __version__
+from dnslb.answer.snapshot import KINDS
+from dnslb.balance.operator_order import Mode, mode_for
+from dnslb.balance.pool import Backend, Pool
+from dnslb.balance.selection import Selection
+from dnslb.balance.ttl import Ttl
+from dnslb.dns import name
+from dnslb.dns.kind import NO_REPLY, UNSENT, kind
+from dnslb.dns.name import Name
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.faults import Faults
+from dnslb.parent.generation import Generation
+from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.record import BOUNDS, Record, Records
+from dnslb.parent.telling.status import RRTYPES
+from dnslb.probe.schedule import Schedule
+from dnslb.system.usage import usage
+from dnslb.text.exposition import Family, Sample, counter, gauge, histogram, labels
+
+_ROWS = 20    # backends looked at in a row
+_LINES = 100  # samples of zones and pools in a piece
+# Replies that are told of even before there are any: else the first ones would make no rate.
+_USUAL = (
+    ("NOERROR", "answer"), ("NOERROR", "nodata"), ("NOERROR", "referral"), ("NXDOMAIN", "nxdomain"),
+    ("REFUSED", "refused"), ("FORMERR", "error"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reloads:
+    """How they ended."""
+
+    succeeded: int
+    refused: int
+    is_refused: bool             # the last one
+    loaded: float                # Unix time of the last that succeeded, or of the start
+    changed: Mapping[str, float]  # Unix time, by zone that is not as it was at the start
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that is measured, where it stands."""
+
+    pid: int
+    started: float  # Unix time
+    now: float
+    generation: Generation
+    ledger: Ledger
+    records: Records
+    faults: Faults
+    schedule: Schedule
+    reloads: Reloads
+
+
+class _Row(NamedTuple):
+    """A backend.  All that is done for each of them is kept cheap: there may be ten thousand."""
+
+    labels: str
+    up: bool | None
+    mode: str
+    weight: int
+    share: float
+    led: int
+    record: Record | None
+    expires: float | None
+
+
+_BUILD = gauge("dnslb_build_info", "Always 1; the labels tell the versions.")
+_START = gauge("dnslb_start_time_seconds", "Unix time of the start of the server.")
+_GENERATION = gauge("dnslb_generation", "Catalogs served up to now.")
+_WORKERS = gauge("dnslb_workers", "Workers that should answer.")
+_SILENT = gauge("dnslb_workers_silent", "Workers that are not known to answer.")
+_RESTARTS = counter("dnslb_worker_restarts_total", "Workers that died and were replaced.")
+_HUNG = counter("dnslb_workers_hung_total", "Workers that hung, were killed and replaced.")
+_MEMORY = gauge("dnslb_process_resident_memory_bytes", "Memory of a process; workers share much of it with the parent.")
+_CPU = counter("dnslb_process_cpu_seconds_total", "CPU time that a process has used.")
+_BUGS = counter("dnslb_bugs_total", "Queries lost to a bug of dnslb.")
+
+_QUERIES = counter("dnslb_queries_total", "Queries that came in.")
+_REPLIES = counter("dnslb_replies_total", "Replies by response code and kind.")
+_TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
+_DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
+_UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
+_PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
+_CONNECTIONS = counter("dnslb_tcp_connections_total", "TCP connections accepted.")
+_EVICTED = counter("dnslb_tcp_connections_evicted_total", "TCP connections closed to make room for new ones.")
+_OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
+
+_RELOADS = counter("dnslb_reloads_total", "Reloads by result.")
+_RELOADED = gauge("dnslb_last_reload_successful", "1 unless the last reload was refused.")
+_LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at which what is served was read.")
+_SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
+_ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
+_TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
+_FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
+_EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
+
+_LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
+_IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
+_NOT_MADE = counter("dnslb_probes_not_made_total", "Probes that could not be made, by our fault.")
+_UP = gauge("dnslb_backend_up", "1 when the verdict is up; absent without a probe.")
+_MODE = gauge("dnslb_backend_mode", "Always 1; the label tells the order: ready, drain or maint.")
+_WEIGHT = gauge("dnslb_backend_weight", "Weight of the policy.")
+_SHARE = gauge("dnslb_backend_share_ratio", "Share of the leading answers that it should have.")
+_EXPIRES = gauge(
+    "dnslb_backend_copies_expire_timestamp_seconds",
+    "Unix time at which the last cached copy of it expires, or did; absent while it is handed out.",
+)
+_LED = counter("dnslb_backend_leading_answers_total", "Answers that it led.")
+_CHANGES = counter("dnslb_backend_verdict_changes_total", "Changes of the verdict.")
+_PROBES = counter("dnslb_backend_probes_total", "Probes by result and reason; reasons beyond eight count as other.")
+_DURATION = histogram("dnslb_backend_probe_duration_seconds", "Time that probes took.")
+
+
+def pieces(view: View) -> Iterator[str]:
+    """All metrics as text."""
+    for family, samples in (*_server(view), *_queries(view.ledger), *_reloads(view.reloads)):
+        yield family.head + family.lines(samples)
+    for family, unmade in (*_zones(view), *_pools(view.generation.balancer)):
+        yield family.head
+        while some := list(islice(unmade, _LINES)):
+            yield family.lines(some)
+    # A family must stand in one piece, but all that is told of a backend is looked up at once.
+    texts: dict[Family, list[str]] = {}
+    for rows in _rows(view):
+        for family, text in _backends(rows):
+            texts.setdefault(family, [family.head]).append(text)
+        yield ""
+    for found in texts.values():
+        yield from found
+
+
+def _server(view: View) -> list[tuple[Family, list[Sample]]]:
+    crew, ledger, schedule = view.generation.crew, view.ledger, view.schedule
+    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(crew.pids.items())}
+    usages = [(labels(process=process), usage(pid)) for process, pid in processes.items()]
+    return [
+        (_BUILD, [(labels(version=__version__, python=platform.python_version()), 1)]),
+        (_START, [("", view.started)]),
+        (_GENERATION, [("", ledger.generations)]),
+        (_WORKERS, [("", crew.size)]),
+        (_SILENT, [("", len(crew.silent))]),
+        (_RESTARTS, [("", ledger.restarts)]),
+        (_HUNG, [("", ledger.hung)]),
+        (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),
+        (_CPU, [(text, used.cpu) for text, used in usages if used is not None]),
+        (_BUGS, [("", ledger.bugs)]),
+        (_LAG, [("", schedule.lag)]),
+        (_IN_FLIGHT, [("", schedule.in_flight)]),
+        (_NOT_MADE, [(labels(reason=reason), count) for reason, count in sorted(view.faults.counts.items())]),
+    ]
+
+
+def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
+    protocols = {"udp": ledger.udp, "tcp": ledger.tcp}
+    replies = Counter({(protocol, *usual): 0 for protocol in protocols for usual in _USUAL})
+    truncated = Counter[str]()
+    for protocol, heads in protocols.items():
+        for head, count in heads.items():
+            if head not in (NO_REPLY, UNSENT):
+                found = kind(head)
+                replies[protocol, found.rcode, found.kind] += count
+                truncated[protocol] += found.truncated * count
+    return [
+        (_QUERIES, [(labels(protocol=protocol), heads.total()) for protocol, heads in protocols.items()]),
+        (_REPLIES, [
+            (labels(protocol=protocol, rcode=rcode, kind=sort), count)
+            for (protocol, rcode, sort), count in replies.items()
+        ]),
+        (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
+        (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
+        (_UNSENT, [(labels(protocol="udp"), ledger.udp[UNSENT])]),
+        (_PACKED, [("", ledger.packed)]),
+        (_CONNECTIONS, [("", ledger.accepted)]),
+        (_EVICTED, [("", ledger.evicted)]),
+        (_OPEN, [("", sum(ledger.open.values()))]),
+    ]  # fmt: skip
+
+
+def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
+    return [
+        (_RELOADS, [(labels(result="success"), reloads.succeeded), (labels(result="refused"), reloads.refused)]),
+        (_RELOADED, [("", int(not reloads.is_refused))]),
+        (_LOADED, [("", reloads.loaded)]),
+    ]
+
+
+def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    zones, changed = view.generation.catalog.zones, view.reloads.changed
+    return [
+        (_SERIAL, ((labels(zone=name.text(apex)), zone.serial) for apex, zone in zones.items())),
+        (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
+    ]
+
+
+def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
+    def keys() -> Iterator[tuple[str, Name, int]]:
+        for owner, pool in balancer.pools.items():
+            for version in sorted(pool.zone_ttls):
+                yield labels(pool=pool.owner, type=RRTYPES[version]), owner, version
+
+    def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
+        for text, owner, version in keys():
+            yield text, *balancer.rrset(owner, version)
+
+    return [
+        (_TTL, ((text, ttl.seconds) for text, _, ttl in rrsets())),
+        (_FAILS_OPEN, ((text, int(chosen.fails_open)) for text, chosen, _ in rrsets())),
+        (_EMPTY, ((text, int(balancer.is_empty(owner, version))) for text, owner, version in keys())),
+    ]
+
+
+def _rows(view: View) -> Iterator[list[_Row]]:
+    """The backends of all pools, some at a time."""
+    backends = _each(view)
+    while rows := list(islice(backends, _ROWS)):
+        yield rows
+    # An empty one, so that every family is told of.
+    yield []
+
+
+def _each(view: View) -> Iterator[_Row]:
+    balancer = view.generation.balancer
+    for owner, pool in balancer.pools.items():
+        for version in sorted(pool.zone_ttls):
+            chosen, _ = balancer.rrset(owner, version)
+            total = sum(share.weight for share in chosen.shares)
+            shares = {share.address: share.weight / total for share in chosen.shares}
+            led = view.ledger.led((owner, KINDS[version]))
+            owned = labels(pool=pool.owner)
+            for backend in pool.backends:
+                if backend.address.version == version:
+                    share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
+                    yield _row(view, owner, pool, backend, owned, share, answers)
+
+
+def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
+    view: View, owner: Name, pool: Pool, backend: Backend, owned: str, share: float, led: int
+) -> _Row:
+    balancer = view.generation.balancer
+    record, up = None, None
+    if pool.probe is not None:
+        key = (pool.probe, backend.target)
+        record = view.records.get(key)
+        # Not probed yet: then it may be known from before the start.
+        health = balancer.healths.get(key) if record is None else None
+        up = record.is_up if record is not None else None if health is None else health.up
+    orders = balancer.orders
+    mode = mode_for(orders, pool.owner, backend.address, view.now) if orders else Mode.READY
+    expires = None if share else balancer.last_copy(owner, backend.address, view.now)
+    return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record, expires)
+
+
+@lru_cache(maxsize=1000)
+def _outcome(ok: bool, reason: str) -> str:
+    return labels(result="pass" if ok else "fail", reason=reason)
+
+
+def _backends(rows: list[_Row]) -> list[tuple[Family, str]]:
+    """What is told of these backends."""
+    probed = [(row.labels, row.record) for row in rows if row.record is not None]
+    return [
+        (_UP, _UP.lines((row.labels, int(row.up)) for row in rows if row.up is not None)),
+        (_MODE, _MODE.lines((f'{row.labels},mode="{row.mode}"', 1) for row in rows)),
+        (_WEIGHT, _WEIGHT.lines((row.labels, row.weight) for row in rows)),
+        (_SHARE, _SHARE.lines((row.labels, row.share) for row in rows)),
+        (_EXPIRES, _EXPIRES.lines((row.labels, row.expires) for row in rows if row.expires is not None)),
+        (_LED, _LED.lines((row.labels, row.led) for row in rows)),
+        (_CHANGES, _CHANGES.lines((text, record.changes) for text, record in probed)),
+        (_PROBES, _PROBES.lines(
+            (f"{text},{_outcome(ok, reason)}", count)
+            for text, record in probed
+            for (ok, reason), count in record.outcomes.items()
+        )),
+        (_DURATION, _DURATION.histograms(
+            BOUNDS, ((text, record.buckets, record.seconds) for text, record in probed)
+        )),
+    ]  # fmt: skip

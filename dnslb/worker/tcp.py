@@ -1,0 +1,169 @@
+"""One connection of DNS over TCP: messages behind two octets of length, pipelined, in order (RFC 7766).
+
+It never waits, and does no more than it is asked to: it reads a little, answers what it has read for a bounded time,
+and reads on when the client has taken what it got.  When it has its turn is decided in ``connections``.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from sys import byteorder
+from time import monotonic
+
+from dnslb.dns.kind import HEAD, NO_REPLY
+from dnslb.dns.query import LONGEST
+from dnslb.ipc.passage import Held
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.heads import Heads
+
+_READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
+_UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
+_NOT_ANY = int.from_bytes(NO_REPLY, byteorder)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
+
+
+class Connection:
+    """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
+
+    __slots__ = (
+        "_address", "_bugs", "_heads", "_received", "_respond", "_sock", "_unsent",
+        "active", "client", "descriptor", "has_ended", "is_due",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what all share comes with each: there are no chains to follow in a turn
+        self,
+        sock: socket.socket,
+        client: bytes,
+        address: bytes,
+        respond: Callable[[bytes, bytes], bytes | None],
+        bugs: Bugs,
+        heads: Heads,
+    ) -> None:
+        self.client = client             # who it counts for
+        self.descriptor = sock.fileno()
+        self.active = monotonic()        # when it was opened, answered a query, or had its last reply taken
+        self.is_due = False
+        self.has_ended = False           # no more queries are read from it
+        self._sock = sock
+        self._address = address
+        self._respond = respond
+        self._bugs = bugs
+        self._heads = heads
+        self._received = b""             # queries that are not answered, or not whole
+        self._unsent = b""               # replies that the client has not taken
+
+    def turn(self, until: float) -> bool:
+        """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
+        answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
+        """
+        if not self.is_due:
+            self._read()
+        elif self._unsent and not self._send(self._unsent):
+            return False
+        was_due = self.is_due
+        has_answered = self._answer(until) > 0
+        self.is_due = bool(self._unsent) or self._has_query()
+        has_progressed = has_answered or was_due > self.is_due
+        if has_progressed:
+            self.active = monotonic()
+        return has_progressed
+
+    def finish(self) -> None:
+        """Take no more queries than have come.  Raises OSError."""
+        if not self.is_due and not self.has_ended:
+            self._read()
+            self.is_due = self._has_query()
+        self.has_ended = True
+
+    def held(self) -> Held:
+        """All that another worker needs to go on with it."""
+        return Held(self.active, self.has_ended, self._received, self._unsent)
+
+    def take_up(self, held: Held) -> None:
+        """Go on where another worker has left off."""
+        self.active, self.has_ended = held.active, held.has_ended
+        self._received, self._unsent = held.received, held.unsent
+        self.is_due = bool(self._unsent) or self._has_query()
+
+    def let_go(self) -> None:
+        """It is another worker's now."""
+        self._sock.close()
+
+    def close(self) -> None:
+        if self.is_due:
+            # A reply cut short must not look like the end, and the system shall not keep it for who does not take it.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._sock.close()
+
+    def _read(self) -> None:
+        try:
+            octets = self._sock.recv(_READ)
+        except BlockingIOError:
+            return
+        if octets:
+            self._received += octets
+        else:
+            # The client may have closed its side only: it still gets its replies.
+            self.has_ended = True
+
+    def _answer(self, until: float) -> int:
+        """Answer queries for as long as that and the client takes the replies; how many."""
+        received, address, respond = self._received, self._address, self._respond
+        heads: list[int] = []
+        replies: list[bytes] = []
+        at = octets = 0
+        while len(received) >= at + 2:
+            length = received[at] << 8 | received[at + 1]
+            end = at + 2 + length
+            if length > LONGEST:
+                heads.append(_NOT_ANY)
+                self.has_ended = True
+                at = len(received)
+                break
+            if len(received) < end:
+                break
+            packet = received[at + 2 : end]
+            at = end
+            try:
+                reply = respond(packet, address)
+            except Exception:  # our bug: the loop goes on
+                self._bugs.report(packet)
+                reply = None
+            if reply is None:
+                heads.append(_NOT_ANY)
+            else:
+                heads.append(int.from_bytes(reply[HEAD], byteorder))
+                replies += (len(reply).to_bytes(2), reply)
+                octets += len(reply)
+                if octets >= _UNSENT:
+                    if not self._send(b"".join(replies)):
+                        replies.clear()
+                        break
+                    replies.clear()
+                    octets = 0
+            if monotonic() >= until:
+                break
+        self._received = received[at:]
+        self._heads.note(heads)
+        if replies:
+            self._send(b"".join(replies))
+        return len(heads)
+
+    def _send(self, octets: bytes) -> bool:
+        """Whether the system took all of it; what it did not is kept."""
+        try:
+            sent = self._sock.send(octets)
+        except BlockingIOError:
+            sent = 0
+        self._unsent = octets[sent:]
+        return not self._unsent
+
+    def _has_query(self) -> bool:
+        """Whether a whole query waits, or one that is too long to wait for."""
+        received = self._received
+        if len(received) < 2:
+            return False
+        length = received[0] << 8 | received[1]
+        return length > LONGEST or len(received) >= length + 2

@@ -1,0 +1,187 @@
+"""UDP in batches: one system call reads up to 64 queries, one sends their replies.
+
+``recvmmsg`` and ``sendmmsg`` by ctypes, over buffers laid out once.  A reply goes back through the very address
+structures that its query filled in, so Python never makes an address: not the client's, and not, on a wildcard socket,
+the one of ours that was asked, from which the reply must come (RFC 2181 §4).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, Literal
+
+from dnslb.dns.edns import PAYLOAD
+from dnslb.dns.kind import HEAD, NO_REPLY, UNSENT
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.heads import Heads
+
+_BATCH = 64       # packets a system call
+_TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
+_QUERY = 128      # octets of a query that lie in its slot: nearly all do, and whole slots are copied
+_REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
+_NAME = 28        # octets for a socket address
+_NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
+_CONTROL = 64     # octets for one packet-information message
+_USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
+_IFINDEX = {socket.AF_INET: 16, socket.AF_INET6: 32}  # where the interface stands in them
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Message(ctypes.Structure):
+    """struct mmsghdr of Linux on 64 bits."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint32),
+        ("iov", ctypes.c_void_p), ("iov_length", ctypes.c_size_t),
+        ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int), ("padding", ctypes.c_uint32),
+        ("received", ctypes.c_uint32), ("padding2", ctypes.c_uint32),
+    )  # fmt: skip
+
+
+# The calls never block, so they need not let other threads run: PyDLL keeps the lock.
+_libc = ctypes.PyDLL(None, use_errno=True)
+
+
+class Drain:
+    """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        respond: Callable[[bytes, bytes], bytes | None],
+        bugs: Bugs,
+        heads: Heads,
+        sockets: int = 1,
+    ) -> None:
+        """``sockets``: how many there are, each with a drain of its own."""
+        self._turn = _TURN / sockets
+        self._respond = respond
+        self._bugs = bugs
+        self._note = heads.note
+        self._descriptor = sock.fileno()
+        self._queries = bytearray(_BATCH * _QUERY)
+        self._rests = bytearray(_BATCH * _REST)
+        self._replies = bytearray(_BATCH * PAYLOAD)
+        self._clients = bytearray(_BATCH * _NAME)
+        names = _Slots(self._clients, _NAME, used=_NAMES[sock.family])
+        controls = _Slots(bytearray(_BATCH * _CONTROL), _CONTROL, used=0)
+        self._interfaces: memoryview[int] | None = None
+        self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
+        if sock.getsockname()[0] in ("0.0.0.0", "::"):
+            controls = replace(controls, used=_USED[sock.family])
+            self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
+        # What the message headers point at must live as long as they do: hence attributes that nothing reads.
+        self._pointed_at = controls
+        queries = (_Slots(self._queries, _QUERY, used=_QUERY), _Slots(self._rests, _REST, used=_REST))
+        self._in, self._in_vectors = _messages(queries, names, controls)
+        self._out, self._out_vectors = _messages((_Slots(self._replies, PAYLOAD, used=0),), names, controls)
+        self._out_sizes = _column(self._out_vectors, "length", "Q")
+        self._lengths = _column(self._in, "received", "I")
+        # A slot is a whole number of heads long, so that all heads are had by one stride.
+        aligned = memoryview(self._replies)[HEAD.start : HEAD.start - len(NO_REPLY)]
+        self._heads = aligned.cast("Q")[:: PAYLOAD // len(NO_REPLY)]
+        self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
+
+    def drain(self) -> None:
+        # The clock is read only when more than a batch waits.
+        if self._batch() < _BATCH:
+            return
+        end = monotonic() + self._turn
+        while self._batch() == _BATCH and monotonic() < end:
+            pass
+
+    def _batch(self) -> int:
+        """How many queries were read; their replies are sent."""
+        count: int = _libc.recvmmsg(self._descriptor, self._in, _BATCH, socket.MSG_DONTWAIT, None)
+        if count <= 0:
+            return 0
+        if self._interfaces is not None:
+            # The interface by which a packet came in need not be the one that leads back.
+            self._interfaces[:] = self._no_interface
+        respond, replies, sizes = self._respond, self._replies, self._out_sizes
+        octets = bytes(memoryview(self._queries)[: count * _QUERY])
+        clients = bytes(self._clients)
+        unsent = 0
+        at = to = by = 0
+        for index, length in enumerate(self._lengths[:count].tolist()):
+            packet = octets[at : at + length]
+            if length > _QUERY:
+                packet = octets[at : at + _QUERY] + self._rests[index * _REST : index * _REST + length - _QUERY]
+            try:
+                reply = respond(packet, clients[by : by + _NAME])
+            except Exception:  # our bug: the loop goes on
+                self._bugs.report(packet)
+                reply = None
+            if reply is None:
+                self._send(unsent, index)
+                unsent = index + 1
+                replies[to + HEAD.start : to + HEAD.stop] = NO_REPLY
+            else:
+                size = len(reply)
+                replies[to : to + size] = reply
+                sizes[index] = size
+            at += _QUERY
+            to += PAYLOAD
+            by += _NAME
+        self._send(unsent, count)
+        self._note(self._heads[:count].tolist())
+        return count
+
+    def _send(self, first: int, end: int) -> None:
+        """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
+        while first < end:
+            sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
+            if sent <= 0:
+                sent = 1
+                to = first * PAYLOAD
+                self._replies[to + HEAD.start : to + HEAD.stop] = UNSENT
+            first += sent
+
+
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    """A buffer cut into one slot for each packet of a batch."""
+
+    octets: bytearray
+    size: int  # octets from one slot to the next
+    used: int  # octets of a slot that the system may use; 0: none
+
+    def address(self, index: int) -> int | None:
+        return ctypes.addressof(ctypes.c_char.from_buffer(self.octets)) + index * self.size
+
+
+def _messages(
+    packets: tuple[_Slots, ...], names: _Slots, controls: _Slots
+) -> tuple[ctypes.Array[_Message], ctypes.Array[_Iovec]]:
+    """Message headers over the slots, a packet in one slot of each buffer in turn, and the vectors they point at."""
+    parts = len(packets)
+    vectors = (_Iovec * (_BATCH * parts))()
+    messages = (_Message * _BATCH)()
+    for index in range(_BATCH):
+        for part, slots in enumerate(packets):
+            vectors[index * parts + part] = _Iovec(slots.address(index), slots.used)
+        messages[index] = _Message(
+            name=names.address(index),
+            name_length=names.used,
+            iov=ctypes.addressof(vectors) + index * parts * ctypes.sizeof(_Iovec),
+            iov_length=parts,
+            control=controls.address(index) if controls.used else None,
+            control_length=controls.used,
+        )
+    return messages, vectors
+
+
+def _column(array: ctypes.Array[Any], field: str, code: Literal["I", "Q"]) -> memoryview[int]:
+    """One field of every structure in the array, as a view to index."""
+    structure = array._type_
+    view = memoryview(array).cast("B").cast(code)
+    first: int = getattr(structure, field).offset // view.itemsize
+    return view[first :: ctypes.sizeof(structure) // view.itemsize]
