@@ -41,7 +41,7 @@ from dnslb.ipc import sockets
 from dnslb.ipc.passage import Passage
 from dnslb.ipc.sockets import Sockets
 from dnslb.ipc.takeover import Heritage, Offer
-from dnslb.parent import difference, loss, reading, renewal, state
+from dnslb.parent import difference, held_edit, reading, renewal, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.crew import WorkersFailed
 from dnslb.parent.faults import Faults
@@ -328,7 +328,7 @@ class _Parent:
                 return
             with self._told_to_service():
                 found = await self._read()
-                lost = loss.losses(self._current().catalog, found.catalog)
+                lost = held_edit.losses(self._current().catalog, found.catalog)
                 is_held = lost and self._settings.confirm and meant != found.catalog.fingerprint
                 if is_held and not has_errors(found.problems):
                     self._hold(found, lost)

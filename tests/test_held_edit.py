@@ -1,4 +1,4 @@
-"""What a reload would take away."""
+"""What an edit would take away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from dnslb.config.catalog import Catalog, Size
 from dnslb.config.settings import Settings
 from dnslb.dns import name
-from dnslb.parent.loss import losses
+from dnslb.parent.held_edit import losses
 
 APEX = name.parse("example.test.", name.ROOT)
 

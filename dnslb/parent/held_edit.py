@@ -1,4 +1,4 @@
-"""What a reload would take away: more than most edits do, and just what a half-written or missing file does.
+"""What an edit would take away, so that it is held: just as much as a half-written or a missing file would.
 
 Pure: no I/O, no clock.
 """
