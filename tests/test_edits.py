@@ -144,6 +144,14 @@ def test_a_shrunk_zone_is_held_until_somebody_means_it(tmp_path: Path, how: str)
         assert edited.server.log.count("would shrink") == 1
 
 
+def test_a_held_edit_is_logged_whatever_the_level(tmp_path: Path) -> None:
+    with served(tmp_path, settings="log_level: error\n") as edited:
+        edited.zone.write_text(ZONE.format(serial=2))
+        eventually(edited.is_held, "it is not held")
+        (line,) = edited.server.log.splitlines()
+        assert " WARNING not reloaded: " in line and "example.test. would shrink from 105 records to 5; " in line
+
+
 def test_what_is_held_is_taken_only_if_it_stays_as_it_is(tmp_path: Path) -> None:
     with served(tmp_path, settings="confirm: 3s\n") as edited:
         edited.zone.write_text(ZONE.format(serial=2))

@@ -59,7 +59,7 @@ from dnslb.parent.telling.record import Records
 from dnslb.parent.telling.status import Concerned
 from dnslb.parent.watch import Watch
 from dnslb.probe.schedule import Key, Schedule
-from dnslb.system import privileges
+from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
 from dnslb.text.problem import Level, Problem, has_errors
@@ -603,8 +603,8 @@ class _Parent:
         fact = "the edit takes much away, as a half-written file would"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
-        _log.warning(
-            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+        logs.always(
+            logging.WARNING, "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
             fact, _some(lost), at, extra=_NOT_RELOADED,
         )  # fmt: skip
 
