@@ -50,6 +50,7 @@ class Catalog:
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, Size] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
+    unfinished: frozenset[str] = frozenset()  # of the files, those that end in the middle of a line
 
 
 class Files(Protocol):
@@ -67,6 +68,9 @@ class Files(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Of what was there before it was read; raises nothing."""
 
+    def unfinished(self) -> frozenset[str]:
+        """Of the files that were read, those that end in the middle of a line; raises nothing."""
+
 
 class Disk:
     """The files as they are, and what was there before they were read."""
@@ -76,25 +80,35 @@ class Disk:
         self._directory = directory
         self._found = fingerprint(directory, sources)
         self._known = {path for path, *_ in self._found} | sources
+        self._unfinished: set[str] = set()
 
     def names(self, directory: str) -> list[str]:
         return os.listdir(directory)
 
     def read(self, path: str, most: int) -> bytes:
-        return file.read(path, most)
+        return self._read(path, most)
 
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
         if path not in self._known:
             self._known.add(path)
             self._found |= prints([path])
-        return file.read(path, most) if file.is_within(path, directories) else None
+        return self._read(path, most) if file.is_within(path, directories) else None
 
     def fingerprint(self) -> Fingerprint:
         return self._found
 
+    def unfinished(self) -> frozenset[str]:
+        return frozenset(self._unfinished)
+
     def has_changed(self) -> bool:
         """Whether anything has been edited since: what was read may be half of it."""
         return fingerprint(self._directory, frozenset(self._known)) != self._found
+
+    def _read(self, path: str, most: int) -> bytes:
+        octets = file.read(path, most)
+        if octets and not octets.endswith(b"\n"):
+            self._unfinished.add(path)
+        return octets
 
 
 def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Problem]]:
@@ -140,7 +154,7 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
             zones[apex] = zone
     pools, numbers = _pools(entries, zones, zone_files, problems)
     sizes = {apex: Size(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
-    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint()), problems
+    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint(), files.unfinished()), problems
 
 
 def _records(zone: Zone) -> int:

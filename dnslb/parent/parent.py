@@ -322,7 +322,7 @@ class _Parent:
                 return await self._take(await self._read())
 
     async def _reload_edited(self, meant: Fingerprint | None) -> None:
-        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        """Take an edit that was noticed, unless it may be half of one and is not known to be meant."""
         async with self._reloading:
             if self._watch.is_noted:
                 return
@@ -600,7 +600,7 @@ class _Parent:
     def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
         until = time.time() + self._settings.confirm
         self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
-        fact = "the edit takes much away, as a half-written file would"
+        fact = "this may be half of an edit"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
         logs.always(
