@@ -20,7 +20,10 @@ from dnslb.admin.crowd import Work
 from dnslb.admin.line import Body, Line
 from dnslb.balance.operator_order import Mode
 from dnslb.config.settings import LOG_LEVELS
-from dnslb.control.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
+from dnslb.control.errors import Delayed, NotReloaded, Rejected, Unknown
+from dnslb.control.operations import Operations
+from dnslb.control.order import OrderRequest
+from dnslb.control.status import Status, public
 from dnslb.system import logs
 from dnslb.system import user as users
 from dnslb.text import duration, exposition, moment
@@ -283,7 +286,7 @@ def _by(request: Request) -> str:
 # The body of an order.
 
 
-def _wanted(body: bytes, now: float) -> Wanted:
+def _wanted(body: bytes, now: float) -> OrderRequest:
     """Raises _Malformed."""
     try:
         root = json.loads(body)
@@ -314,7 +317,7 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("ready has no end", "leave 'for' and 'until' out; drain and maint have them")
     if lasts is not None:
         until = (now if at is None else at) + lasts
-    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
+    return OrderRequest(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
 
 
 def _now(root: dict[str, Any], mode: Mode) -> bool:

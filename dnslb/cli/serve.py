@@ -44,8 +44,8 @@ from dnslb.ipc import takeover as takeovers
 from dnslb.ipc.sockets import CannotListen
 from dnslb.ipc.takeover import CannotTakeOver, Heritage
 from dnslb.parent import parent
-from dnslb.parent.crew import WorkersFailed
-from dnslb.parent.keeper import StateTaken
+from dnslb.parent.state_file import StateTaken
+from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
 from dnslb.system.privileges import CannotDrop
 from dnslb.text.problem import Level, Problem, has_errors

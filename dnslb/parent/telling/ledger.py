@@ -14,7 +14,7 @@ from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.worker.tally import Leads, Tally
 
-Moment: TypeAlias = tuple[int, int]  # a crew, and an update to it: later ones are greater
+Moment: TypeAlias = tuple[int, int]  # the workers of a generation, and an update to it: later ones are greater
 
 _START = (0, 0)
 
@@ -37,7 +37,7 @@ class Ledger:
         self._recent: dict[Key, Counter[bytes]] = {}  # since what is handed out changed last
         self._handed_out: dict[Key, tuple[tuple[bytes, ...], Rotation]] = {}
         self._since: dict[Key, Moment] = {}
-        self._crews = count(1)
+        self._serials = count(1)
 
     @property
     def queries(self) -> int:
@@ -53,8 +53,8 @@ class Ledger:
         return recent[rdata] / recent.total() if recent else None
 
     def enlist(self) -> int:
-        """The number of a new crew."""
-        return next(self._crews)
+        """The number of a new generation of workers."""
+        return next(self._serials)
 
     def hear(self, pid: int, tally: Tally) -> None:
         """A worker tells what it has counted."""

@@ -23,8 +23,8 @@ from dnslb.dns import name
 from dnslb.dns.kind import NO_REPLY, UNSENT, kind
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
+from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.ledger import Ledger
 from dnslb.parent.telling.record import BOUNDS, Record, Records
 from dnslb.parent.telling.status import RRTYPES
@@ -62,7 +62,7 @@ class View:
     generation: Generation
     ledger: Ledger
     records: Records
-    faults: Faults
+    faults: ProbeFaults
     schedule: Schedule
     reloads: Reloads
 
@@ -146,15 +146,15 @@ def pieces(view: View) -> Iterator[str]:
 
 
 def _server(view: View) -> list[tuple[Family, list[Sample]]]:
-    crew, ledger, schedule = view.generation.crew, view.ledger, view.schedule
-    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(crew.pids.items())}
+    workers, ledger, schedule = view.generation.workers, view.ledger, view.schedule
+    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(workers.pids.items())}
     usages = [(labels(process=process), usage(pid)) for process, pid in processes.items()]
     return [
         (_BUILD, [(labels(version=__version__, python=platform.python_version()), 1)]),
         (_START, [("", view.started)]),
         (_GENERATION, [("", ledger.generations)]),
-        (_WORKERS, [("", crew.size)]),
-        (_SILENT, [("", len(crew.silent))]),
+        (_WORKERS, [("", workers.size)]),
+        (_SILENT, [("", len(workers.silent))]),
         (_RESTARTS, [("", ledger.restarts)]),
         (_HUNG, [("", ledger.hung)]),
         (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),

@@ -18,17 +18,9 @@ from dnslb.balance.operator_order import Admin, Mode, Scope, is_over, mode_at, m
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import OVERTIME, bounds
-from dnslb.control.operations import (
-    BackendStatus,
-    Clock,
-    OrderStatus,
-    PoolStatus,
-    ProbeStatus,
-    Rejected,
-    RRsetStatus,
-    Unknown,
-    Wanted,
-)
+from dnslb.control.errors import Rejected, Unknown
+from dnslb.control.order import DrainClock, OrderRequest
+from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import name
 from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
@@ -89,7 +81,7 @@ def _matches(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
             yield None
 
 
-def concerned(balancer: Balancer, wanted: Wanted) -> Iterator[Concerned | None]:
+def concerned(balancer: Balancer, wanted: OrderRequest) -> Iterator[Concerned | None]:
     """What the order is about.  Raises Unknown for a name or address that no pool has, Rejected for too much work."""
     pools = balancer.pools
     chosen = pools
@@ -147,7 +139,7 @@ def _listed(pools: Mapping[Name, Pool]) -> str:
 
 
 def amended(
-    orders: Mapping[Scope, Admin], wanted: Wanted, about: Iterable[Concerned], now: float
+    orders: Mapping[Scope, Admin], wanted: OrderRequest, about: Iterable[Concerned], now: float
 ) -> dict[Scope, Admin]:
     """The orders that stand from now on, without those that are over.  One that stands already stays as it is.
 
@@ -223,11 +215,11 @@ def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
 
 def clocks(
     balancer: Balancer,
-    wanted: Wanted,
+    wanted: OrderRequest,
     about: Iterable[Concerned],
     altered: Collection[tuple[Name, Address]],
     now: float,
-) -> Iterator[Clock]:
+) -> Iterator[DrainClock]:
     """What the order, in force everywhere, has done to each address; those that it has not ``altered`` were so."""
     last: Selection | None = None
     handed_out: set[Address] = set()
@@ -240,8 +232,8 @@ def clocks(
 
 
 def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
-    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], changed: bool, now: float
-) -> Clock:
+    balancer: Balancer, wanted: OrderRequest, one: Concerned, handed_out: set[Address], changed: bool, now: float
+) -> DrainClock:
     mode = mode_for(balancer.orders, one.pool.owner, one.address, now)
     expires = None
     if wanted.mode is Mode.READY:
@@ -260,7 +252,7 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     kind = RRTYPES[one.address.version]
     standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
     since = None if standing is None else standing.since
-    return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
+    return DrainClock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
 
 
 def order_status(scope: Scope, order: Admin) -> OrderStatus:
@@ -343,7 +335,7 @@ def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
 
 
 def _why_not_ready(
-    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted
+    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: OrderRequest
 ) -> str:
     if wanted.at is not None:
         return "planned"

@@ -7,7 +7,7 @@ import pytest
 from dnslb.config.catalog import Catalog, Size
 from dnslb.config.settings import Settings
 from dnslb.dns import name
-from dnslb.parent.loss import losses
+from dnslb.parent.held_edit import losses
 
 APEX = name.parse("example.test.", name.ROOT)
 

@@ -82,7 +82,7 @@ class _Worker:
         return f"worker {self.number + 1} (pid {self.pid})"
 
 
-class Crew:
+class Workers:
     """As many workers as there are shares of sockets."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what workers need, and who is told of those that hang
@@ -93,7 +93,7 @@ class Crew:
         ledger: Ledger,
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
-        passages: Sequence[Passage] = (),  # for connections, from the crew before to the one after
+        passages: Sequence[Passage] = (),  # for connections, from the workers before to those after
     ) -> None:
         self.near: Mapping[Name, Near] = {}      # the clients that pools answer otherwise than others
         self.servings: dict[Key, Serving] = {}   # what workers begin with
@@ -188,7 +188,7 @@ class Crew:
         await self._end(worker.LEAVE)
 
     async def make_way(self) -> None:
-        """The same, when another crew answers: open TCP connections go over to it."""
+        """The same, when others answer: open TCP connections go over to them."""
         await self._end(worker.MAKE_WAY)
 
     async def _end(self, order: str) -> None:
@@ -220,12 +220,12 @@ class Crew:
             _log.error("worker %d cannot be started: %s; trying again in %g s", number + 1, error.strerror, _PAUSE)
             loop.call_later(_PAUSE, self._start, number)
             return
-        channel = Channel(lambda said: self._hear(alive, said))
+        channel = Channel(lambda said: self._receive(alive, said))
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
         alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
         self.stands.pop(number, None)  # who replaces it would only begin there again
-        loop.add_reader(pidfd, self._hear_out, alive)
+        loop.add_reader(pidfd, self._drain_channel, alive)
 
     def _fork(self, number: int) -> tuple[int, int, socket.socket]:
         """In the parent: the new worker's process, a descriptor of it, and our end of its channel.  Raises OSError."""
@@ -324,7 +324,7 @@ class Crew:
         signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
         self._tell_hung(f"{alive.name}: {fact}")
 
-    def _hear(self, alive: _Worker, said: int | Tally | Leads | Recalled) -> None:
+    def _receive(self, alive: _Worker, said: int | Tally | Leads | Recalled) -> None:
         """Called when a worker says which update it answers by, or tells what it was asked to tell."""
         alive.pulse.hear()
         if alive.is_doubted and not alive.is_killed:
@@ -348,12 +348,12 @@ class Crew:
                 alive.in_force = max(number, alive.knew)
                 self._changed.set()
 
-    def _hear_out(self, dead: _Worker) -> None:
+    def _drain_channel(self, dead: _Worker) -> None:
         """Called when a worker's process has ended: what it said last is still to be heard."""
         asyncio.get_running_loop().remove_reader(dead.pidfd)
-        dead.channel.when_ended(lambda: self._bury(dead))
+        dead.channel.when_ended(lambda: self._reap(dead))
 
-    def _bury(self, dead: _Worker) -> None:
+    def _reap(self, dead: _Worker) -> None:
         """Called when nothing is left of a worker: replace it, unless we are leaving."""
         loop = asyncio.get_running_loop()
         os.close(dead.pidfd)
