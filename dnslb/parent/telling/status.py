@@ -301,7 +301,8 @@ def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int,
         if backend.address.version == version
     )
     withheld, empty = balancer.is_withheld(owner, version), balancer.is_empty(owner, version)
-    return RRsetStatus(rrtype.address_text(version), ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
+    type_ = rrtype.address_text(version)
+    return RRsetStatus(type_, ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
