@@ -192,7 +192,8 @@ def test_queries_that_come_while_there_is_no_worker_wait_for_the_next(tmp_path: 
 BROKEN = """
 import sys
 from dnslb.cli import main
-from dnslb.serve import sockets, worker
+from dnslb.ipc import sockets
+from dnslb.worker import worker
 
 shares = []
 open_all, run = sockets.open_all, worker.run
