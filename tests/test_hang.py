@@ -142,7 +142,6 @@ PATCHED = """
 import os, sys, time
 from dataclasses import replace
 from dnslb.cli import main
-from dnslb.ipc import sockets
 from dnslb.worker import worker
 
 run = worker.run
