@@ -6,6 +6,8 @@ A, NS, CNAME, SOA, PTR, HINFO, MX, TXT = 1, 2, 5, 6, 12, 13, 15, 16
 AAAA, SRV, NAPTR, DNAME, OPT, DS, RRSIG, NSEC = 28, 33, 35, 39, 41, 43, 46, 47
 SVCB, HTTPS, TSIG, IXFR, AXFR, ANY = 64, 65, 250, 251, 252, 255
 
+ADDRESS_TYPES = {4: A, 6: AAAA}  # by IP version
+
 NUMBERS = {
     "A": A, "NS": NS, "MD": 3, "MF": 4, "CNAME": CNAME, "SOA": SOA, "MB": 7, "MG": 8, "MR": 9, "NULL": 10, "WKS": 11,
     "PTR": PTR, "HINFO": HINFO, "MINFO": 14, "MX": MX, "TXT": TXT, "RP": 17, "AFSDB": 18, "X25": 19, "ISDN": 20,
