@@ -35,8 +35,6 @@ Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
 
-KINDS = {4: rrtype.A, 6: rrtype.AAAA}  # types of addresses, by IP version
-
 
 @dataclass(frozen=True, slots=True)
 class Serving:
@@ -246,7 +244,7 @@ class Snapshot:
         """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
         if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
             return {}
-        keys = ((owner, kind) for owner in reply.consulted for kind in KINDS.values())
+        keys = ((owner, kind) for owner in reply.consulted for kind in rrtype.ADDRESS_TYPES.values())
         found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
         return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
 

@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 
-from dnslb.answer.snapshot import KINDS
 from dnslb.balance.operator_order import Admin, Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
+from dnslb.dns import rrtype
 from dnslb.dns.name import Name, closest
 from dnslb.ipc.passage import Passage
 from dnslb.ipc.sockets import Sockets
@@ -95,4 +95,5 @@ def _addresses(catalog: Catalog, owner: Name) -> list[Address]:
     """Those that a zone lists under the name."""
     apex = closest(owner, catalog.zones)
     node = catalog.zones[apex].nodes.get(owner, ()) if apex is not None else ()
-    return [ip_address(rdata) for rrset in node if rrset.rrtype in KINDS.values() for rdata in rrset.rdatas]
+    rrsets = [rrset for rrset in node if rrset.rrtype in rrtype.ADDRESS_TYPES.values()]
+    return [ip_address(rdata) for rrset in rrsets for rdata in rrset.rdatas]

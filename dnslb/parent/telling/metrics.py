@@ -14,19 +14,17 @@ from itertools import islice
 from typing import NamedTuple
 
 from dnslb import __version__
-from dnslb.answer.snapshot import KINDS
 from dnslb.balance.operator_order import Mode, mode_for
 from dnslb.balance.pool import Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Ttl
-from dnslb.dns import name
-from dnslb.dns.kind import NO_REPLY, UNSENT, kind
+from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
+from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
-from dnslb.parent.telling.status import RRTYPES
 from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Schedule
 from dnslb.system.usage import usage
@@ -173,7 +171,7 @@ def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
     for protocol, heads in protocols.items():
         for head, count in heads.items():
             if head not in (NO_REPLY, UNSENT):
-                found = kind(head)
+                found = classify(head)
                 replies[protocol, found.rcode, found.kind] += count
                 truncated[protocol] += found.truncated * count
     return [
@@ -212,7 +210,7 @@ def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
     def keys() -> Iterator[tuple[str, Name, int]]:
         for owner, pool in balancer.pools.items():
             for version in sorted(pool.zone_ttls):
-                yield labels(pool=pool.owner, type=RRTYPES[version]), owner, version
+                yield labels(pool=pool.owner, type=rrtype.address_text(version)), owner, version
 
     def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
         for text, owner, version in keys():
@@ -241,7 +239,7 @@ def _each(view: View) -> Iterator[_Row]:
             chosen, _ = balancer.rrset(owner, version)
             total = sum(share.weight for share in chosen.shares)
             shares = {share.address: share.weight / total for share in chosen.shares}
-            led = view.totals.led((owner, KINDS[version]))
+            led = view.totals.led((owner, rrtype.ADDRESS_TYPES[version]))
             owned = labels(pool=pool.owner)
             for backend in pool.backends:
                 if backend.address.version == version:

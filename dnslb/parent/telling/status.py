@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from fnmatch import translate
 from ipaddress import ip_address
 
-from dnslb.answer.snapshot import KINDS
 from dnslb.answer.snapshot import Key as ServedKey
 from dnslb.balance.operator_order import Admin, Mode, Scope, is_over, mode_at, mode_for, order_for
 from dnslb.balance.pool import Address, Backend, Pool
@@ -29,7 +28,7 @@ from dnslb.control.operations import (
     Unknown,
     Wanted,
 )
-from dnslb.dns import name
+from dnslb.dns import name, rrtype
 from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
@@ -43,7 +42,6 @@ _MOST_LIKENED = 10_000      # names that a misspelt one is compared with
 _MOST_NAMED = 4             # pools, in a text
 _OFTEN = 50                 # names or addresses looked at between two pauses
 _WILD = frozenset("*?[")
-RRTYPES = {4: "A", 6: "AAAA"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +255,7 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     else:
         expires = balancer.last_copy(one.owner, one.address, now)
         note = "" if handed_out else "the pool has no address left: NODATA"
-    kind = RRTYPES[one.address.version]
+    kind = rrtype.address_text(one.address.version)
     standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
     since = None if standing is None else standing.since
     return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
@@ -282,7 +280,7 @@ def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]
             served = owner, address.version
             if served not in handed_out:
                 handed_out[served] = balancer.handed_out(*served)
-            lost = balancer.copies.get((owner, KINDS[address.version]), {}).get(address)
+            lost = balancer.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {}).get(address)
             if lost is not None and address not in handed_out[served]:
                 yield Scope(pool.owner, address), lost
 
@@ -298,12 +296,13 @@ def _rrset_status(balancer: Balancer, totals: Totals, owner: Name, version: int,
     total = sum(share.weight for share in selection.shares)
     shares = {share.address: share.weight / total for share in selection.shares}
     statuses = (
-        _backend_status(balancer, totals, (owner, KINDS[version]), backend, shares, now)
+        _backend_status(balancer, totals, (owner, rrtype.ADDRESS_TYPES[version]), backend, shares, now)
         for backend in pool.backends
         if backend.address.version == version
     )
     withheld, empty = balancer.is_withheld(owner, version), balancer.is_empty(owner, version)
-    return RRsetStatus(RRTYPES[version], ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
+    type_ = rrtype.address_text(version)
+    return RRsetStatus(type_, ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
