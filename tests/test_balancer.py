@@ -170,6 +170,56 @@ def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: p
     assert [told[100], told[201]] == ["10.0.0.1 is down for 150 more pools", "10.0.0.1 is up for 150 more pools"]
 
 
+@pytest.mark.parametrize(
+    ("when_all_down", "begin", "end"),
+    [
+        (AllDown.NONE, "150 more answers are empty (NODATA): no backend is available", "150 more are back to normal"),
+        (AllDown.ALL, "150 more fail open: no backend is up", "150 more are back to normal"),
+    ],
+)
+def test_trouble_of_very_many_pools_at_once_is_told_for_some_of_them(
+    caplog: pytest.LogCaptureFixture, when_all_down: AllDown, begin: str, end: str
+) -> None:
+    """An outage of a site with ten thousand pools was ten thousand lines at ERROR."""
+
+    async def story() -> None:
+        pools = [
+            replace(pool(f"p{number}.example.com.", ["10.0.0.1"]), when_all_down=when_all_down) for number in range(250)
+        ]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+        balancer.start(lambda servings: None)
+        for up in (False, True):
+            balancer.hear((PROBE, ip_address("10.0.0.1")), REFUSED, Health(not up), Health(up, since=unix_time()))
+            await balancer.settled()
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().find("10.0.0.1") == -1]
+    assert len(told) == 202
+    assert [told[100], told[201]] == [begin, end]
+    assert [record.levelname for record in caplog.records if record.getMessage() in {begin, end}] == ["ERROR", "INFO"]
+
+
+def test_trouble_of_very_many_pools_at_the_start_is_told_for_some_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        pools = [pool(f"p{number}.example.com.", ["10.0.0.1"]) for number in range(250)]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, REFUSED, None, first(REFUSED, EPOCH))
+        balancer.start(lambda servings: None)
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 202
+    assert told[200:] == [
+        "150 more begin with backends that are down",
+        "150 more fail open: no backend is up",
+    ]
+
+
 def test_what_changes_nothing_is_not_published() -> None:
     async def story() -> None:
         desk = Desk(pool()).start()

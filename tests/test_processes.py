@@ -22,7 +22,7 @@ from peers import STARTING, Address, free_port, is_served
 
 from dnslb.config.settings import Settings
 from dnslb.parent.crew import Crew, WorkersFailed
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
 
 ENDING = 2.0            # seconds from a signal to the last process
 SAMPLE_ZONES = Path(__file__).parent.parent / "zones"
@@ -412,7 +412,7 @@ def ask_some(port: int) -> None:
 
 def test_a_worker_answers_by_the_updates_that_came_before_its_birth() -> None:
     async def live() -> None:
-        crew = Crew({}, Settings(), [[]], Ledger())
+        crew = Crew({}, Settings(), [[]], Totals())
         number = crew.publish({})
         try:
             await crew.come_up()
@@ -430,4 +430,4 @@ def test_a_crew_that_cannot_be_forked_does_not_come_up(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(WorkersFailed):
-        asyncio.run(Crew({}, Settings(), [[]], Ledger()).come_up())
+        asyncio.run(Crew({}, Settings(), [[]], Totals()).come_up())

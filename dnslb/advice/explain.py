@@ -107,8 +107,7 @@ def _near(pool: Pool) -> Iterator[str]:
 
 
 def _ttls(pool: Pool) -> str:
-    types = ((version, rrtype.text(rrtype.ADDRESS_TYPES[version])) for version in sorted(pool.zone_ttls))
-    return ", ".join(f"{called} {_range(pool, version)}" for version, called in types)
+    return ", ".join(f"{rrtype.address_text(version)} {_range(pool, version)}" for version in sorted(pool.zone_ttls))
 
 
 def _range(pool: Pool, version: int) -> str:

@@ -36,7 +36,6 @@ Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
 
 
-
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What a pool serves of one RRset at the moment."""

@@ -41,8 +41,11 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
     node = zone.nodes[owner]
     if find(node, rrtype.CNAME) is not None:
         return f"{shown} is an alias; name the owner that it leads to"
-    found = {version: find(node, wanted) for version, wanted in rrtype.ADDRESS_TYPES.items()}
-    rrsets = {version: rrset for version, rrset in found.items() if rrset is not None}
+    rrsets = {
+        version: rrset
+        for version, type_ in rrtype.ADDRESS_TYPES.items()
+        if (rrset := find(node, type_)) is not None
+    }
     if not rrsets:
         return f"{shown} has no A or AAAA; give it addresses in the zone file"
     return Owner(

@@ -6,8 +6,6 @@ A, NS, CNAME, SOA, PTR, HINFO, MX, TXT = 1, 2, 5, 6, 12, 13, 15, 16
 AAAA, SRV, NAPTR, DNAME, OPT, DS, RRSIG, NSEC = 28, 33, 35, 39, 41, 43, 46, 47
 SVCB, HTTPS, TSIG, IXFR, AXFR, ANY = 64, 65, 250, 251, 252, 255
 
-ADDRESS_TYPES = {4: A, 6: AAAA}  # by IP version
-
 NUMBERS = {
     "A": A, "NS": NS, "MD": 3, "MF": 4, "CNAME": CNAME, "SOA": SOA, "MB": 7, "MG": 8, "MR": 9, "NULL": 10, "WKS": 11,
     "PTR": PTR, "HINFO": HINFO, "MINFO": 14, "MX": MX, "TXT": TXT, "RP": 17, "AFSDB": 18, "X25": 19, "ISDN": 20,
@@ -21,6 +19,7 @@ NUMBERS = {
     "URI": 256, "CAA": 257, "AVC": 258, "DOA": 259, "AMTRELAY": 260, "RESINFO": 261, "TA": 32768, "DLV": 32769,
 }  # fmt: skip
 _MNEMONICS = {number: mnemonic for mnemonic, number in NUMBERS.items()}
+ADDRESS_TYPES = {4: A, 6: AAAA}  # by IP version
 
 IN, CH, NONE_CLASS, ANY_CLASS = 1, 3, 254, 255
 CLASSES = {"IN": IN, "CH": CH, "HS": 4}
@@ -42,6 +41,11 @@ def is_meta(rrtype: int) -> bool:
 def text(rrtype: int) -> str:
     """The mnemonic, or ``TYPEnnn`` (RFC 3597 §5)."""
     return _MNEMONICS.get(rrtype) or f"TYPE{rrtype}"
+
+
+def address_text(version: int) -> str:
+    """The mnemonic of the type that holds addresses of this IP version, 4 or 6."""
+    return text(ADDRESS_TYPES[version])
 
 
 def parse(word: str) -> int | None:

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -44,19 +44,24 @@ from dnslb.balance.ttl import Member, Ttl
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
+from dnslb.parent.bounded_log import BoundedLog, Kind
 from dnslb.probe.schedule import Key as Asked
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
-_LINES = 100  # for one verdict, each for one pool
 _PATIENCE = 5.0  # seconds for probes to find out who is up, before all that are not known to be down count as up
 _MOMENT = 0.5    # seconds for which last verdicts stand in for those of a new probe
 _TRUSTED = 300.0  # seconds for which it is believed that a backend is still up, at most
 _UNJUDGED = "is not judged yet"
 _UNCONFIRMED = "has not been probed since the start"
 _UP = Health()
+
+_BEGIN_DOWN = Kind(logging.WARNING, "down", "%d more begin with backends that are down")
+_FAILS_OPEN = Kind(logging.ERROR, "fails open", "%d more fail open: no backend is up")
+_EMPTY = Kind(logging.ERROR, "empty", "%d more answers are empty (NODATA): no backend is available")
+_NORMAL = Kind(logging.INFO, "back to normal", "%d more are back to normal")
 
 _log = logging.getLogger("dnslb")
 
@@ -139,7 +144,7 @@ class Balancer:
         self._due: OrderedDict[Name, _Desk] = OrderedDict()     # the same, because of the time
         self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when that goes on
         self._published = -inf  # when anything was, by the loop's clock
-        self._told: Counter[tuple[Asked, Health]] = Counter()  # pools, by the verdict that changed them just now
+        self._lines = BoundedLog()
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
         self._patience: list[asyncio.TimerHandle] = []  # until it runs out
@@ -163,8 +168,8 @@ class Balancer:
         found: dict[Key, set[bytes]] = {}
         for owner, desk in self._desks.items():
             for backend in desk.pool.backends:
-                key = (owner, rrtype.ADDRESS_TYPES[backend.address.version])
-                found.setdefault(key, set()).add(backend.address.packed)
+                address = backend.address
+                found.setdefault((owner, rrtype.ADDRESS_TYPES[address.version]), set()).add(address.packed)
         return found
 
     def asking(self, key: Asked) -> Sequence[tuple[Pool, Backend]]:
@@ -261,9 +266,10 @@ class Balancer:
                 self._begin(desk)
             # Of what was served before it is known who is down.
             for version in desk.rrsets.keys() - desk.withheld - desk.served:
-                _tell_who_is_down(desk, version, self._known(desk))
+                _tell_who_is_down(self._lines, desk, version, self._known(desk))
             desk.served |= desk.rrsets.keys() - desk.withheld
-            _tell_trouble(desk)
+            _tell_trouble(self._lines, desk)
+        self._lines.finish()
         self._publish = publish
         loop = asyncio.get_running_loop()
         self._patience.append(loop.call_later(_PATIENCE, self._lose_patience))
@@ -433,34 +439,18 @@ class Balancer:
             _, desk = waiting.popitem(last=False)
             changes |= self._work_out(desk)
             for key, health in desk.verdicts:
-                self._tell(desk, key, health)
+                _tell(self._lines, desk, key, health)
             desk.verdicts.clear()
-            _tell_trouble(desk)
+            _tell_trouble(self._lines, desk)
         if changes:
             self._publish(changes)
         self._published = loop.time()
         if self._urgent or self._due:
             self._next = loop.call_soon(self._flush)
         if not self._urgent:
-            self._tell_rest()
+            self._lines.finish()
             settled, self._settled = self._settled, asyncio.Event()
             settled.set()
-
-    def _tell(self, desk: _Desk, key: Asked, health: Health) -> None:
-        """One line for a changed verdict, unless it is one for very many pools: what tells of each, nobody reads."""
-        self._told[key, health] += 1
-        if self._told[key, health] <= _LINES:
-            _tell(desk, key, health)
-        desk.firsts.discard(key)
-
-    def _tell_rest(self) -> None:
-        for (key, health), told in self._told.items():
-            if told > _LINES:
-                what = "up" if health.up else "down"
-                level = logging.INFO if health.up else logging.WARNING
-                fields = {"what": what, "address": str(key[1])}
-                _log.log(level, "%s is %s for %d more pools", key[1], what, told - _LINES, extra=fields)
-        self._told.clear()
 
     def _work_out(self, desk: _Desk) -> dict[Key, Serving]:
         """What it serves otherwise than before."""
@@ -486,7 +476,7 @@ class Balancer:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
         for version in released - desk.served if self._publish is not None else ():
-            _tell_who_is_down(desk, version, healths)
+            _tell_who_is_down(self._lines, desk, version, healths)
             desk.served.add(version)
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
@@ -748,30 +738,34 @@ def _counts(backend: Backend, handed_out: set[Address], healths: Mapping[Address
 
 def _label(pool: Pool, version: int) -> str:
     """The RRset, as text."""
-    return f"{pool.owner} {rrtype.text(rrtype.ADDRESS_TYPES[version])}"
+    return f"{pool.owner} {rrtype.address_text(version)}"
 
 
 def _addresses(chosen: Selection) -> list[Address]:
     return [share.address for share in chosen.shares]
 
 
-def _tell(desk: _Desk, key: Asked, health: Health) -> None:
+def _tell(lines: BoundedLog, desk: _Desk, key: Asked, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
-    if key in desk.firsts:
-        level = logging.INFO if health.up else logging.WARNING
+    level, what = (logging.INFO, "up") if health.up else (logging.WARNING, "down")
+    is_first = key in desk.firsts
+    desk.firsts.discard(key)
+    if not lines.admits(Kind(level, what, f"{target} is {what} for %d more pools", str(target))):
+        return
+    if is_first:
         verdict = "up (its first probe passed)" if health.up else f"down (its first probe failed: {health.reason})"
     elif health.up:
-        level, verdict = logging.INFO, f"up ({probe.rise} of {probe.rise} probes passed)"
+        verdict = f"up ({probe.rise} of {probe.rise} probes passed)"
     else:
-        level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
+        verdict = f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
     for backend in desk.pool.backends:
         if backend.target == target:
-            fields = {"what": verdict.partition(" ")[0], "owner": desk.pool.owner, "address": str(backend.address)}
+            fields = {"what": what, "owner": desk.pool.owner, "address": str(backend.address)}
             _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}", fields)
 
 
-def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
+def _tell_who_is_down(lines: BoundedLog, desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
     """One line for an RRset that begins with a backend down."""
     down = [
         f"{backend.address} ({_why_down(health, desk.pool)})"
@@ -780,32 +774,37 @@ def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Healt
         and (health := healths.get(backend.target)) is not None
         and not health.up
     ]
-    if down:
+    if down and lines.admits(_BEGIN_DOWN):
         more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
         fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
         _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
 
 
-def _tell_trouble(desk: _Desk) -> None:
+def _tell_trouble(lines: BoundedLog, desk: _Desk) -> None:
     """One line when an RRset begins to fail open or to be empty, and one when that is over."""
     for version in desk.rrsets.keys() - desk.withheld:
-        chosen, fields = desk.rrsets[version].selection, {"owner": desk.pool.owner}
+        chosen = desk.rrsets[version].selection
         is_troubled = chosen.fails_open or not chosen.shares
         if is_troubled == (version in desk.troubled):
             continue
         desk.troubled ^= {version}
-        about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.text(rrtype.ADDRESS_TYPES[version])}"
-        count = len(chosen.shares)
-        if chosen.fails_open:
-            fields["what"] = "fails open"
-            _log.error("%s: no backend is up: all %d are handed out (fail open)", about, count, extra=fields)
-        elif is_troubled:
-            fields["what"] = "empty"
-            _log.error("%s: no backend is available: the answer is empty (NODATA)", about, extra=fields)
-        else:
-            fields["what"] = "back to normal"
-            total = sum(backend.address.version == version for backend in desk.pool.backends)
-            _log.info("%s: back to normal: serving %d of %d", about, count, total, extra=fields)
+        kind = _FAILS_OPEN if chosen.fails_open else _EMPTY if is_troubled else _NORMAL
+        if lines.admits(kind):
+            fields = {"what": kind.what, "owner": desk.pool.owner}
+            about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.address_text(version)}"
+            _log.log(kind.level, "%s: %s", about, _condition(desk, version), extra=fields)
+
+
+def _condition(desk: _Desk, version: int) -> str:
+    """How an RRset is served."""
+    chosen = desk.rrsets[version].selection
+    count = len(chosen.shares)
+    if chosen.fails_open:
+        return f"no backend is up: all {count} are handed out (fail open)"
+    if not count:
+        return "no backend is available: the answer is empty (NODATA)"
+    total = sum(backend.address.version == version for backend in desk.pool.backends)
+    return f"back to normal: serving {count} of {total}"
 
 
 def _why_down(health: Health, pool: Pool) -> str:

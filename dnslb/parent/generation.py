@@ -16,7 +16,7 @@ from dnslb.ipc.passage import Passage
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.crew import Crew
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Schedule
 
 
@@ -28,16 +28,16 @@ class Generation:
         catalog: Catalog,
         settings: Settings,
         shares: list[list[Sockets]],
-        ledger: Ledger,
+        totals: Totals,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
         passages: Sequence[Passage],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener, passages)
+        self.crew = Crew(catalog.zones, settings, shares, totals, tell_hung, listener, passages)
         self.crew.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        self._ledger = ledger
+        self._totals = totals
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
@@ -67,8 +67,8 @@ class Generation:
         self.balancer.start(self.crew.publish)
         self.crew.servings = dict(self.balancer.servings)
         await self.crew.come_up()
-        self._ledger.keep(self.balancer.rdatas)
-        self._ledger.generations += 1
+        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.generations += 1
 
     async def settled(self) -> None:
         """Wait until every worker answers by all that verdicts and orders have changed up to now."""
@@ -95,4 +95,5 @@ def _addresses(catalog: Catalog, owner: Name) -> list[Address]:
     """Those that a zone lists under the name."""
     apex = closest(owner, catalog.zones)
     node = catalog.zones[apex].nodes.get(owner, ()) if apex is not None else ()
-    return [ip_address(rdata) for rrset in node if rrset.rrtype in (rrtype.A, rrtype.AAAA) for rdata in rrset.rdatas]
+    rrsets = [rrset for rrset in node if rrset.rrtype in rrtype.ADDRESS_TYPES.values()]
+    return [ip_address(rdata) for rrset in rrsets for rdata in rrset.rdatas]

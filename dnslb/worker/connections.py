@@ -24,7 +24,7 @@ from time import monotonic
 
 from dnslb.ipc.passage import Held, Passage
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.tcp import Connection
 
 _TURN = 0.002       # seconds of a round for connections
@@ -90,14 +90,14 @@ class Connections:
     """They have their turns from when this is made, in the running loop."""
 
     def __init__(
-        self, limits: Limits, respond: Callable[[bytes, bytes], bytes | None], bugs: Bugs, heads: Heads
+        self, limits: Limits, respond: Callable[[bytes, bytes], bytes | None], bugs: Bugs, counter: ReplyCounter
     ) -> None:
         self.accepted = 0
         self.evicted = 0    # closed to make room
         self._limits = limits
         self._most = limits.connections
         self._slice = _SLICE
-        self._begin = partial(Connection, respond=respond, bugs=bugs, heads=heads)
+        self._begin = partial(Connection, respond=respond, bugs=bugs, counter=counter)
         self._loop = asyncio.get_running_loop()
         self._listening: list[socket.socket] = []
         self._open: dict[int, Connection] = {}  # by descriptor

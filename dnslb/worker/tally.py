@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dnslb.answer.snapshot import Key, Led, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Counts:
     snapshot: Snapshot
     connections: Connections
     bugs: Bugs
-    udp: Heads = field(default_factory=Heads)
-    tcp: Heads = field(default_factory=Heads)
+    udp: ReplyCounter = field(default_factory=ReplyCounter)
+    tcp: ReplyCounter = field(default_factory=ReplyCounter)
 
     def take(self) -> Tally:
         """All of it, and begin anew."""

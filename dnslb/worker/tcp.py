@@ -12,11 +12,11 @@ from collections.abc import Callable
 from sys import byteorder
 from time import monotonic
 
-from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.dns.query import LONGEST
+from dnslb.dns.reply_kind import HEAD, NO_REPLY
 from dnslb.ipc.passage import Held
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
@@ -28,7 +28,7 @@ class Connection:
     """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
-        "_address", "_bugs", "_heads", "_received", "_respond", "_sock", "_unsent",
+        "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
         "active", "client", "descriptor", "has_ended", "is_due",
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ class Connection:
         address: bytes,
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
-        heads: Heads,
+        counter: ReplyCounter,
     ) -> None:
         self.client = client             # who it counts for
         self.descriptor = sock.fileno()
@@ -50,7 +50,7 @@ class Connection:
         self._address = address
         self._respond = respond
         self._bugs = bugs
-        self._heads = heads
+        self._counter = counter
         self._received = b""             # queries that are not answered, or not whole
         self._unsent = b""               # replies that the client has not taken
 
@@ -146,7 +146,7 @@ class Connection:
             if monotonic() >= until:
                 break
         self._received = received[at:]
-        self._heads.note(heads)
+        self._counter.count(heads)
         if replies:
             self._send(b"".join(replies))
         return len(heads)

@@ -31,10 +31,10 @@ from dnslb.ipc.sockets import Sockets
 from dnslb.system.tasks import step_by_step
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections, Limits
-from dnslb.worker.heads import Heads
 from dnslb.worker.orphan import Orphan
+from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.tally import Counts, Leads
-from dnslb.worker.udp import Drain
+from dnslb.worker.udp import Batches
 from dnslb.worker.vigil import Vigil
 
 READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
@@ -110,12 +110,12 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
         per_client=-(-settings.tcp_per_client // task.share),
         idle=settings.tcp_idle,
     )
-    heads = Heads()
-    connections = Connections(limits, over_tcp.respond, bugs, heads)
-    counts = Counts(snapshot, connections, bugs, tcp=heads)
-    drains = [Drain(pair.udp, over_udp.respond, bugs, counts.udp, len(task.sockets)) for pair in task.sockets]
-    for pair, drain in zip(task.sockets, drains, strict=True):
-        loop.add_reader(pair.udp, drain.drain)
+    counter = ReplyCounter()
+    connections = Connections(limits, over_tcp.respond, bugs, counter)
+    counts = Counts(snapshot, connections, bugs, tcp=counter)
+    batches = [Batches(pair.udp, over_udp.respond, bugs, counts.udp, len(task.sockets)) for pair in task.sockets]
+    for pair, batch in zip(task.sockets, batches, strict=True):
+        loop.add_reader(pair.udp, batch.answer)
         connections.listen(pair.tcp)
     connections.succeed(task.passage)
 
@@ -167,9 +167,9 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
     if making_way.is_set():
         await connections.leave_to_another(task.passage, _HANDING_OVER)
     await _arrived(connections)
-    for pair, drain in zip(task.sockets, drains, strict=True):
+    for pair, batch in zip(task.sockets, batches, strict=True):
         loop.remove_reader(pair.udp)
-        drain.drain()
+        batch.answer()
     await connections.finish(_PARTING)
     for _ in tell():
         pass

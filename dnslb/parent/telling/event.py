@@ -14,7 +14,6 @@ from dnslb.parent.balancer import Balancer
 MOST_ANSWERS = 100  # pools told of in one event
 
 
-
 def encode(change: Change, server: str, balancer: Balancer) -> bytes:
     """The change, and what the pools concerned serve now."""
     event = {
@@ -40,7 +39,7 @@ def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
             selection, ttl = balancer.rrset(owner, address.version)
             answers.append({
                 "owner": pool.owner,
-                "type": rrtype.text(rrtype.ADDRESS_TYPES[address.version]),
+                "type": rrtype.address_text(address.version),
                 "serving": len(selection.shares),
                 "of": sum(backend.address.version == address.version for backend in pool.backends),
                 "ttl": ttl.seconds,

@@ -31,8 +31,8 @@ from dnslb.control.operations import (
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import Records
+from dnslb.parent.telling.probe_record import ProbeRecords
+from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Key
 from dnslb.text.spelling import similarity
 
@@ -255,7 +255,7 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     else:
         expires = balancer.last_copy(one.owner, one.address, now)
         note = "" if handed_out else "the pool has no address left: NODATA"
-    kind = rrtype.text(rrtype.ADDRESS_TYPES[one.address.version])
+    kind = rrtype.address_text(one.address.version)
     standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
     since = None if standing is None else standing.since
     return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
@@ -285,28 +285,28 @@ def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]
                 yield Scope(pool.owner, address), lost
 
 
-def pool_status(balancer: Balancer, ledger: Ledger, owner: Name, now: float) -> PoolStatus:
+def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
     pool = balancer.pool(owner)
-    rrsets = (_rrset_status(balancer, ledger, owner, version, now) for version in sorted(pool.zone_ttls))
+    rrsets = (_rrset_status(balancer, totals, owner, version, now) for version in sorted(pool.zone_ttls))
     return PoolStatus(pool.owner, rrsets)
 
 
-def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int, now: float) -> RRsetStatus:
+def _rrset_status(balancer: Balancer, totals: Totals, owner: Name, version: int, now: float) -> RRsetStatus:
     pool, (selection, ttl) = balancer.pool(owner), balancer.rrset(owner, version)
     total = sum(share.weight for share in selection.shares)
     shares = {share.address: share.weight / total for share in selection.shares}
     statuses = (
-        _backend_status(balancer, ledger, (owner, rrtype.ADDRESS_TYPES[version]), backend, shares, now)
+        _backend_status(balancer, totals, (owner, rrtype.ADDRESS_TYPES[version]), backend, shares, now)
         for backend in pool.backends
         if backend.address.version == version
     )
     withheld, empty = balancer.is_withheld(owner, version), balancer.is_empty(owner, version)
-    called = rrtype.text(rrtype.ADDRESS_TYPES[version])
-    return RRsetStatus(called, ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
+    type_ = rrtype.address_text(version)
+    return RRsetStatus(type_, ttl.seconds, ttl.why, selection.fails_open, withheld, statuses, empty)
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
-    balancer: Balancer, ledger: Ledger, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
+    balancer: Balancer, totals: Totals, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
 ) -> BackendStatus:
     pool, rdata = balancer.pool(key[0]), backend.address.packed
     health = balancer.verdict(key[0], backend)
@@ -326,13 +326,13 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         backup=backend.backup,
         handed_out=backend.address in shares,
         share=shares.get(backend.address, 0.0),
-        led=ledger.led(key).get(rdata, 0),
-        achieved=ledger.achieved(key, rdata),
+        led=totals.led(key).get(rdata, 0),
+        achieved=totals.achieved(key, rdata),
         expires=None if backend.address in shares else balancer.last_copy(key[0], backend.address, now),
     )
 
 
-def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
+def probe_statuses(pool: Pool, records: ProbeRecords) -> Iterator[ProbeStatus]:
     """Of its backends, as far as they were probed."""
     for backend in pool.backends if pool.probe is not None else ():
         record = records.get((pool.probe, backend.target)) if pool.probe is not None else None
