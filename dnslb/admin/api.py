@@ -26,8 +26,8 @@ from dnslb.control.order import OrderRequest
 from dnslb.control.status import Status, public
 from dnslb.system import logs
 from dnslb.system import user as users
-from dnslb.text import duration, exposition, moment
-from dnslb.text.likeness import likest
+from dnslb.text import duration, exposition, timestamp
+from dnslb.text.spelling import closest
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now")
 _LONGEST_TEXT = 300   # characters
@@ -296,7 +296,7 @@ def _wanted(body: bytes, now: float) -> OrderRequest:
         raise _Malformed("the body is no object", 'send {"mode": "drain", "addresses": ["192.0.2.1"]}')
     for key in root:
         if key not in _KEYS:
-            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {likest(key, _KEYS)!r}?")
+            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {closest(key, _KEYS)!r}?")
     modes = [mode.value for mode in Mode]
     if root.get("mode") not in modes:
         raise _Malformed("'mode' is missing or unknown", f"write one of {', '.join(modes)}")
@@ -348,10 +348,10 @@ def _time(root: dict[str, Any], key: str, now: float) -> float | None:
     if found is None:
         return None
     if isinstance(found, str):
-        at = moment.parse(found, now)
+        at = timestamp.parse(found, now)
     else:
         is_number = isinstance(found, int | float) and not isinstance(found, bool)
-        at = float(found) if is_number and 0 <= found < moment.LATEST else None
+        at = float(found) if is_number and 0 <= found < timestamp.LATEST else None
     if at is None:
         remedy = "write 14:00, 2026-11-20T14:00 or Unix time"
         raise _Malformed(f"{key!r} is no time: {str(found)[:_LONGEST_TEXT]!r}", remedy)

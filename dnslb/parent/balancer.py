@@ -36,7 +36,7 @@ from types import MappingProxyType
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.operator_order import Admin, Mode, Scope, leaves_for, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.rotation import Rotation
 from dnslb.balance.selection import Selection
@@ -120,7 +120,7 @@ class Balancer:
         self.doubted: set[Asked] = set()     # that were up, were not probed for a while, and have no outcome since
         self.hasten: Callable[[Asked], object] = _leave  # is asked to have a key probed again soon
         self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
-        self.orders: dict[Scope, Admin] = {}
+        self.orders: dict[Scope, Order] = {}
         self.servings: dict[Key, Serving] = {}
         self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
         self._clock = clock
@@ -320,7 +320,7 @@ class Balancer:
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
 
-    def obey(self, orders: Mapping[Scope, Admin]) -> None:
+    def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
 
         What they change is published before this returns, unless it is much: then when it is ``settled``.
@@ -694,7 +694,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     pool: Pool,
     version: int,
     healths: Mapping[Address, Health],
-    orders: Mapping[Scope, Admin],
+    orders: Mapping[Scope, Order],
     before: _Before,
     now: float,
     unsure: Mapping[Address, str] = MappingProxyType({}),

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 
-from dnslb.balance.operator_order import Admin, Scope
+from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
@@ -15,7 +15,7 @@ from dnslb.dns.name import Name, closest
 from dnslb.ipc.passage import Passage
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
 
@@ -28,16 +28,16 @@ class Generation:
         catalog: Catalog,
         settings: Settings,
         shares: list[list[Sockets]],
-        ledger: Ledger,
+        totals: Totals,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
         passages: Sequence[Passage],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.workers = Workers(catalog.zones, settings, shares, ledger, tell_hung, listener, passages)
+        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, passages)
         self.workers.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        self._ledger = ledger
+        self._totals = totals
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
@@ -47,7 +47,7 @@ class Generation:
         self.workers.questions, self.workers.stands = await old.workers.recall()
 
     async def start(
-        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Admin], clocks: Mapping[Scope, float]
+        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], clocks: Mapping[Scope, float]
     ) -> None:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed.
 
@@ -67,8 +67,8 @@ class Generation:
         self.balancer.start(self.workers.publish)
         self.workers.servings = dict(self.balancer.servings)
         await self.workers.come_up()
-        self._ledger.keep(self.balancer.rdatas)
-        self._ledger.generations += 1
+        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.generations += 1
 
     async def settled(self) -> None:
         """Wait until every worker answers by all that verdicts and orders have changed up to now."""

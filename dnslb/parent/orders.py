@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from dnslb.balance.operator_order import Admin, Scope, is_over
+from dnslb.balance.operator_order import Order, Scope, is_over
 from dnslb.control.change import Change
 from dnslb.control.order import OrderRequest
 from dnslb.parent.telling import status
@@ -27,7 +27,7 @@ class Orders:
     def __init__(
         self, obey: Callable[[], None], tell: Callable[[Change], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self.standing: dict[Scope, Admin] = {}
+        self.standing: dict[Scope, Order] = {}
         self._obey = obey
         self._tell = tell
         self._clock = clock
@@ -73,7 +73,7 @@ class Orders:
         if self._edge is not None:
             self._edge.cancel()
 
-    def _stand(self, orders: dict[Scope, Admin]) -> None:
+    def _stand(self, orders: dict[Scope, Order]) -> None:
         self.standing = orders
         self._obey()
         self.wake()

@@ -45,9 +45,9 @@ from dnslb.parent.state_file import StateFile, StateTaken
 from dnslb.parent.telling import event, history, metrics, status
 from dnslb.parent.telling.history import History
 from dnslb.parent.telling.hooks import Hooks
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import Records
+from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.status import Concerned
+from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
 from dnslb.probe.schedule import Key, Schedule
@@ -141,8 +141,8 @@ class _Parent:
         self._running: Settings | None = None  # with which the server was started
         self._waiting: tuple[str, ...] = ()    # settings that the files have otherwise now
         self._changed: dict[str, float] = {}  # when a zone's present records were read, if not at the start
-        self._ledger = Ledger()
-        self._records = Records()
+        self._totals = Totals()
+        self._records = ProbeRecords()
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._faults = ProbeFaults()
@@ -290,19 +290,19 @@ class _Parent:
             refused=self._refused,
             zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
             pools=(
-                None if owner is None else status.pool_status(balancer, self._ledger, owner, now)
+                None if owner is None else status.pool_status(balancer, self._totals, owner, now)
                 for owner in self._owners(pattern)
             ),
             orders=(status.order_status(scope, order) for scope, order in self._orders.standing.items()),
             server=ServerStatus(
                 version=__version__,
                 started=self._started,
-                generation=self._ledger.generations,
+                generation=self._totals.generations,
                 workers=len(self._shares),
-                restarts=self._ledger.restarts,
-                hung=self._ledger.hung,
+                restarts=self._totals.restarts,
+                hung=self._totals.hung,
                 silent=self.silent(),
-                queries=self._ledger.queries,
+                queries=self._totals.queries,
             ),
             restart=self._waiting,
         )
@@ -392,7 +392,7 @@ class _Parent:
             started=self._started,
             now=time.time(),
             generation=self._current(),
-            ledger=self._ledger,
+            totals=self._totals,
             records=self._records,
             faults=self._faults,
             schedule=self._schedule,
@@ -432,7 +432,7 @@ class _Parent:
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
         self._faults.record_probe(key)
-        self._records.hear(key, outcome, before, after)
+        self._records.record_outcome(key, outcome, before, after)
         for generation in self._listening:
             generation.balancer.hear(key, outcome, before, after)
         if before is not None and before.up == after.up:
@@ -506,7 +506,7 @@ class _Parent:
         """From now on probe for these generations."""
         keys = {key for each in generations for key in each.balancer.keys}
         self._schedule.replace_keys(keys, healths)
-        self._records.keep(keys)
+        self._records.keep_only(keys)
         self._faults.keep(keys)
         self._pause()
 
@@ -522,7 +522,7 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         settings = self._override(catalog.settings)
-        ours = (self._shares, self._ledger, self._record_hung, self._heritage.listener, self._passages)
+        ours = (self._shares, self._totals, self._record_hung, self._heritage.listener, self._passages)
         old, new = self._generation, Generation(catalog, settings, *ours)
         healths = self._schedule.healths | self._recall(new.balancer)
         # The old generation answers until the new one does, and so is probed until then.

@@ -28,7 +28,7 @@ from dnslb.ipc.channel import Channel, packed
 from dnslb.ipc.passage import Passage
 from dnslb.ipc.pulse import Pulse
 from dnslb.ipc.sockets import Sockets
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
 from dnslb.system.usage import usage
 from dnslb.worker import worker
 from dnslb.worker.tally import Leads, Tally
@@ -90,7 +90,7 @@ class Workers:
         zones: Mapping[Name, Zone],
         settings: Settings,
         shares: list[list[Sockets]],
-        ledger: Ledger,
+        totals: Totals,
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
         passages: Sequence[Passage] = (),  # for connections, from the workers before to those after
@@ -102,11 +102,11 @@ class Workers:
         self._zones = zones
         self._settings = settings
         self._shares = shares
-        self._ledger = ledger
+        self._totals = totals
         self._tell_hung = tell_hung
         self._listener = listener
         self._passages = passages or [Passage() for _ in shares]
-        self._serial = ledger.enlist()
+        self._serial = totals.next_serial()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
         self._changed = asyncio.Event()   # set when a worker has said something, or has ended
@@ -127,7 +127,7 @@ class Workers:
         if self._failed:
             raise WorkersFailed("the workers do not come up: see the lines above")
         self._is_up = True
-        self._ledger.note(self.servings, (self._serial, self._number))
+        self._totals.begin_serving(self.servings, (self._serial, self._number))
         self._look()
 
     @property
@@ -152,7 +152,7 @@ class Workers:
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
-                self._ledger.note(some, (self._serial, self._number))
+                self._totals.begin_serving(some, (self._serial, self._number))
             frame = packed(Update(self._number, some))
             for alive in self._workers.values():
                 alive.channel.pass_on(frame)
@@ -319,7 +319,7 @@ class Workers:
     def _replace(self, alive: _Worker, fact: str) -> None:
         """Kill a worker that hangs; its end makes room for the next."""
         alive.is_killed = alive.is_doubted = True
-        self._ledger.hung += 1
+        self._totals.hung += 1
         _log.error("%s hangs: %s; it is killed, and a new one takes over its sockets", alive.name, fact)
         signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
         self._tell_hung(f"{alive.name}: {fact}")
@@ -336,9 +336,9 @@ class Workers:
                 alive.has_open = said.open > 0
                 if said.accepted or said.evicted or said.tcp:
                     alive.stalled = 0.0
-                self._ledger.hear(alive.pid, said)
+                self._totals.add_counts(alive.pid, said)
             case Leads():
-                self._ledger.credit(said, (self._serial, alive.in_force))
+                self._totals.add_leads(said, (self._serial, alive.in_force))
             case Recalled(questions, stands, is_all):
                 alive.questions += questions
                 alive.stands |= stands
@@ -358,7 +358,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         os.close(dead.pidfd)
         dead.channel.close()
-        self._ledger.bury(dead.pid)
+        self._totals.forget_worker(dead.pid)
         _, status = os.waitpid(dead.pid, 0)
         del self._workers[dead.number]
         self._changed.set()
@@ -368,7 +368,7 @@ class Workers:
             _log.error("%s %s before it answered", dead.name, _ending(status))
             self._failed = True
             return
-        self._ledger.restarts += 1
+        self._totals.restarts += 1
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
         if not dead.is_killed:  # that was told
             then = f" in {pause:g} s" if pause else ""
