@@ -33,10 +33,10 @@ from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 
-from dnslb.answer.snapshot import KINDS, Key, Serving
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.operator_order import Admin, Mode, Scope, leaves_for, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.rotation import Rotation
 from dnslb.balance.selection import Selection
@@ -120,7 +120,7 @@ class Balancer:
         self.doubted: set[Asked] = set()     # that were up, were not probed for a while, and have no outcome since
         self.hasten: Callable[[Asked], object] = _leave  # is asked to have a key probed again soon
         self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
-        self.orders: dict[Scope, Admin] = {}
+        self.orders: dict[Scope, Order] = {}
         self.servings: dict[Key, Serving] = {}
         self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
         self._clock = clock
@@ -168,7 +168,8 @@ class Balancer:
         found: dict[Key, set[bytes]] = {}
         for owner, desk in self._desks.items():
             for backend in desk.pool.backends:
-                found.setdefault((owner, KINDS[backend.address.version]), set()).add(backend.address.packed)
+                address = backend.address
+                found.setdefault((owner, rrtype.ADDRESS_TYPES[address.version]), set()).add(address.packed)
         return found
 
     def asking(self, key: Asked) -> Sequence[tuple[Pool, Backend]]:
@@ -319,7 +320,7 @@ class Balancer:
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
 
-    def obey(self, orders: Mapping[Scope, Admin]) -> None:
+    def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
 
         What they change is published before this returns, unless it is much: then when it is ``settled``.
@@ -378,13 +379,13 @@ class Balancer:
 
     def last_copy(self, owner: Name, address: Address, now: float) -> float:
         """The same of one that is not handed out; and if none holds it any more, since when."""
-        return self.copies.get((owner, KINDS[address.version]), {}).get(address, now) + ttl.OVERTIME
+        return self.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {}).get(address, now) + ttl.OVERTIME
 
     def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
         """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
         for owner, address in concerned:
             rrset = self._desks[owner].rrsets[address.version]
-            copies = self.copies.get((owner, KINDS[address.version]), {})
+            copies = self.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {})
             if address in copies and rrset.changed_at is not None and rrset.changed_at >= since:
                 copies[address] += now - since
             yield
@@ -399,7 +400,7 @@ class Balancer:
         owners = {desk.pool.owner: owner for owner, desk in self._desks.items()}
         for scope, lost in clocks.items():
             if scope.owner in owners:
-                copies = self.copies.setdefault((owners[scope.owner], KINDS[scope.address.version]), {})
+                copies = self.copies.setdefault((owners[scope.owner], rrtype.ADDRESS_TYPES[scope.address.version]), {})
                 copies[scope.address] = max(lost, copies.get(scope.address, 0.0))
 
     def stop(self) -> None:
@@ -470,7 +471,7 @@ class Balancer:
             rrset = _work_out(desk.pool, version, known, self.orders, before, now, unsure, version in desk.withheld)
             self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
-            key = (desk.owner, KINDS[version])
+            key = (desk.owner, rrtype.ADDRESS_TYPES[version])
             if self.servings.get(key) != rrset.serving:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
@@ -492,7 +493,7 @@ class Balancer:
         """What is handed out up to now, caches may hold for its TTL from now on."""
         if version in desk.rrsets and not desk.rrsets[version].serving.withheld:
             rrset = desk.rrsets[version]
-            copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
+            copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
             for address in _addresses(rrset.selection):
                 copies[address] = max(copies.get(address, 0.0), now + rrset.serving.rrset.ttl)
 
@@ -506,7 +507,7 @@ class Balancer:
                     del copies[address]
 
     def _assume_copies(self, desk: _Desk, version: int, until: float) -> None:
-        copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
+        copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
         for backend in desk.pool.backends:
             if backend.address.version == version:
                 copies.setdefault(backend.address, until)
@@ -673,7 +674,7 @@ def _leave(key: Asked) -> None:
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
     """What the pools serve while every backend is up and nothing has changed for long."""
     return {
-        (owner, KINDS[version]): _work_out(pool, version, {}, {}, _Before(), 0.0).serving
+        (owner, rrtype.ADDRESS_TYPES[version]): _work_out(pool, version, {}, {}, _Before(), 0.0).serving
         for owner, pool in pools.items()
         for version in pool.zone_ttls
     }
@@ -693,7 +694,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     pool: Pool,
     version: int,
     healths: Mapping[Address, Health],
-    orders: Mapping[Scope, Admin],
+    orders: Mapping[Scope, Order],
     before: _Before,
     now: float,
     unsure: Mapping[Address, str] = MappingProxyType({}),
@@ -719,7 +720,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
     rdatas = tuple(share.address.packed for share in chosen.shares)
     serving = Serving(
-        RRset(KINDS[version], lasting.seconds, rdatas),
+        RRset(rrtype.ADDRESS_TYPES[version], lasting.seconds, rdatas),
         rotation,
         chosen.fails_open,
         floor=ttl.bounds(pool, version).floor,
@@ -737,7 +738,7 @@ def _counts(backend: Backend, handed_out: set[Address], healths: Mapping[Address
 
 def _label(pool: Pool, version: int) -> str:
     """The RRset, as text."""
-    return f"{pool.owner} {rrtype.text(KINDS[version])}"
+    return f"{pool.owner} {rrtype.address_text(version)}"
 
 
 def _addresses(chosen: Selection) -> list[Address]:
@@ -790,7 +791,7 @@ def _tell_trouble(lines: BoundedLog, desk: _Desk) -> None:
         kind = _FAILS_OPEN if chosen.fails_open else _EMPTY if is_troubled else _NORMAL
         if lines.admits(kind):
             fields = {"what": kind.what, "owner": desk.pool.owner}
-            about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.text(KINDS[version])}"
+            about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.address_text(version)}"
             _log.log(kind.level, "%s: %s", about, _condition(desk, version), extra=fields)
 
 
