@@ -12,7 +12,7 @@ from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name, closest
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.crew import Crew
@@ -31,11 +31,11 @@ class Generation:
         ledger: Ledger,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
-        passages: Sequence[Passage],
+        handovers: Sequence[Handover],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener, passages)
+        self.crew = Crew(catalog.zones, settings, shares, ledger, tell_hung, listener, handovers)
         self.crew.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         self._ledger = ledger
 

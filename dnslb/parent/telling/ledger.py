@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
-from dnslb.worker.tally import Leads, Tally
+from dnslb.worker.counters import Counts, LeadCounts
 
 Moment: TypeAlias = tuple[int, int]  # a crew, and an update to it: later ones are greater
 
@@ -56,7 +56,7 @@ class Ledger:
         """The number of a new crew."""
         return next(self._crews)
 
-    def hear(self, pid: int, tally: Tally) -> None:
+    def hear(self, pid: int, tally: Counts) -> None:
         """A worker tells what it has counted."""
         self.udp.update(tally.udp)
         self.tcp.update(tally.tcp)
@@ -66,7 +66,7 @@ class Ledger:
         self.bugs += tally.bugs
         self.open[pid] = tally.open
 
-    def credit(self, leads: Leads, moment: Moment) -> None:
+    def credit(self, leads: LeadCounts, moment: Moment) -> None:
         """A worker that answered by the update of that moment tells which addresses led its answers."""
         for key, led in leads.led.items():
             _add(self._led, key, led)

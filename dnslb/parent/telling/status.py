@@ -34,7 +34,7 @@ from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.ledger import Ledger
 from dnslb.parent.telling.record import Records
-from dnslb.probe.schedule import Key
+from dnslb.probe.schedule import ProbeKey
 from dnslb.text.likeness import likeness
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
@@ -202,11 +202,11 @@ def _make_ready(orders: dict[Scope, Admin], own: Scope, scope: Scope, given: Adm
         orders[own] = given
 
 
-def to_pause(balancer: Balancer, orders: Mapping[Scope, Admin], now: float) -> set[Key]:
+def to_pause(balancer: Balancer, orders: Mapping[Scope, Admin], now: float) -> set[ProbeKey]:
     """What need not be probed: all that go by it are in maint."""
     if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
-    in_maint: dict[Key, bool] = {}
+    in_maint: dict[ProbeKey, bool] = {}
     for pool in balancer.pools.values():
         if pool.probe is not None:
             for backend in pool.backends:
