@@ -15,7 +15,7 @@ from made_up import QUIET, MadeUp, backend, rrset
 from dnslb.admin import server
 from dnslb.admin.guard import Guard, Token
 from dnslb.admin.server import Listener
-from dnslb.control.operations import PoolStatus, ProbeStatus, Status
+from dnslb.control.status import PoolStatus, ProbeStatus, Status
 
 TOKEN = "a-token-for-tests"
 

@@ -13,20 +13,10 @@ from dataclasses import dataclass, field, replace
 from dnslb.admin import server
 from dnslb.admin.guard import Guard
 from dnslb.admin.server import Listener
-from dnslb.control.operations import (
-    BackendStatus,
-    Change,
-    Obeyed,
-    OrderStatus,
-    ProbeStatus,
-    Refusal,
-    Reloaded,
-    RRsetStatus,
-    ServerStatus,
-    Status,
-    Wanted,
-    ZoneStatus,
-)
+from dnslb.control.change import Change
+from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.reload import Refusal, Reloaded
+from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 
 QUIET = Status(
     now=0.0,
@@ -99,7 +89,7 @@ class MadeUp:
     async def reload(self) -> Reloaded:
         raise NotImplementedError
 
-    async def order(self, wanted: Wanted) -> Obeyed:
+    async def order(self, wanted: OrderRequest) -> OrderResult:
         raise NotImplementedError
 
     def history(self) -> tuple[Change, ...]:

@@ -15,17 +15,11 @@ from made_up import QUIET, backend, rrset
 from dnslb.admin.admission import MOST, MOST_OF_ONE, Admission, Slot, Work
 from dnslb.admin.json_stream import fields, pieces
 from dnslb.admin.throttle import Throttle
-from dnslb.control.operations import (
-    BackendStatus,
-    Change,
-    Clock,
-    OrderStatus,
-    PoolStatus,
-    RRsetStatus,
-    ZoneChange,
-    ZoneStatus,
-)
-from dnslb.text.likeness import likeness, likest
+from dnslb.control.change import Change
+from dnslb.control.order import DrainClock
+from dnslb.control.reload import ZoneChange
+from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, RRsetStatus, ZoneStatus
+from dnslb.text.spelling import closest, similarity
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -48,7 +42,7 @@ def test_nouns_and_iterators_are_objects_and_arrays() -> None:
 
 def test_no_noun_that_is_told_at_once_holds_a_sequence() -> None:
     """Also not in a noun within it."""
-    for sort in (BackendStatus, OrderStatus, ZoneStatus, ZoneChange, Change, Clock):
+    for sort in (BackendStatus, OrderStatus, ZoneStatus, ZoneChange, Change, DrainClock):
         assert set(get_type_hints(sort).values()) <= {
             str, int, float, bool, str | None, int | None, float | None, bool | None, OrderStatus | None,
         }  # fmt: skip
@@ -142,13 +136,13 @@ def test_a_thousand_clients_are_a_hundred_lines_and_little_memory() -> None:
 
 @given(st.text(), st.text())
 def test_likeness_is_a_share(word: str, other: str) -> None:
-    assert 0 <= likeness(word, other) <= 1
-    assert likeness(word, other) == likeness(other, word)
-    assert likeness(word, word) == (1 if len(word) > 0 else 0)
+    assert 0 <= similarity(word, other) <= 1
+    assert similarity(word, other) == similarity(other, word)
+    assert similarity(word, word) == (1 if len(word) > 0 else 0)
 
 
 def test_the_likest_word() -> None:
     words = ("addresses", "mode", "names", "reason", "until")
     for slip in ("adresses", "addreses", "adderesses", "address", "addrsesse"):
-        assert likest(slip, words) == "addresses"
-    assert likest("x", ()) is None
+        assert closest(slip, words) == "addresses"
+    assert closest("x", ()) is None

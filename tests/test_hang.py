@@ -142,7 +142,7 @@ PATCHED = """
 import os, sys, time
 from dataclasses import replace
 from dnslb.cli import main
-from dnslb.serve import sockets, worker
+from dnslb.worker import worker
 
 run = worker.run
 def patched(task):

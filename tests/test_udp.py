@@ -18,7 +18,7 @@ from dnslb_server import Server, question, resident, started
 from exchange import ask_udp
 from peers import Address, free_port
 
-from dnslb.dns.kind import HEAD, UNSENT
+from dnslb.dns.reply_kind import HEAD, UNSENT
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.udp import Batches

@@ -13,7 +13,7 @@ from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, pla
 from transcript import wire
 
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
 from dnslb.probe.schedule import ProbeKey
 
@@ -321,7 +321,7 @@ def test_a_new_backend_that_cannot_be_probed_counts_as_up_after_five_seconds() -
 def test_what_was_not_probed_for_a_while_passes_before_it_is_handed_out(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         desk = Desk(pool()).start()
-        desk.balancer.obey({Scope(None, ip_address(FIRST)): Admin(Mode.MAINT, EPOCH)})
+        desk.balancer.obey({Scope(None, ip_address(FIRST)): Order(Mode.MAINT, EPOCH)})
         await asyncio.sleep(3600)
         desk.balancer.doubt([key(FIRST)])
         desk.balancer.obey({})

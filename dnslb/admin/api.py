@@ -20,11 +20,14 @@ from dnslb.admin.admission import Work
 from dnslb.admin.render_queue import Body, Full, RenderQueue, rendered
 from dnslb.balance.operator_order import Mode
 from dnslb.config.settings import LOG_LEVELS
-from dnslb.control.operations import Delayed, NotReloaded, Operations, Rejected, Status, Unknown, Wanted, public
+from dnslb.control.errors import Delayed, NotReloaded, Rejected, Unknown
+from dnslb.control.operations import Operations
+from dnslb.control.order import OrderRequest
+from dnslb.control.status import Status, public
 from dnslb.system import logs
 from dnslb.system import user as users
-from dnslb.text import duration, exposition, moment
-from dnslb.text.likeness import likest
+from dnslb.text import duration, exposition, timestamp
+from dnslb.text.spelling import closest
 
 _KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now")
 _LONGEST_TEXT = 300   # characters
@@ -283,7 +286,7 @@ def _by(request: Request) -> str:
 # The body of an order.
 
 
-def _wanted(body: bytes, now: float) -> Wanted:
+def _wanted(body: bytes, now: float) -> OrderRequest:
     """Raises _Malformed."""
     try:
         root = json.loads(body)
@@ -293,7 +296,7 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("the body is no object", 'send {"mode": "drain", "addresses": ["192.0.2.1"]}')
     for key in root:
         if key not in _KEYS:
-            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {likest(key, _KEYS)!r}?")
+            raise _Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {closest(key, _KEYS)!r}?")
     modes = [mode.value for mode in Mode]
     if root.get("mode") not in modes:
         raise _Malformed("'mode' is missing or unknown", f"write one of {', '.join(modes)}")
@@ -314,7 +317,7 @@ def _wanted(body: bytes, now: float) -> Wanted:
         raise _Malformed("ready has no end", "leave 'for' and 'until' out; drain and maint have them")
     if lasts is not None:
         until = (now if at is None else at) + lasts
-    return Wanted(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
+    return OrderRequest(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
 
 
 def _now(root: dict[str, Any], mode: Mode) -> bool:
@@ -345,10 +348,10 @@ def _time(root: dict[str, Any], key: str, now: float) -> float | None:
     if found is None:
         return None
     if isinstance(found, str):
-        at = moment.parse(found, now)
+        at = timestamp.parse(found, now)
     else:
         is_number = isinstance(found, int | float) and not isinstance(found, bool)
-        at = float(found) if is_number and 0 <= found < moment.LATEST else None
+        at = float(found) if is_number and 0 <= found < timestamp.LATEST else None
     if at is None:
         remedy = "write 14:00, 2026-11-20T14:00 or Unix time"
         raise _Malformed(f"{key!r} is no time: {str(found)[:_LONGEST_TEXT]!r}", remedy)

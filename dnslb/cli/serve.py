@@ -18,7 +18,7 @@ from dnslb.admin import address, server
 from dnslb.admin.control_socket import CannotControl, ControlSocket, default_path
 from dnslb.admin.guard import Guard
 from dnslb.admin.server import Listener
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli import option, report
 from dnslb.config.catalog import Catalog, load
 from dnslb.config.settings import (
@@ -44,8 +44,8 @@ from dnslb.ipc import takeover as takeovers
 from dnslb.ipc.sockets import CannotListen
 from dnslb.ipc.takeover import CannotTakeOver, Inherited
 from dnslb.parent import parent
-from dnslb.parent.crew import WorkersFailed
-from dnslb.parent.keeper import StateTaken
+from dnslb.parent.state_file import StateTaken
+from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
 from dnslb.system.privileges import CannotDrop
 from dnslb.text.problem import Level, Problem, has_errors
@@ -99,7 +99,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
     "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer; default: one per CPU, at most 4."
 )
 @click.option("--user", help="Become this user once the ports are open.")
-@click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the addresses in a reply.")
+@click.option("--order", type=click.Choice([order.value for order in RRsetOrder]), help="Of the addresses in a reply.")
 @click.option("--server-id", type=_short_text, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
 @click.option("--server-version", type=_short_text, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
@@ -241,7 +241,7 @@ def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     if "listen" in given:
         given["listen"] = tuple(dict.fromkeys(given["listen"]))  # the same address twice is one
     if "order" in given:
-        given["order"] = Order(given["order"])
+        given["order"] = RRsetOrder(given["order"])
     return replace(settings, **given)
 
 

@@ -1,6 +1,7 @@
 """Replies, counted by their heads.
 
-Nothing is named or sorted while queries are answered: ``dns.kind`` reads from a head later what became of a query.
+Nothing is named or sorted while queries are answered: ``dns.reply_kind`` reads from a head, later, what
+became of a query.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from sys import byteorder
 
-from dnslb.dns.kind import NO_REPLY
+from dnslb.dns.reply_kind import NO_REPLY
 
 _UNCOUNTED = 4096  # heads kept as they came: to count many at once costs half
 

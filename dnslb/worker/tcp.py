@@ -12,8 +12,8 @@ from collections.abc import Callable
 from sys import byteorder
 from time import monotonic
 
-from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.dns.query import LONGEST
+from dnslb.dns.reply_kind import HEAD, NO_REPLY
 from dnslb.ipc.handover import ConnectionState
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from dnslb.dns.edns import PAYLOAD
-from dnslb.dns.kind import HEAD, NO_REPLY, UNSENT
+from dnslb.dns.reply_kind import HEAD, NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 

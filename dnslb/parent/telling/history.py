@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dnslb.balance.health import Health
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.state import MOST_CHANGES
 from dnslb.probe.schedule import ProbeKey

@@ -28,7 +28,7 @@ from dnslb.ipc.channel import Channel, packed
 from dnslb.ipc.handover import Handover
 from dnslb.ipc.heartbeat import Heartbeat
 from dnslb.ipc.sockets import Sockets
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
 from dnslb.system.usage import usage
 from dnslb.worker import worker
 from dnslb.worker.counters import Counts, LeadCounts
@@ -67,7 +67,7 @@ class _Worker:
     questions: list[Question] = field(default_factory=list)  # what its clients ask
     stands: dict[Key, Stand] = field(default_factory=dict)   # where its turns stand
     is_recalled: bool = True  # whether it has told all of these
-    is_asked: bool = False  # for its tally, and has not told
+    is_asked: bool = False  # for its counts, and has not told
     is_doubted: bool = False  # silent for so long that it is not counted on
     is_killed: bool = False   # because it hung
     stalled: float = 0.0    # seconds that TCP connections have waited for it, and it has accepted none
@@ -82,7 +82,7 @@ class _Worker:
         return f"worker {self.number + 1} (pid {self.pid})"
 
 
-class Crew:
+class Workers:
     """As many workers as there are shares of sockets."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what workers need, and who is told of those that hang
@@ -90,10 +90,10 @@ class Crew:
         zones: Mapping[Name, Zone],
         settings: Settings,
         shares: list[list[Sockets]],
-        ledger: Ledger,
+        totals: Totals,
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
-        handovers: Sequence[Handover] = (),  # for connections, from the crew before to the one after
+        handovers: Sequence[Handover] = (),  # for connections, from the workers before to those after
     ) -> None:
         self.near: Mapping[Name, Near] = {}      # the clients that pools answer otherwise than others
         self.servings: dict[Key, Serving] = {}   # what workers begin with
@@ -102,11 +102,11 @@ class Crew:
         self._zones = zones
         self._settings = settings
         self._shares = shares
-        self._ledger = ledger
+        self._totals = totals
         self._tell_hung = tell_hung
         self._listener = listener
         self._handovers = handovers or [Handover() for _ in shares]
-        self._serial = ledger.enlist()
+        self._serial = totals.next_serial()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
         self._changed = asyncio.Event()   # set when a worker has said something, or has ended
@@ -127,7 +127,7 @@ class Crew:
         if self._failed:
             raise WorkersFailed("the workers do not come up: see the lines above")
         self._is_up = True
-        self._ledger.note(self.servings, (self._serial, self._number))
+        self._totals.begin_serving(self.servings, (self._serial, self._number))
         self._look()
 
     @property
@@ -152,7 +152,7 @@ class Crew:
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
-                self._ledger.note(some, (self._serial, self._number))
+                self._totals.begin_serving(some, (self._serial, self._number))
             frame = packed(Update(self._number, some))
             for alive in self._workers.values():
                 alive.channel.send_packed(frame)
@@ -188,7 +188,7 @@ class Crew:
         await self._end(worker.LEAVE)
 
     async def make_way(self) -> None:
-        """The same, when another crew answers: open TCP connections go over to it."""
+        """The same, when others answer: open TCP connections go over to them."""
         await self._end(worker.HAND_OVER)
 
     async def _end(self, order: str) -> None:
@@ -220,12 +220,12 @@ class Crew:
             _log.error("worker %d cannot be started: %s; trying again in %g s", number + 1, error.strerror, _PAUSE)
             loop.call_later(_PAUSE, self._start, number)
             return
-        channel = Channel(lambda said: self._hear(alive, said))
+        channel = Channel(lambda said: self._receive(alive, said))
         opening = loop.create_task(loop.create_unix_connection(lambda: channel, sock=ours))
         alive = _Worker(number, pid, pidfd, channel, opening, time.monotonic(), self._number)
         self._workers[number] = alive
         self.stands.pop(number, None)  # who replaces it would only begin there again
-        loop.add_reader(pidfd, self._hear_out, alive)
+        loop.add_reader(pidfd, self._drain_channel, alive)
 
     def _fork(self, number: int) -> tuple[int, int, socket.socket]:
         """In the parent: the new worker's process, a descriptor of it, and our end of its channel.  Raises OSError."""
@@ -319,12 +319,12 @@ class Crew:
     def _replace(self, alive: _Worker, fact: str) -> None:
         """Kill a worker that hangs; its end makes room for the next."""
         alive.is_killed = alive.is_doubted = True
-        self._ledger.hung += 1
+        self._totals.hung += 1
         _log.error("%s hangs: %s; it is killed, and a new one takes over its sockets", alive.name, fact)
         signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
         self._tell_hung(f"{alive.name}: {fact}")
 
-    def _hear(self, alive: _Worker, said: int | Counts | LeadCounts | WorkerState) -> None:
+    def _receive(self, alive: _Worker, said: int | Counts | LeadCounts | WorkerState) -> None:
         """Called when a worker says which update it answers by, or tells what it was asked to tell."""
         alive.heartbeat.reset()
         if alive.is_doubted and not alive.is_killed:
@@ -336,9 +336,9 @@ class Crew:
                 alive.has_open = said.open > 0
                 if said.accepted or said.evicted or said.tcp:
                     alive.stalled = 0.0
-                self._ledger.hear(alive.pid, said)
+                self._totals.add_counts(alive.pid, said)
             case LeadCounts():
-                self._ledger.credit(said, (self._serial, alive.in_force))
+                self._totals.add_leads(said, (self._serial, alive.in_force))
             case WorkerState(questions, stands, is_all):
                 alive.questions += questions
                 alive.stands |= stands
@@ -348,17 +348,17 @@ class Crew:
                 alive.in_force = max(number, alive.knew)
                 self._changed.set()
 
-    def _hear_out(self, dead: _Worker) -> None:
+    def _drain_channel(self, dead: _Worker) -> None:
         """Called when a worker's process has ended: what it said last is still to be heard."""
         asyncio.get_running_loop().remove_reader(dead.pidfd)
-        dead.channel.when_ended(lambda: self._bury(dead))
+        dead.channel.when_ended(lambda: self._reap(dead))
 
-    def _bury(self, dead: _Worker) -> None:
+    def _reap(self, dead: _Worker) -> None:
         """Called when nothing is left of a worker: replace it, unless we are leaving."""
         loop = asyncio.get_running_loop()
         os.close(dead.pidfd)
         dead.channel.close()
-        self._ledger.bury(dead.pid)
+        self._totals.forget_worker(dead.pid)
         _, status = os.waitpid(dead.pid, 0)
         del self._workers[dead.number]
         self._changed.set()
@@ -368,7 +368,7 @@ class Crew:
             _log.error("%s %s before it answered", dead.name, _ending(status))
             self._failed = True
             return
-        self._ledger.restarts += 1
+        self._totals.restarts += 1
         pause = _PAUSE if time.monotonic() - dead.born < _SHORT_LIFE else 0.0
         if not dead.is_killed:  # that was told
             then = f" in {pause:g} s" if pause else ""

@@ -15,7 +15,7 @@ KINDS = ("bug", "descriptors", "memory", "network", "permission", "program", "se
 _log = logging.getLogger("dnslb")
 
 
-class Faults:
+class ProbeFaults:
     """``counts`` are of the probes not made, by kind."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Faults:
         self._suffering: Counter[str] = Counter()  # targets, by kind
         self._missed: Counter[str] = Counter()     # probes, since the kind began
 
-    def miss(self, key: ProbeKey, outcome: Outcome) -> None:
+    def record_fault(self, key: ProbeKey, outcome: Outcome) -> None:
         """One more probe could not be made."""
         kind = outcome.fault
         self.counts[kind] += 1
@@ -40,7 +40,7 @@ class Faults:
         self._end(key)
         self._standing[key] = kind
 
-    def hear(self, key: ProbeKey) -> None:
+    def record_probe(self, key: ProbeKey) -> None:
         """The target was probed."""
         if key in self._standing:
             self._end(key)
