@@ -12,7 +12,7 @@ from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, closest
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.totals import Totals
@@ -31,11 +31,11 @@ class Generation:
         totals: Totals,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
-        passages: Sequence[Passage],
+        handovers: Sequence[Handover],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, passages)
+        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, handovers)
         self.workers.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         self._totals = totals
 

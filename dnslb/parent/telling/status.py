@@ -25,7 +25,7 @@ from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
-from dnslb.probe.schedule import Key
+from dnslb.probe.schedule import ProbeKey
 from dnslb.text.spelling import similarity
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
@@ -192,11 +192,11 @@ def _make_ready(orders: dict[Scope, Order], own: Scope, scope: Scope, given: Ord
         orders[own] = given
 
 
-def to_pause(balancer: Balancer, orders: Mapping[Scope, Order], now: float) -> set[Key]:
+def to_pause(balancer: Balancer, orders: Mapping[Scope, Order], now: float) -> set[ProbeKey]:
     """What need not be probed: all that go by it are in maint."""
     if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
-    in_maint: dict[Key, bool] = {}
+    in_maint: dict[ProbeKey, bool] = {}
     for pool in balancer.pools.values():
         if pool.probe is not None:
             for backend in pool.backends:
