@@ -81,10 +81,11 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option
     """
     if path is not None and not path.startswith("/"):
         raise click.BadParameter(f"{path!r} is no path; begin it with a slash", param_hint="--path")
+    servers = " ".join(addresses) if addresses else None
     wanted = Wanted(
         zone=_given("--zone", zone, "The zone (as in example.com)", _zone),
         owner=_checked("--name", owner, _owner),
-        addresses=_given("--address", " ".join(addresses) if addresses else None, "Addresses of the servers", _addresses),
+        addresses=_given("--address", servers, "Addresses of the servers", _addresses),
         nameserver=_checked("--nameserver", nameserver or "127.0.0.1", _address),
         port=port,
         path=path,
