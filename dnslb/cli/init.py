@@ -22,7 +22,7 @@ from dnslb.text.problem import has_errors
 _T = TypeVar("_T")
 
 
-def _zone(text: str) -> str:
+def zone_name(text: str) -> str:
     """The name of a zone, as its files are called: small letters, without the last dot."""
     zone = _relative(text.rstrip("."))
     if "/" in zone or not zone or len(zone) > 250:
@@ -83,7 +83,7 @@ def init(  # noqa: PLR0913, PLR0917 - each is an option
         raise click.BadParameter(f"{path!r} is no path; begin it with a slash", param_hint="--path")
     servers = " ".join(addresses) if addresses else None
     wanted = Wanted(
-        zone=_given("--zone", zone, "The zone (as in example.com)", _zone),
+        zone=_given("--zone", zone, "The zone (as in example.com)", zone_name),
         owner=_checked("--name", owner, _owner),
         addresses=_given("--address", servers, "Addresses of the servers", _addresses),
         nameserver=_checked("--nameserver", nameserver or "127.0.0.1", _address),

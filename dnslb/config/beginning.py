@@ -5,11 +5,12 @@ Pure: what the files hold, not where they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 import yaml
+
+from dnslb.balance.pool import Address
 
 SERVER = "dnslb.yaml"
 
@@ -20,8 +21,8 @@ class Wanted:
 
     zone: str                                         # its name, without the last dot
     owner: str                                        # of the pool, relative to the zone, or @
-    addresses: Sequence[IPv4Address | IPv6Address]    # of the servers behind the name
-    nameserver: IPv4Address | IPv6Address             # where the world will reach dnslb
+    addresses: Sequence[Address]    # of the servers behind the name
+    nameserver: Address             # where the world will reach dnslb
     port: int = 80                                    # that is probed
     path: str | None = None                           # that is asked for by HTTP; None: a connection is enough
 
@@ -29,30 +30,36 @@ class Wanted:
 def files(wanted: Wanted, serial: int) -> dict[str, str]:
     """The text of each file, by its name."""
     return {
-        f"{wanted.zone}.zone": _zone(wanted, serial),
+        f"{wanted.zone}.zone": zone(wanted.zone, wanted.nameserver, {wanted.owner: wanted.addresses}, serial),
         f"{wanted.zone}.yaml": _policy(wanted),
         SERVER: _SETTINGS,
     }
 
 
-def _zone(wanted: Wanted, serial: int) -> str:
-    servers = [(wanted.owner, address) for address in wanted.addresses]
-    records = "\n".join(_record("" if index else owner, address) for index, (owner, address) in enumerate(servers))
+def zone(
+    apex: str, nameserver: Address, owners: Mapping[str, Sequence[Address]], serial: int
+) -> str:
+    """A zone file with a nameserver and the addresses of some names, relative ones."""
+    records = "\n".join(
+        _record("" if index else owner, address)
+        for owner, addresses in owners.items()
+        for index, address in enumerate(addresses)
+    )
     return f"""\
-; {wanted.zone}: an ordinary zone file (RFC 1035), which BIND, NSD and Knot load too.
+; {apex}: an ordinary zone file (RFC 1035), which BIND, NSD and Knot load too.
 
 $TTL 5m                         ; the longest that an answer may be kept; a pool with a promise goes below it
 
 @           SOA     ns1 hostmaster {serial} 1h 15m 2w 1m
             NS      ns1
-{_record("ns1", wanted.nameserver):<31} ; this server, as others reach it; a second one is wise
+{_record("ns1", nameserver):<31} ; this server, as others reach it; a second one is wise
 
-; The pool: every address here is a server.  {wanted.zone}.yaml says how they are probed.
+; Every address of a pool is a server.  {apex}.yaml says how they are probed.
 {records}
 """
 
 
-def _record(owner: str, address: IPv4Address | IPv6Address) -> str:
+def _record(owner: str, address: Address) -> str:
     return f"{owner:<11} {'A' if address.version == 4 else 'AAAA':<7} {address}"
 
 
