@@ -21,7 +21,8 @@ from peers import free_port
 from test_failover import Backend, living_backends, write_zones
 
 from dnslb.admin import client
-from dnslb.control.operations import Change, OrderStatus, PoolStatus, ProbeStatus
+from dnslb.control.change import Change
+from dnslb.control.status import OrderStatus, PoolStatus, ProbeStatus
 
 SHOWN = 2.0  # seconds from a verdict to its place on the page
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\"><script>alert(1)</script>&amp;\u202e"

@@ -14,7 +14,7 @@ import click
 from dnslb.cli import report, wait
 from dnslb.cli.control import age, ask, clock, control_option
 from dnslb.config.settings import LOG_LEVELS
-from dnslb.text import duration, moment
+from dnslb.text import duration, timestamp
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
@@ -73,7 +73,7 @@ def _duration(text: str) -> str:
 
 def _moment(text: str) -> float:
     now = time.time()
-    at = moment.parse(text, now)
+    at = timestamp.parse(text, now)
     if at is None:
         raise click.BadParameter(f"{text} is no time; write 14:00 or 2026-11-20T14:00")
     if at <= now:

@@ -34,7 +34,7 @@ Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ZoneSize:
     """How much there is of a zone."""
 
     records: int
@@ -49,7 +49,7 @@ class Catalog:
     zones: Mapping[Name, Zone]  # by apex; those without errors
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
-    sizes: Mapping[Name, Size] = field(default_factory=dict)  # of the zones
+    sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
 
 
@@ -87,7 +87,7 @@ class Disk:
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
         if path not in self._known:
             self._known.add(path)
-            self._found |= prints([path])
+            self._found |= _fingerprints([path])
         return file.read(path, most) if file.is_within(path, directories) else None
 
     def fingerprint(self) -> Fingerprint:
@@ -141,7 +141,7 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
         if zone is not None:
             zones[apex] = zone
     pools, numbers = _pools(entries, zones, zone_files, problems)
-    sizes = {apex: Size(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
+    sizes = {apex: ZoneSize(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
     return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint()), problems
 
 
@@ -196,10 +196,10 @@ def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
     with suppress(OSError):
         names = (entry for entry in os.listdir(directory) if entry.endswith((_SUFFIX, _POLICY)))
         sources |= {os.path.join(directory, entry) for entry in names if _is_meant(entry)}
-    return prints(sources)
+    return _fingerprints(sources)
 
 
-def prints(sources: Iterable[str]) -> Fingerprint:
+def _fingerprints(sources: Iterable[str]) -> Fingerprint:
     """Of those files that are there."""
     found = set()
     for source in sources:

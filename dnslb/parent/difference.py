@@ -14,7 +14,7 @@ from typing import TypeVar
 from dnslb.balance.pool import Pool
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
-from dnslb.control.operations import ZoneChange
+from dnslb.control.reload import ZoneChange
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Node, Zone

@@ -13,7 +13,7 @@ import threading
 import time
 from types import TracebackType
 
-from dnslb.text.printable import printable
+from dnslb.text.one_line import one_line
 
 _FIELDS = ("what", "owner", "address", "by")
 # The journal's own levels (sd-daemon(3)), which are those of syslog (RFC 5424 §6.2.1).
@@ -70,7 +70,7 @@ class _Text(logging.Formatter):
     """A message is one line, whatever names and texts are in it; only a traceback has more."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
+        record.message = one_line(record.message)
         return super().formatMessage(record)
 
 

@@ -12,14 +12,14 @@ from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
-from dnslb.worker.tally import Leads, Tally
+from dnslb.worker.counters import Counts, LeadCounts
 
-Moment: TypeAlias = tuple[int, int]  # a crew, and an update to it: later ones are greater
+Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
 
 _START = (0, 0)
 
 
-class Ledger:
+class Totals:
     """The sums."""
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class Ledger:
         self._led: dict[Key, Counter[bytes]] = {}
         self._recent: dict[Key, Counter[bytes]] = {}  # since what is handed out changed last
         self._handed_out: dict[Key, tuple[tuple[bytes, ...], Rotation]] = {}
-        self._since: dict[Key, Moment] = {}
-        self._crews = count(1)
+        self._since: dict[Key, Stage] = {}
+        self._serials = count(1)
 
     @property
     def queries(self) -> int:
@@ -52,41 +52,41 @@ class Ledger:
         recent = self._recent.get(key)
         return recent[rdata] / recent.total() if recent else None
 
-    def enlist(self) -> int:
-        """The number of a new crew."""
-        return next(self._crews)
+    def next_serial(self) -> int:
+        """The number of a new set of workers: later ones are greater."""
+        return next(self._serials)
 
-    def hear(self, pid: int, tally: Tally) -> None:
+    def add_counts(self, pid: int, counts: Counts) -> None:
         """A worker tells what it has counted."""
-        self.udp.update(tally.udp)
-        self.tcp.update(tally.tcp)
-        self.packed += tally.packed
-        self.accepted += tally.accepted
-        self.evicted += tally.evicted
-        self.bugs += tally.bugs
-        self.open[pid] = tally.open
+        self.udp.update(counts.udp)
+        self.tcp.update(counts.tcp)
+        self.packed += counts.packed
+        self.accepted += counts.accepted
+        self.evicted += counts.evicted
+        self.bugs += counts.bugs
+        self.open[pid] = counts.open
 
-    def credit(self, leads: Leads, moment: Moment) -> None:
-        """A worker that answered by the update of that moment tells which addresses led its answers."""
+    def add_leads(self, leads: LeadCounts, stage: Stage) -> None:
+        """A worker that answered by the update of that stage tells which addresses led its answers."""
         for key, led in leads.led.items():
             _add(self._led, key, led)
-            if moment >= self._since.get(key, _START):
+            if stage >= self._since.get(key, _START):
                 _add(self._recent, key, led)
 
-    def bury(self, pid: int) -> None:
+    def forget_worker(self, pid: int) -> None:
         """A worker has ended."""
         self.open.pop(pid, None)
 
-    def note(self, servings: Mapping[Key, Serving], moment: Moment) -> None:
-        """From that moment on the pools serve this."""
+    def begin_serving(self, servings: Mapping[Key, Serving], stage: Stage) -> None:
+        """From that stage on the pools serve this."""
         for key, serving in servings.items():
             handed_out = serving.rrset.rdatas, serving.rotation
             if self._handed_out.get(key) != handed_out:
                 self._handed_out[key] = handed_out
-                self._since[key] = moment
+                self._since[key] = stage
                 self._recent.pop(key, None)
 
-    def keep(self, pools: Mapping[Key, Collection[bytes]]) -> None:
+    def keep_only(self, pools: Mapping[Key, Collection[bytes]]) -> None:
         """Forget the leading answers of addresses that are in no pool any more."""
         for kept in (self._led, self._recent):
             for key in list(kept):
@@ -94,7 +94,7 @@ class Ledger:
                 if not kept[key]:
                     del kept[key]
         self._handed_out = {key: found for key, found in self._handed_out.items() if key in pools}
-        self._since = {key: moment for key, moment in self._since.items() if key in pools}
+        self._since = {key: stage for key, stage in self._since.items() if key in pools}
 
 
 def _add(sums: dict[Key, Counter[bytes]], key: Key, led: Mapping[bytes, int]) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from dnslb.balance.health import Health, Outcome
-from dnslb.probe.schedule import Key
+from dnslb.probe.schedule import ProbeKey
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
 OTHER = "other"  # reasons above what is kept apart
@@ -18,7 +18,7 @@ _REASONS = 8       # reasons kept apart: some hold foreign text, which may diffe
 _LONGEST = 100     # characters of a reason
 
 
-class Record:
+class ProbeRecord:
     """Of one target.  Laid out to be small: there may be many."""
 
     __slots__ = ("buckets", "changes", "is_up", "outcomes", "passed", "seconds", "took")
@@ -32,7 +32,7 @@ class Record:
         self.changes = 0            # of the verdict
         self.is_up = True           # the verdict
 
-    def note(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         if len(self.took) == _LAST:
             del self.took[0], self.passed[0]
         self.took.append(outcome.took)
@@ -45,20 +45,20 @@ class Record:
         self.outcomes[known] += 1
 
 
-class Records(dict[Key, Record]):
+class ProbeRecords(dict[ProbeKey, ProbeRecord]):
     """Of all targets."""
 
-    def hear(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         record = self.get(key)
         if record is None:
-            record = self[key] = Record()
-        record.note(outcome)
+            record = self[key] = ProbeRecord()
+        record.add(outcome)
         record.is_up = after.up
         if before is not None and before.up != after.up:
             record.changes += 1
 
-    def keep(self, keys: Collection[Key]) -> None:
+    def keep_only(self, keys: Collection[ProbeKey]) -> None:
         """Forget what is probed no more."""
         for key in self.keys() - keys:
             del self[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _MOST = 1000  # characters: more than any fact that quotes a word or two
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     r"""The text in one line that any terminal takes: line ends, control codes and surrogates as Python escapes them."""
     if text.isprintable():
         return text
@@ -13,4 +13,4 @@ def printable(text: str) -> str:
 
 def shortened(text: str) -> str:
     """The same of a text that may be as long as a file."""
-    return printable(text if len(text) <= _MOST else f"{text[: _MOST // 2]} … {text[-_MOST // 2 :]}")
+    return one_line(text if len(text) <= _MOST else f"{text[: _MOST // 2]} … {text[-_MOST // 2 :]}")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.balance.operator_order import (
-    Admin,
     Mode,
+    Order,
     Scope,
     is_over,
     leaves_at,
@@ -27,11 +27,11 @@ A11, A12 = ip_address("192.0.2.11"), ip_address("192.0.2.12")
 READY, DRAIN, MAINT = Mode.READY, Mode.DRAIN, Mode.MAINT
 
 
-def order(mode: Mode, at: float | None = None, until: float | None = None) -> Admin:
-    return Admin(mode, since=0.0, at=at, until=until)
+def order(mode: Mode, at: float | None = None, until: float | None = None) -> Order:
+    return Order(mode, since=0.0, at=at, until=until)
 
 
-@pytest.mark.parametrize(("admin", "now", "expected", "leaves", "change", "over"), [
+@pytest.mark.parametrize(("order", "now", "expected", "leaves", "change", "over"), [
     (None, 50, READY, None, None, False),
     (order(READY), 50, READY, None, None, False),
     (order(DRAIN), 50, DRAIN, None, None, False),
@@ -49,12 +49,12 @@ def order(mode: Mode, at: float | None = None, until: float | None = None) -> Ad
     (order(DRAIN, at=60, until=40), 30, READY, None, None, False),
 ])  # fmt: skip
 def test_one_order_at_one_time(
-    *, admin: Admin | None, now: float, expected: Mode, leaves: float | None, change: float | None, over: bool
+    *, order: Order | None, now: float, expected: Mode, leaves: float | None, change: float | None, over: bool
 ) -> None:
-    assert mode_at(admin, now) is expected
-    assert leaves_at(admin, now) == leaves
-    assert next_change(admin, now) == change
-    assert (admin is not None and is_over(admin, now)) is over
+    assert mode_at(order, now) is expected
+    assert leaves_at(order, now) == leaves
+    assert next_change(order, now) == change
+    assert (order is not None and is_over(order, now)) is over
 
 
 @pytest.mark.parametrize(("general", "specific", "now", "expected", "leaves", "change"), [
@@ -78,15 +78,15 @@ def test_one_order_at_one_time(
 ])  # fmt: skip
 def test_the_order_for_the_name_goes_before_the_general_one(
     *,
-    general: Admin | None,
-    specific: Admin | None,
+    general: Order | None,
+    specific: Order | None,
     now: float,
     expected: Mode,
     leaves: float | None,
     change: float | None,
 ) -> None:
     given_orders = {Scope(None, A11): general, Scope(WWW, A11): specific}
-    orders = {scope: admin for scope, admin in given_orders.items() if admin is not None}
+    orders = {scope: order for scope, order in given_orders.items() if order is not None}
     assert mode_for(orders, WWW, A11, now) is expected
     assert leaves_for(orders, WWW, A11, now) == leaves
     assert next_change_for(orders, WWW, A11, now) == change
@@ -110,20 +110,20 @@ def test_an_order_is_for_its_address_and_its_name() -> None:
     (order(DRAIN, at=60), order(MAINT, at=60), "specific"),
     (order(DRAIN, until=40), order(MAINT, until=40), None),
 ])  # fmt: skip
-def test_the_order_that_decides_or_will(general: Admin | None, specific: Admin | None, expected: str | None) -> None:
+def test_the_order_that_decides_or_will(general: Order | None, specific: Order | None, expected: str | None) -> None:
     orders = {Scope(None, A11): general, Scope(WWW, A11): specific}
-    found = order_for({scope: admin for scope, admin in orders.items() if admin is not None}, WWW, A11, 50.0)
+    found = order_for({scope: order for scope, order in orders.items() if order is not None}, WWW, A11, 50.0)
     assert found == {None: None, "general": general, "specific": specific}[expected]
 
 
 TIMES = st.integers(0, 20).map(float)
-ORDERS = st.builds(Admin, st.sampled_from(Mode), since=TIMES, at=st.none() | TIMES, until=st.none() | TIMES)
+ORDERS = st.builds(Order, st.sampled_from(Mode), since=TIMES, at=st.none() | TIMES, until=st.none() | TIMES)
 SETS = st.dictionaries(st.sampled_from([Scope(None, A11), Scope(WWW, A11), Scope(DB, A11), Scope(None, A12)]), ORDERS)
 
 
 @given(orders=SETS, now=TIMES, later=TIMES)
 def test_the_mode_holds_until_the_next_change_and_changes_then(
-    orders: dict[Scope, Admin], now: float, later: float
+    orders: dict[Scope, Order], now: float, later: float
 ) -> None:
     current, change = mode_for(orders, WWW, A11, now), next_change_for(orders, WWW, A11, now)
     if change is not None:
@@ -135,10 +135,10 @@ def test_the_mode_holds_until_the_next_change_and_changes_then(
     assert leaves == (change if current is READY else None)
 
 
-@given(admin=ORDERS, now=TIMES)
-def test_one_order_alone_behaves_as_in_company(admin: Admin, now: float) -> None:
+@given(order=ORDERS, now=TIMES)
+def test_one_order_alone_behaves_as_in_company(order: Order, now: float) -> None:
     for scope in (Scope(None, A11), Scope(WWW, A11)):
-        orders = {scope: admin}
-        assert mode_for(orders, WWW, A11, now) is mode_at(admin, now)
-        assert leaves_for(orders, WWW, A11, now) == leaves_at(admin, now)
-        assert next_change_for(orders, WWW, A11, now) == next_change(admin, now)
+        orders = {scope: order}
+        assert mode_for(orders, WWW, A11, now) is mode_at(order, now)
+        assert leaves_for(orders, WWW, A11, now) == leaves_at(order, now)
+        assert next_change_for(orders, WWW, A11, now) == next_change(order, now)

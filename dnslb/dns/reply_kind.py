@@ -15,7 +15,7 @@ NO_REPLY = bytes(8)  # stands there when a query got none
 UNSENT = b"\xff" * 8  # stands there when the system did not take the reply: no reply has all flags
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ReplyKind:
     """One sort of reply."""
 
     rcode: str
@@ -23,7 +23,7 @@ class Kind:
     truncated: bool
 
 
-def kind(head: bytes) -> Kind:
+def classify(head: bytes) -> ReplyKind:
     """The sort of one of our replies with this head."""
     flags, answers, authorities = (int.from_bytes(head[at : at + 2]) for at in (0, 4, 6))
     rcode, truncated, is_empty = flags & 0xF, bool(flags & TC), not answers and not authorities
@@ -40,4 +40,4 @@ def kind(head: bytes) -> Kind:
         found = "answer"
     else:
         found = "nodata" if flags & AA else "referral"
-    return Kind(rrtype.RCODES.get(rcode, f"RCODE{rcode}"), found, truncated)
+    return ReplyKind(rrtype.RCODES.get(rcode, f"RCODE{rcode}"), found, truncated)

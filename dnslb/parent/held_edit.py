@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dnslb.config.catalog import Catalog, Size
+from dnslb.config.catalog import Catalog, ZoneSize
 from dnslb.dns import name
 
 # What is small is written in one piece, and edited by hand: there, to remove most of it is an ordinary edit.
@@ -21,7 +21,7 @@ def losses(was: Catalog, now: Catalog) -> tuple[str, ...]:
     return tuple(line for each in sizes for line in _lines(*each))
 
 
-def _lines(zone: str, was: Size, now: Size | None) -> Iterator[str]:
+def _lines(zone: str, was: ZoneSize, now: ZoneSize | None) -> Iterator[str]:
     if now is None:
         yield f"{zone} would be removed, with {_count(was.records, 'record')}"
         return

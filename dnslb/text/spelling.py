@@ -8,12 +8,12 @@ from itertools import takewhile
 _LONGEST = 255  # characters looked at: what is longer is no slip of the finger
 
 
-def likest(word: str, words: Collection[str]) -> str | None:
+def closest(word: str, words: Collection[str]) -> str | None:
     """The one most like it; None when there are none."""
-    return max(words, key=lambda other: likeness(word, other), default=None)
+    return max(words, key=lambda other: similarity(word, other), default=None)
 
 
-def likeness(word: str, other: str) -> float:
+def similarity(word: str, other: str) -> float:
     """From 0 to 1: what the two have in common at both ends, as a share of the longer one.
 
     Nearly every slip (a letter too many, too few, another, or two exchanged) is in one place, and leaves both ends as

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from dnslb.answer.snapshot import Key, Led, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """What a worker tells."""
 
     udp: Mapping[bytes, int]  # replies by their head
@@ -25,25 +25,25 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Leads:
+class LeadCounts:
     """What a worker tells of some pools: answers by the address that led them."""
 
     led: Mapping[Key, Led]
 
 
 @dataclass(slots=True)
-class Counts:
+class Counters:
     """What a worker counts; some of it stands where it happens."""
 
     snapshot: Snapshot
     connections: Connections
     bugs: Bugs
-    udp: Heads = field(default_factory=Heads)
-    tcp: Heads = field(default_factory=Heads)
+    udp: ReplyCounter = field(default_factory=ReplyCounter)
+    tcp: ReplyCounter = field(default_factory=ReplyCounter)
 
-    def take(self) -> Tally:
+    def take(self) -> Counts:
         """All of it, and begin anew."""
-        tally = Tally(
+        counts = Counts(
             udp=self.udp.take(),
             tcp=self.tcp.take(),
             packed=self.snapshot.packed,
@@ -53,4 +53,4 @@ class Counts:
             bugs=self.bugs.count,
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
-        return tally
+        return counts
