@@ -1,4 +1,4 @@
-"""``dnslb import``: what BIND and HAProxy are told, as a directory that passes ``check``; nothing is dropped silently."""
+"""``dnslb import``: what BIND and HAProxy are told, as a directory that passes ``check``; nothing is lost silently."""
 
 from __future__ import annotations
 
@@ -175,9 +175,9 @@ def test_a_haproxy_cfg_that_cannot_be_understood(cfg: str, says: str) -> None:
 
 
 _WORDS = st.sampled_from([
-    *["server", "backend", "listen", "defaults", "option", "httpchk", "a", "127.0.1.1:80", "[::1]", "check", "inter", "2s", "balance", "source", "weight", "3"],
-    *["backup", "timeout", "http-check", "expect", "status", "200", "'", "x:1", "default-server", "port", "addr", "from", ".if", "hdr", "send", "99999999999:9"],
-    *("\n", "\n "),
+    "server", "backend", "listen", "defaults", "option", "httpchk", "a", "127.0.1.1:80", "[::1]", "check", "inter",
+    "2s", "balance", "source", "weight", "3", "backup", "timeout", "http-check", "expect", "status", "200", "'", "x:1",
+    "default-server", "port", "addr", "from", ".if", "hdr", "send", "99999999999:9", "\n", "\n ",
 ])  # fmt: skip
 
 
