@@ -27,6 +27,7 @@ SETTINGS = "dnslb.yaml"
 _SUFFIX = ".zone"
 _POLICY = ".yaml"
 _MISNAMED = ".yml"
+_NAMED_CONF = "named.conf"
 _LOCK = ".#"  # how the lock files of Emacs begin, which are there while a file is edited
 
 Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
@@ -120,7 +121,8 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
     try:
         entries = _Entries(directory, files)
     except FileNotFoundError:
-        return _nothing(files, directory, "the directory does not exist", "give the one that holds your *.zone files")
+        remedy = f"give the one that holds your *.zone files; dnslb init {directory} makes one"
+        return _nothing(files, directory, "the directory does not exist", remedy)
     except NotADirectoryError:
         return _nothing(files, directory, "this is no directory", "give the one that holds your *.zone files")
     except OSError as error:
@@ -128,7 +130,7 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
         return _nothing(files, directory, fact, "let this user read it")
     paths = entries.named(_SUFFIX)
     if not paths:
-        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
+        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", _beginning(directory, entries))
     found, problems = _settings(directory / SETTINGS, files)
     problems += [
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
@@ -232,6 +234,9 @@ class _Entries:
     def named(self, suffix: str) -> list[Path]:
         return [path for path in self._paths if path.suffix == suffix]
 
+    def has(self, entry: str) -> bool:
+        return any(path.name == entry for path in self._paths)
+
 
 def _is_meant(entry: str) -> bool:
     return not entry.startswith(_LOCK)
@@ -269,6 +274,13 @@ def _apex(path: Path, problems: list[Problem]) -> Name | None:
 
 def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
     return Catalog(Settings(), {}, {}, fingerprint=files.fingerprint()), [_error(directory, fact, remedy)]
+
+
+def _beginning(directory: Path, entries: _Entries) -> str:
+    """What to do in a directory without zones."""
+    if entries.has(_NAMED_CONF):
+        return f"dnslb import {directory / _NAMED_CONF} makes them from what BIND serves"
+    return f"write one, such as example.com.zone; dnslb init {directory} does"
 
 
 def _error(path: Path, fact: str, remedy: str) -> Problem:
