@@ -31,8 +31,9 @@ from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
 from dnslb.ipc.handover import Handover
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Inherited, Offer
 from dnslb.parent import difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
