@@ -359,10 +359,25 @@ def test_an_include_that_an_edit_adds_is_watched(tmp_path: Path) -> None:
         (edited.zones / "more.inc").write_text("c TXT one\n")
         edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
         eventually(lambda: ask(edited.address, "c") == ["one"], "the edit was not read")
+        time.sleep(1.5)
+        assert reloads(edited.server) == 1
         (edited.zones / "more.inc").write_text("c TXT two\n")
         eventually(lambda: ask(edited.address, "c") == ["two"], "the edit of the included file was not noticed")
         time.sleep(1.5)
         assert reloads(edited.server) == 2
+
+
+@pytest.mark.parametrize("before", [None, "c TXT\n"], ids=["missing", "wrong"])
+def test_an_include_that_keeps_an_edit_from_being_read_is_watched(tmp_path: Path, before: str | None) -> None:
+    with served(tmp_path, more="") as edited:
+        if before is not None:
+            (edited.zones / "more.inc").write_text(before)
+        edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
+        eventually(lambda: edited.server.log.count("not reloaded") == 1, "the edit was not refused")
+        time.sleep(1.5)
+        assert edited.server.log.count("not reloaded") == 1
+        (edited.zones / "more.inc").write_text("c TXT one\n")
+        eventually(lambda: ask(edited.address, "c") == ["one"], "the edit of the included file was not noticed")
 
 
 # Reading
