@@ -120,6 +120,16 @@ def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: 
         eventually(lambda: reloads(edited.server) == 1, "it was read more than once")
 
 
+def test_another_settle_holds_from_the_edit_on_that_brings_it(tmp_path: Path) -> None:
+    with served(tmp_path, more=WWW) as edited:
+        (edited.zones / "dnslb.yaml").write_text("settle: 3s\n")
+        eventually(lambda: edited.server.log.endswith(": settings: settle\n"), "it was not read, or more than it")
+        began = time.monotonic()
+        edited.zone.write_text(ZONE.format(serial=2) + WWW)
+        eventually(serving(edited.address, 2), "the edit was not read")
+        assert time.monotonic() - began > 2.5
+
+
 def test_files_that_are_never_quiet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tmp_path / "hook"
     hook.mkdir()
