@@ -18,13 +18,13 @@ from transcript import wire, zone
 
 from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.parent.balancer import Balancer
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe.schedule import ProbeKey
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)
@@ -47,7 +47,7 @@ def unix_time() -> float:
 class Desk:
     """A balancer, the probes that it hears of, and the publications that it makes, each with its time."""
 
-    def __init__(self, *pools: Pool, orders: Mapping[Scope, Admin] | None = None) -> None:
+    def __init__(self, *pools: Pool, orders: Mapping[Scope, Order] | None = None) -> None:
         self.balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         self.balancer.orders = dict(orders or {})
         self.published: list[tuple[float, Mapping[Key, Serving]]] = []
@@ -58,7 +58,7 @@ class Desk:
         self.balancer.start(lambda servings: self.published.append((unix_time() - EPOCH, servings)))
         return self
 
-    def hear(self, key: Asked, *outcomes: Outcome) -> None:
+    def hear(self, key: ProbeKey, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             before = self.balancer.healths.get(key)
             after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())
@@ -168,6 +168,56 @@ def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: p
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 202
     assert [told[100], told[201]] == ["10.0.0.1 is down for 150 more pools", "10.0.0.1 is up for 150 more pools"]
+
+
+@pytest.mark.parametrize(
+    ("when_all_down", "begin", "end"),
+    [
+        (AllDown.NONE, "150 more answers are empty (NODATA): no backend is available", "150 more are back to normal"),
+        (AllDown.ALL, "150 more fail open: no backend is up", "150 more are back to normal"),
+    ],
+)
+def test_trouble_of_very_many_pools_at_once_is_told_for_some_of_them(
+    caplog: pytest.LogCaptureFixture, when_all_down: AllDown, begin: str, end: str
+) -> None:
+    """An outage of a site with ten thousand pools was ten thousand lines at ERROR."""
+
+    async def story() -> None:
+        pools = [
+            replace(pool(f"p{number}.example.com.", ["10.0.0.1"]), when_all_down=when_all_down) for number in range(250)
+        ]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+        balancer.start(lambda servings: None)
+        for up in (False, True):
+            balancer.hear((PROBE, ip_address("10.0.0.1")), REFUSED, Health(not up), Health(up, since=unix_time()))
+            await balancer.settled()
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().find("10.0.0.1") == -1]
+    assert len(told) == 202
+    assert [told[100], told[201]] == [begin, end]
+    assert [record.levelname for record in caplog.records if record.getMessage() in {begin, end}] == ["ERROR", "INFO"]
+
+
+def test_trouble_of_very_many_pools_at_the_start_is_told_for_some_of_them(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        pools = [pool(f"p{number}.example.com.", ["10.0.0.1"]) for number in range(250)]
+        balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
+        for key in balancer.keys:
+            balancer.hear(key, REFUSED, None, first(REFUSED, EPOCH))
+        balancer.start(lambda servings: None)
+
+    with caplog.at_level(logging.INFO, "dnslb"):
+        play(story)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 202
+    assert told[200:] == [
+        "150 more begin with backends that are down",
+        "150 more fail open: no backend is up",
+    ]
 
 
 def test_what_changes_nothing_is_not_published() -> None:
@@ -283,10 +333,10 @@ def test_when_all_are_down_the_policy_decides(when_all_down: AllDown, said: str)
 # What time changes
 
 
-def drain(host: str, at: float | None = None, until: float | None = None) -> dict[Scope, Admin]:
+def drain(host: str, at: float | None = None, until: float | None = None) -> dict[Scope, Order]:
     """An order under every name, at so many seconds after the beginning."""
     begin, end = (None if seconds is None else EPOCH + seconds for seconds in (at, until))
-    return {Scope(None, ip_address(host)): Admin(Mode.DRAIN, EPOCH, begin, end)}
+    return {Scope(None, ip_address(host)): Order(Mode.DRAIN, EPOCH, begin, end)}
 
 
 def test_ahead_of_a_planned_drain_the_ttl_descends_and_after_it_climbs() -> None:
@@ -499,7 +549,7 @@ def test_a_change_among_10_000_pools_costs_a_worker_little(capsys: pytest.Captur
     loaded = zone("example.com.", "\n".join(["@ 300 SOA ns1 h 1 2 3 4 60", "@ 300 NS ns1.example.net.", *lines]))
     keys = [(wire(owner(number)), rrtype.A) for number in range(POOLS)]
     servings = {(name, kind): Serving(loaded.nodes[name][0], ROTATION) for name, kind in keys}
-    snapshot = Snapshot({loaded.apex: loaded}, Order.CYCLIC, Random(1), servings)
+    snapshot = Snapshot({loaded.apex: loaded}, RRsetOrder.CYCLIC, Random(1), servings)
     question = b"\0\1\0\1"
     for name, _ in keys[:KEPT]:
         snapshot.ready(name, question, snapshot.over_udp)

@@ -21,19 +21,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.balance.health import Health
-from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent import state
 from dnslb.parent.state import Damaged, State, decode, default_directory, encode, key, load, save
-from dnslb.text import moment
+from dnslb.text import timestamp
 
 NOW = 1_800_000_000.0
 A11, V6 = ip_address("192.0.2.11"), ip_address("2001:db8::11")
 SAMPLE = State(
     orders={
-        Scope(None, A11): Admin(Mode.DRAIN, since=NOW - 60, until=NOW + 1800, reason="new kernel", by="alice"),
-        Scope("www.example.com.", V6): Admin(Mode.MAINT, since=NOW, at=NOW + 3600),
+        Scope(None, A11): Order(Mode.DRAIN, since=NOW - 60, until=NOW + 1800, reason="new kernel", by="alice"),
+        Scope("www.example.com.", V6): Order(Mode.MAINT, since=NOW, at=NOW + 3600),
     },
     healths={
         key(Probe(TcpCheck(80)), A11): Health(up=False, since=NOW - 5, reason="connection refused"),
@@ -120,7 +120,7 @@ STATES = st.builds(
     st.dictionaries(
         st.builds(Scope, st.none() | st.text(), ADDRESSES),
         st.builds(
-            Admin, st.sampled_from(Mode), TIMES, st.none() | TIMES, st.none() | st.just(NOW + 1), st.text(), st.text()
+            Order, st.sampled_from(Mode), TIMES, st.none() | TIMES, st.none() | st.just(NOW + 1), st.text(), st.text()
         ),
     ),
     st.dictionaries(st.text(), st.builds(Health, st.booleans(), st.just(0), TIMES, st.text(), st.booleans())),
@@ -359,8 +359,8 @@ def test_no_key_tells_a_secret(check: Check) -> None:
 @pytest.mark.parametrize(("place", "given", "kept"), [
     (("orders", 0, "since"), 253_402_300_799.0, NOW),
     (("orders", 0, "since"), -5, 0.0),
-    (("orders", 0, "until"), 1e300, moment.LATEST),
-    (("orders", 1, "at"), 1e12, moment.LATEST),
+    (("orders", 0, "until"), 1e300, timestamp.LATEST),
+    (("orders", 1, "at"), 1e12, timestamp.LATEST),
     (("orders", 1, "at"), -1e300, 0.0),
     (("healths", "tcp :80 -> 192.0.2.11", "since"), 253_402_300_799, NOW),
     (("healths", "tcp :80 -> 192.0.2.11", "since"), -1e300, 0.0),

@@ -22,7 +22,7 @@ from peers import Address, free_port
 
 from dnslb.dns.query import LONGEST
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.tcp import Connection
 
 IDLE = 0.5              # seconds, the --tcp-idle of the server
@@ -376,7 +376,7 @@ def test_a_long_pipeline_leaves_others_their_turn() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         ours.setblocking(False)
-        connection = Connection(ours, b"", b"", lambda packet, _: packet, Bugs(), Heads())
+        connection = Connection(ours, b"", b"", lambda packet, _: packet, Bugs(), ReplyCounter())
         theirs.sendall(100 * framed(b"a query of eight octets or more"))
         assert connection.turn(until=0.0)
         assert theirs.recv(1 << 16) == framed(b"a query of eight octets or more")

@@ -18,10 +18,10 @@ from dnslb_server import Server, question, resident, started
 from exchange import ask_udp
 from peers import Address, free_port
 
-from dnslb.dns.kind import HEAD, UNSENT
+from dnslb.dns.reply_kind import HEAD, UNSENT
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
-from dnslb.worker.udp import Drain
+from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.udp import Batches
 
 PATIENCE = 3.0          # seconds for a reply
 FUZZ = 6000             # packets
@@ -307,23 +307,23 @@ def test_slow_queries_do_not_have_turns_in_a_row() -> None:
         ours.bind(("127.0.0.1", 0))
         for number in range(400):
             theirs.sendto(question("www", number=number), ours.getsockname())
-        drain = Drain(ours, respond, Bugs(), Heads())
-        drain.drain()
+        batches = Batches(ours, respond, Bugs(), ReplyCounter())
+        batches.answer()
         assert len(answered) <= 128
         while len(answered) < 400:
-            drain.drain()
+            batches.answer()
 
 
 def test_replies_that_the_system_does_not_take_are_counted_as_such() -> None:
-    heads = Heads()
+    counter = ReplyCounter()
     with client("127.0.0.1") as ours, client("127.0.0.1") as theirs:
         ours.bind(("127.0.0.1", 0))
-        drain = Drain(ours, lambda packet, _: packet, Bugs(), heads)
+        batches = Batches(ours, lambda packet, _: packet, Bugs(), counter)
         for count in (3, 2):
             for number in range(count):
                 theirs.sendto(question("www", number=number), ours.getsockname())
-            drain.drain()
+            batches.answer()
             # Unconnected sockets say that they have nothing to shut down, and send nothing from then on.
             with suppress(OSError):
                 ours.shutdown(socket.SHUT_WR)
-    assert heads.take() == {question("www")[HEAD]: 3, UNSENT: 2}
+    assert counter.take() == {question("www")[HEAD]: 3, UNSENT: 2}

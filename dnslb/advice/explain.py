@@ -12,13 +12,12 @@ from dnslb.advice.forecast import failover_worst
 from dnslb.balance import near
 from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
 from dnslb.balance.ttl import OVERTIME, bounds
+from dnslb.dns import rrtype
 
 MOST_NAMED = 4  # backends
 
 # Chromium and Firefox hold every address so long; some resolvers are set to, too.
 _HELD = 60
-
-_RRTYPES = {4: "A", 6: "AAAA"}
 
 
 def lines(pool: Pool) -> list[str]:
@@ -108,7 +107,7 @@ def _near(pool: Pool) -> Iterator[str]:
 
 
 def _ttls(pool: Pool) -> str:
-    return ", ".join(f"{_RRTYPES[version]} {_range(pool, version)}" for version in sorted(pool.zone_ttls))
+    return ", ".join(f"{rrtype.address_text(version)} {_range(pool, version)}" for version in sorted(pool.zone_ttls))
 
 
 def _range(pool: Pool, version: int) -> str:

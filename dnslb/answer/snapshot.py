@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Order, Rotation, Stand, Turns, period, slots
+from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer
 from dnslb.dns.edns import PAYLOAD, extended_error
@@ -34,8 +34,6 @@ _SOME_TYPE = bytes(2) + _IN  # type 0, which no name has
 Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
-
-KINDS = {4: rrtype.A, 6: rrtype.AAAA}  # types of addresses, by IP version
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Snapshot:
     def __init__(  # noqa: PLR0913, PLR0917 - everything that decides an answer
         self,
         zones: Mapping[Name, Zone],
-        order: Order,
+        order: RRsetOrder,
         rng: Random,
         servings: Mapping[Key, Serving] | None = None,
         near: Mapping[Name, Near] = MappingProxyType({}),
@@ -246,7 +244,7 @@ class Snapshot:
         """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
         if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
             return {}
-        keys = ((owner, kind) for owner in reply.consulted for kind in KINDS.values())
+        keys = ((owner, kind) for owner in reply.consulted for kind in rrtype.ADDRESS_TYPES.values())
         found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
         return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
 
@@ -261,7 +259,7 @@ class Snapshot:
         if turns is None:
             turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
         leaders = None
-        if rotation.order is Order.STICKY and n > 1:
+        if rotation.order is RRsetOrder.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
         return Turning(rotation, turns, serving is not None, leaders)
 

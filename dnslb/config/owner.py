@@ -16,7 +16,6 @@ from dnslb.dns.lookup import Delegation, Redirection, look_up
 from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import RRset, Zone, find
 
-_VERSIONS = {rrtype.A: 4, rrtype.AAAA: 6}
 _MOST_COMPARED = 1_000   # names of a zone that a misspelt one is compared with
 
 
@@ -42,13 +41,17 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
     node = zone.nodes[owner]
     if find(node, rrtype.CNAME) is not None:
         return f"{shown} is an alias; name the owner that it leads to"
-    rrsets = [rrset for kind in _VERSIONS if (rrset := find(node, kind)) is not None]
+    rrsets = {
+        version: rrset
+        for version, type_ in rrtype.ADDRESS_TYPES.items()
+        if (rrset := find(node, type_)) is not None
+    }
     if not rrsets:
         return f"{shown} has no A or AAAA; give it addresses in the zone file"
     return Owner(
         name=shown,
-        addresses=tuple((address(rdata), _place(zone, rrset)) for rrset in rrsets for rdata in rrset.rdatas),
-        zone_ttls={_VERSIONS[rrset.rrtype]: rrset.ttl for rrset in rrsets},
+        addresses=tuple((address(rdata), _place(zone, rrset)) for rrset in rrsets.values() for rdata in rrset.rdatas),
+        zone_ttls={version: rrset.ttl for version, rrset in rrsets.items()},
         negative_ttl=zone.negative_ttl,
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import hook
 from dnslb.config.hook import Hook
 from dnslb.text import document
@@ -53,7 +53,7 @@ class Settings:
     listen: tuple[Endpoint, ...] = (Endpoint(IPv4Address("127.0.0.1"), 5300),)
     workers: int | None = None           # None: one for each CPU, at most 4
     user: str | None = None              # to become after the sockets are open
-    order: Order = Order.CYCLIC          # of the records in an RRset that is in no pool
+    order: RRsetOrder = RRsetOrder.CYCLIC  # of the records in an RRset that is in no pool
     server_id: str | None = None         # NSID, CH TXT id.server; None: refused
     server_version: str | None = None    # CH TXT version.bind; None: refused
     tcp_connections: int = 1000          # open at once, in all
@@ -63,7 +63,7 @@ class Settings:
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
     settle: float = 0.5                  # seconds without a change until it is
-    confirm: float = 60.0                # seconds without a change until what takes much away is taken
+    confirm: float = 60.0                # seconds without a change until what may be half of an edit is taken
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
@@ -154,9 +154,9 @@ def _hosts(parsed: Document, node: yaml.Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
-def _order(parsed: Document, node: yaml.Node) -> Order | None:
-    word = parsed.choice(node, [order.value for order in Order])
-    return Order(word) if word is not None else None
+def _order(parsed: Document, node: yaml.Node) -> RRsetOrder | None:
+    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    return RRsetOrder(word) if word is not None else None
 
 
 def _short_text(parsed: Document, node: yaml.Node) -> str | None:

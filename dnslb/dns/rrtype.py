@@ -19,6 +19,7 @@ NUMBERS = {
     "URI": 256, "CAA": 257, "AVC": 258, "DOA": 259, "AMTRELAY": 260, "RESINFO": 261, "TA": 32768, "DLV": 32769,
 }  # fmt: skip
 _MNEMONICS = {number: mnemonic for mnemonic, number in NUMBERS.items()}
+ADDRESS_TYPES = {4: A, 6: AAAA}  # by IP version
 
 IN, CH, NONE_CLASS, ANY_CLASS = 1, 3, 254, 255
 CLASSES = {"IN": IN, "CH": CH, "HS": 4}
@@ -40,6 +41,11 @@ def is_meta(rrtype: int) -> bool:
 def text(rrtype: int) -> str:
     """The mnemonic, or ``TYPEnnn`` (RFC 3597 §5)."""
     return _MNEMONICS.get(rrtype) or f"TYPE{rrtype}"
+
+
+def address_text(version: int) -> str:
+    """The mnemonic of the type that holds addresses of this IP version, 4 or 6."""
+    return text(ADDRESS_TYPES[version])
 
 
 def parse(word: str) -> int | None:

@@ -27,16 +27,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from types import MappingProxyType
 
-from dnslb.answer.snapshot import KINDS, Key, Serving
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.operator_order import Admin, Mode, Scope, leaves_for, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.rotation import Rotation
 from dnslb.balance.selection import Selection
@@ -44,19 +44,24 @@ from dnslb.balance.ttl import Member, Ttl
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
-from dnslb.probe.schedule import Key as Asked
+from dnslb.parent.bounded_log import BoundedLog, Kind
+from dnslb.probe.schedule import ProbeKey
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 _NAMED = 4  # backends in one line of the log
-_LINES = 100  # for one verdict, each for one pool
 _PATIENCE = 5.0  # seconds for probes to find out who is up, before all that are not known to be down count as up
 _MOMENT = 0.5    # seconds for which last verdicts stand in for those of a new probe
 _TRUSTED = 300.0  # seconds for which it is believed that a backend is still up, at most
 _UNJUDGED = "is not judged yet"
 _UNCONFIRMED = "has not been probed since the start"
 _UP = Health()
+
+_BEGIN_DOWN = Kind(logging.WARNING, "down", "%d more begin with backends that are down")
+_FAILS_OPEN = Kind(logging.ERROR, "fails open", "%d more fail open: no backend is up")
+_EMPTY = Kind(logging.ERROR, "empty", "%d more answers are empty (NODATA): no backend is available")
+_NORMAL = Kind(logging.INFO, "back to normal", "%d more are back to normal")
 
 _log = logging.getLogger("dnslb")
 
@@ -87,17 +92,17 @@ class _Desk:
     pool: Pool
     rrsets: dict[int, _RRset] = field(default_factory=dict)  # by IP version
     timer: asyncio.TimerHandle | None = None
-    verdicts: list[tuple[Asked, Health]] = field(default_factory=list)  # changed since, to be logged
-    firsts: set[Asked] = field(default_factory=set)  # of these: by their first probe
+    verdicts: list[tuple[ProbeKey, Health]] = field(default_factory=list)  # changed since, to be logged
+    firsts: set[ProbeKey] = field(default_factory=set)  # of these: by their first probe
     served: set[int] = field(default_factory=set)    # IP versions that were served before this generation
     withheld: set[int] = field(default_factory=set)  # IP versions that are not served yet
-    awaited: set[Asked] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
-    stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
+    awaited: set[ProbeKey] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
+    stand_ins: dict[ProbeKey, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
     plain: dict[int, set[Address]] = field(default_factory=dict)  # by IP version: served before there was a pool
     proxies: dict[Address, Address] = field(default_factory=dict)  # what is probed instead, by backend
     troubled: set[int] = field(default_factory=set)  # IP versions of which the log says that all is not well
 
-    def asked(self, address: Address) -> Asked | None:
+    def asked(self, address: Address) -> ProbeKey | None:
         """What its backend goes by."""
         probe = self.pool.probe
         return None if probe is None else (probe, self.proxies.get(address, address))
@@ -107,22 +112,22 @@ class Balancer:
     """Keeps ``servings`` right, and hands every change of them to ``publish``.  ``clock`` gives Unix time."""
 
     def __init__(self, pools: Mapping[Name, Pool], clock: Callable[[], float] = time.time) -> None:
-        self.healths: dict[Asked, Health] = {}
-        self.recalled: set[Asked] = set()    # of these: from an earlier life of the server
+        self.healths: dict[ProbeKey, Health] = {}
+        self.recalled: set[ProbeKey] = set()    # of these: from an earlier life of the server
         self.left: float | None = None       # Unix time up to which that life may have known them
         self.changed_at: Mapping[str, float] = {}  # of the answers of an earlier life, by ``_label``
-        self.returning: set[Asked] = set()   # that were down then, and have not failed since
-        self.doubted: set[Asked] = set()     # that were up, were not probed for a while, and have no outcome since
-        self.hasten: Callable[[Asked], object] = _leave  # is asked to have a key probed again soon
-        self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
-        self.orders: dict[Scope, Admin] = {}
+        self.returning: set[ProbeKey] = set()   # that were down then, and have not failed since
+        self.doubted: set[ProbeKey] = set()     # that were up, were not probed for a while, and have no outcome since
+        self.hasten: Callable[[ProbeKey], object] = _leave  # is asked to have a key probed again soon
+        self.faults: dict[ProbeKey, str] = {}   # what cannot be probed, by no fault of its own, and why
+        self.orders: dict[Scope, Order] = {}
         self.servings: dict[Key, Serving] = {}
         self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
         self._clock = clock
         self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
         self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
-        self._asking: dict[Asked, list[_Desk]] = {}
-        self._users: dict[Asked, list[tuple[Pool, Backend]]] = {}
+        self._asking: dict[ProbeKey, list[_Desk]] = {}
+        self._users: dict[ProbeKey, list[tuple[Pool, Backend]]] = {}
         for desk in self._desks.values():
             asked = _asked(desk.pool)
             for key in dict.fromkeys(asked):
@@ -139,14 +144,14 @@ class Balancer:
         self._due: OrderedDict[Name, _Desk] = OrderedDict()     # the same, because of the time
         self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when that goes on
         self._published = -inf  # when anything was, by the loop's clock
-        self._told: Counter[tuple[Asked, Health]] = Counter()  # pools, by the verdict that changed them just now
+        self._lines = BoundedLog()
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._settled = asyncio.Event()  # set when nothing urgent is to be worked out any more
         self._patience: list[asyncio.TimerHandle] = []  # until it runs out
         self._is_patient = True
 
     @property
-    def keys(self) -> set[Asked]:
+    def keys(self) -> set[ProbeKey]:
         """All that must be probed."""
         return set(self._asking)
 
@@ -163,10 +168,11 @@ class Balancer:
         found: dict[Key, set[bytes]] = {}
         for owner, desk in self._desks.items():
             for backend in desk.pool.backends:
-                found.setdefault((owner, KINDS[backend.address.version]), set()).add(backend.address.packed)
+                address = backend.address
+                found.setdefault((owner, rrtype.ADDRESS_TYPES[address.version]), set()).add(address.packed)
         return found
 
-    def asking(self, key: Asked) -> Sequence[tuple[Pool, Backend]]:
+    def asking(self, key: ProbeKey) -> Sequence[tuple[Pool, Backend]]:
         """The backends that go by this key."""
         return self._users.get(key, ())
 
@@ -174,7 +180,7 @@ class Balancer:
         """The pools that have the address, with their owners."""
         return [(desk.owner, desk.pool) for desk in self._holding.get(address, ())]
 
-    def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def hear(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         is_doubted = key in self.doubted
         is_first = before is None or key in self.recalled or is_doubted
@@ -201,7 +207,7 @@ class Balancer:
                     desk.firsts.add(key)
             self._concern(self._urgent, desk)
 
-    def miss(self, key: Asked, reason: str) -> None:
+    def miss(self, key: ProbeKey, reason: str) -> None:
         """A probe could not be made, which says nothing of the target."""
         is_known = self.faults.get(key) == reason
         self.faults[key] = reason
@@ -212,7 +218,7 @@ class Balancer:
             if self._publish is not None:
                 self._concern(self._urgent, desk)
 
-    def doubt(self, keys: Iterable[Asked]) -> None:
+    def doubt(self, keys: Iterable[ProbeKey]) -> None:
         """Nobody has probed these for a while: those that were up are not handed out beside others before they pass."""
         for key in keys:
             health = self.healths.get(key)
@@ -260,9 +266,10 @@ class Balancer:
                 self._begin(desk)
             # Of what was served before it is known who is down.
             for version in desk.rrsets.keys() - desk.withheld - desk.served:
-                _tell_who_is_down(desk, version, self._known(desk))
+                _tell_who_is_down(self._lines, desk, version, self._known(desk))
             desk.served |= desk.rrsets.keys() - desk.withheld
-            _tell_trouble(desk)
+            _tell_trouble(self._lines, desk)
+        self._lines.finish()
         self._publish = publish
         loop = asyncio.get_running_loop()
         self._patience.append(loop.call_later(_PATIENCE, self._lose_patience))
@@ -313,7 +320,7 @@ class Balancer:
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
 
-    def obey(self, orders: Mapping[Scope, Admin]) -> None:
+    def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
 
         What they change is published before this returns, unless it is much: then when it is ``settled``.
@@ -372,13 +379,13 @@ class Balancer:
 
     def last_copy(self, owner: Name, address: Address, now: float) -> float:
         """The same of one that is not handed out; and if none holds it any more, since when."""
-        return self.copies.get((owner, KINDS[address.version]), {}).get(address, now) + ttl.OVERTIME
+        return self.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {}).get(address, now) + ttl.OVERTIME
 
     def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
         """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
         for owner, address in concerned:
             rrset = self._desks[owner].rrsets[address.version]
-            copies = self.copies.get((owner, KINDS[address.version]), {})
+            copies = self.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {})
             if address in copies and rrset.changed_at is not None and rrset.changed_at >= since:
                 copies[address] += now - since
             yield
@@ -393,7 +400,7 @@ class Balancer:
         owners = {desk.pool.owner: owner for owner, desk in self._desks.items()}
         for scope, lost in clocks.items():
             if scope.owner in owners:
-                copies = self.copies.setdefault((owners[scope.owner], KINDS[scope.address.version]), {})
+                copies = self.copies.setdefault((owners[scope.owner], rrtype.ADDRESS_TYPES[scope.address.version]), {})
                 copies[scope.address] = max(lost, copies.get(scope.address, 0.0))
 
     def stop(self) -> None:
@@ -432,34 +439,18 @@ class Balancer:
             _, desk = waiting.popitem(last=False)
             changes |= self._work_out(desk)
             for key, health in desk.verdicts:
-                self._tell(desk, key, health)
+                _tell(self._lines, desk, key, health)
             desk.verdicts.clear()
-            _tell_trouble(desk)
+            _tell_trouble(self._lines, desk)
         if changes:
             self._publish(changes)
         self._published = loop.time()
         if self._urgent or self._due:
             self._next = loop.call_soon(self._flush)
         if not self._urgent:
-            self._tell_rest()
+            self._lines.finish()
             settled, self._settled = self._settled, asyncio.Event()
             settled.set()
-
-    def _tell(self, desk: _Desk, key: Asked, health: Health) -> None:
-        """One line for a changed verdict, unless it is one for very many pools: what tells of each, nobody reads."""
-        self._told[key, health] += 1
-        if self._told[key, health] <= _LINES:
-            _tell(desk, key, health)
-        desk.firsts.discard(key)
-
-    def _tell_rest(self) -> None:
-        for (key, health), told in self._told.items():
-            if told > _LINES:
-                what = "up" if health.up else "down"
-                level = logging.INFO if health.up else logging.WARNING
-                fields = {"what": what, "address": str(key[1])}
-                _log.log(level, "%s is %s for %d more pools", key[1], what, told - _LINES, extra=fields)
-        self._told.clear()
 
     def _work_out(self, desk: _Desk) -> dict[Key, Serving]:
         """What it serves otherwise than before."""
@@ -480,12 +471,12 @@ class Balancer:
             rrset = _work_out(desk.pool, version, known, self.orders, before, now, unsure, version in desk.withheld)
             self._note_copies(desk, version, now)
             desk.rrsets[version] = rrset
-            key = (desk.owner, KINDS[version])
+            key = (desk.owner, rrtype.ADDRESS_TYPES[version])
             if self.servings.get(key) != rrset.serving:
                 self.servings[key] = changes[key] = rrset.serving
             times.append(rrset.ttl.until)
         for version in released - desk.served if self._publish is not None else ():
-            _tell_who_is_down(desk, version, healths)
+            _tell_who_is_down(self._lines, desk, version, healths)
             desk.served.add(version)
         times.append(selection.next_change(desk.pool, healths, self.orders, now))
         self._wake(desk, min((at for at in times if at is not None), default=None), now)
@@ -502,7 +493,7 @@ class Balancer:
         """What is handed out up to now, caches may hold for its TTL from now on."""
         if version in desk.rrsets and not desk.rrsets[version].serving.withheld:
             rrset = desk.rrsets[version]
-            copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
+            copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
             for address in _addresses(rrset.selection):
                 copies[address] = max(copies.get(address, 0.0), now + rrset.serving.rrset.ttl)
 
@@ -516,7 +507,7 @@ class Balancer:
                     del copies[address]
 
     def _assume_copies(self, desk: _Desk, version: int, until: float) -> None:
-        copies = self.copies.setdefault((desk.owner, KINDS[version]), {})
+        copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
         for backend in desk.pool.backends:
             if backend.address.version == version:
                 copies.setdefault(backend.address, until)
@@ -532,7 +523,7 @@ class Balancer:
         desk.awaited = unknown - desk.stand_ins.keys()
         desk.withheld = {version for version in desk.pool.zone_ttls if version not in desk.served}
 
-    def _is_trusted(self, pool: Pool, key: Asked, now: float) -> bool:
+    def _is_trusted(self, pool: Pool, key: ProbeKey, now: float) -> bool:
         health = self.healths.get(key)
         if health is None or key not in self.recalled or not health.up:
             return health is not None
@@ -676,25 +667,25 @@ class Balancer:
             desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, self._due, desk)
 
 
-def _leave(key: Asked) -> None:
+def _leave(key: ProbeKey) -> None:
     """It is probed when it is due."""
 
 
 def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
     """What the pools serve while every backend is up and nothing has changed for long."""
     return {
-        (owner, KINDS[version]): _work_out(pool, version, {}, {}, _Before(), 0.0).serving
+        (owner, rrtype.ADDRESS_TYPES[version]): _work_out(pool, version, {}, {}, _Before(), 0.0).serving
         for owner, pool in pools.items()
         for version in pool.zone_ttls
     }
 
 
-def _asked(pool: Pool) -> list[Asked]:
+def _asked(pool: Pool) -> list[ProbeKey]:
     """What is probed for the pool, in the order of its backends."""
     return [(pool.probe, backend.target) for backend in pool.backends] if pool.probe is not None else []
 
 
-def _versions(pool: Pool, key: Asked) -> set[int]:
+def _versions(pool: Pool, key: ProbeKey) -> set[int]:
     """Of the backends that go by the key."""
     return {backend.address.version for backend in pool.backends if backend.target == key[1]}
 
@@ -703,7 +694,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     pool: Pool,
     version: int,
     healths: Mapping[Address, Health],
-    orders: Mapping[Scope, Admin],
+    orders: Mapping[Scope, Order],
     before: _Before,
     now: float,
     unsure: Mapping[Address, str] = MappingProxyType({}),
@@ -729,7 +720,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     rotation = Rotation(pool.order, weights if len(set(weights)) > 1 else None, pool.answers)
     rdatas = tuple(share.address.packed for share in chosen.shares)
     serving = Serving(
-        RRset(KINDS[version], lasting.seconds, rdatas),
+        RRset(rrtype.ADDRESS_TYPES[version], lasting.seconds, rdatas),
         rotation,
         chosen.fails_open,
         floor=ttl.bounds(pool, version).floor,
@@ -747,30 +738,34 @@ def _counts(backend: Backend, handed_out: set[Address], healths: Mapping[Address
 
 def _label(pool: Pool, version: int) -> str:
     """The RRset, as text."""
-    return f"{pool.owner} {rrtype.text(KINDS[version])}"
+    return f"{pool.owner} {rrtype.address_text(version)}"
 
 
 def _addresses(chosen: Selection) -> list[Address]:
     return [share.address for share in chosen.shares]
 
 
-def _tell(desk: _Desk, key: Asked, health: Health) -> None:
+def _tell(lines: BoundedLog, desk: _Desk, key: ProbeKey, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
-    if key in desk.firsts:
-        level = logging.INFO if health.up else logging.WARNING
+    level, what = (logging.INFO, "up") if health.up else (logging.WARNING, "down")
+    is_first = key in desk.firsts
+    desk.firsts.discard(key)
+    if not lines.admits(Kind(level, what, f"{target} is {what} for %d more pools", str(target))):
+        return
+    if is_first:
         verdict = "up (its first probe passed)" if health.up else f"down (its first probe failed: {health.reason})"
     elif health.up:
-        level, verdict = logging.INFO, f"up ({probe.rise} of {probe.rise} probes passed)"
+        verdict = f"up ({probe.rise} of {probe.rise} probes passed)"
     else:
-        level, verdict = logging.WARNING, f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
+        verdict = f"down ({probe.fall} of {probe.fall} probes failed: {health.reason})"
     for backend in desk.pool.backends:
         if backend.target == target:
-            fields = {"what": verdict.partition(" ")[0], "owner": desk.pool.owner, "address": str(backend.address)}
+            fields = {"what": what, "owner": desk.pool.owner, "address": str(backend.address)}
             _log_served(level, desk, backend.address.version, f"{backend.address} {verdict}", fields)
 
 
-def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
+def _tell_who_is_down(lines: BoundedLog, desk: _Desk, version: int, healths: Mapping[Address, Health]) -> None:
     """One line for an RRset that begins with a backend down."""
     down = [
         f"{backend.address} ({_why_down(health, desk.pool)})"
@@ -779,32 +774,37 @@ def _tell_who_is_down(desk: _Desk, version: int, healths: Mapping[Address, Healt
         and (health := healths.get(backend.target)) is not None
         and not health.up
     ]
-    if down:
+    if down and lines.admits(_BEGIN_DOWN):
         more = f" and {len(down) - _NAMED} more" if len(down) > _NAMED else ""
         fact = f"down from the start: {', '.join(down[:_NAMED])}{more}"
         _log_served(logging.WARNING, desk, version, fact, {"what": "down", "owner": desk.pool.owner})
 
 
-def _tell_trouble(desk: _Desk) -> None:
+def _tell_trouble(lines: BoundedLog, desk: _Desk) -> None:
     """One line when an RRset begins to fail open or to be empty, and one when that is over."""
     for version in desk.rrsets.keys() - desk.withheld:
-        chosen, fields = desk.rrsets[version].selection, {"owner": desk.pool.owner}
+        chosen = desk.rrsets[version].selection
         is_troubled = chosen.fails_open or not chosen.shares
         if is_troubled == (version in desk.troubled):
             continue
         desk.troubled ^= {version}
-        about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.text(KINDS[version])}"
-        count = len(chosen.shares)
-        if chosen.fails_open:
-            fields["what"] = "fails open"
-            _log.error("%s: no backend is up: all %d are handed out (fail open)", about, count, extra=fields)
-        elif is_troubled:
-            fields["what"] = "empty"
-            _log.error("%s: no backend is available: the answer is empty (NODATA)", about, extra=fields)
-        else:
-            fields["what"] = "back to normal"
-            total = sum(backend.address.version == version for backend in desk.pool.backends)
-            _log.info("%s: back to normal: serving %d of %d", about, count, total, extra=fields)
+        kind = _FAILS_OPEN if chosen.fails_open else _EMPTY if is_troubled else _NORMAL
+        if lines.admits(kind):
+            fields = {"what": kind.what, "owner": desk.pool.owner}
+            about = f"{desk.pool.owner.removesuffix('.') or '.'} {rrtype.address_text(version)}"
+            _log.log(kind.level, "%s: %s", about, _condition(desk, version), extra=fields)
+
+
+def _condition(desk: _Desk, version: int) -> str:
+    """How an RRset is served."""
+    chosen = desk.rrsets[version].selection
+    count = len(chosen.shares)
+    if chosen.fails_open:
+        return f"no backend is up: all {count} are handed out (fail open)"
+    if not count:
+        return "no backend is available: the answer is empty (NODATA)"
+    total = sum(backend.address.version == version for backend in desk.pool.backends)
+    return f"back to normal: serving {count} of {total}"
 
 
 def _why_down(health: Health, pool: Pool) -> str:

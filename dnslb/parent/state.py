@@ -20,11 +20,11 @@ from types import NoneType
 from typing import Any, assert_never
 
 from dnslb.balance.health import Health
-from dnslb.balance.operator_order import Admin, Mode, Scope, is_over, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_for
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.system import file
-from dnslb.text import moment
+from dnslb.text import timestamp
 
 NAME = "state.json"  # in the state directory
 VERSION = 1          # of the format: another is not read
@@ -45,7 +45,7 @@ class State:
     Outcomes against a verdict (``streak``) are not kept: after a restart they begin anew.
     """
 
-    orders: Mapping[Scope, Admin] = field(default_factory=dict)
+    orders: Mapping[Scope, Order] = field(default_factory=dict)
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
     history: tuple[Change, ...] = ()                             # oldest first
     clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what an order keeps out of a pool
@@ -249,13 +249,13 @@ def _scope(item: Any) -> Scope:
         raise Damaged(f"{text!r} is no address") from None
 
 
-def _order(item: Any, now: float) -> Admin:
+def _order(item: Any, now: float) -> Order:
     word = _part(item, "mode", str)
     try:
         mode = Mode(word)
     except ValueError:
         raise Damaged(f"{word!r} is no mode") from None
-    return Admin(
+    return Order(
         mode,
         since=_past(item, "since", now),
         at=_time_or_none(item, "at"),
@@ -307,7 +307,7 @@ def _time(item: Any, name: str) -> float:
         time = inf
     if not isfinite(time):
         raise Damaged(f"{name!r} is no time")
-    return min(max(time, 0.0), moment.LATEST)
+    return min(max(time, 0.0), timestamp.LATEST)
 
 
 def _part(item: Any, name: str, *kinds: type) -> Any:

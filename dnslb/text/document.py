@@ -14,7 +14,7 @@ from difflib import get_close_matches
 import yaml
 
 from dnslb.text import duration
-from dnslb.text.printable import shortened
+from dnslb.text.one_line import shortened
 from dnslb.text.problem import Level, Problem
 
 _CLAIMS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from sys import byteorder
 from time import monotonic
 
-from dnslb.dns.kind import HEAD, NO_REPLY
 from dnslb.dns.query import LONGEST
-from dnslb.ipc.passage import Held
+from dnslb.dns.reply_kind import HEAD, NO_REPLY
+from dnslb.ipc.handover import ConnectionState
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
@@ -28,7 +28,7 @@ class Connection:
     """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
-        "_address", "_bugs", "_heads", "_received", "_respond", "_sock", "_unsent",
+        "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
         "active", "client", "descriptor", "has_ended", "is_due",
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ class Connection:
         address: bytes,
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
-        heads: Heads,
+        counter: ReplyCounter,
     ) -> None:
         self.client = client             # who it counts for
         self.descriptor = sock.fileno()
@@ -50,7 +50,7 @@ class Connection:
         self._address = address
         self._respond = respond
         self._bugs = bugs
-        self._heads = heads
+        self._counter = counter
         self._received = b""             # queries that are not answered, or not whole
         self._unsent = b""               # replies that the client has not taken
 
@@ -77,17 +77,17 @@ class Connection:
             self.is_due = self._has_query()
         self.has_ended = True
 
-    def held(self) -> Held:
+    def state(self) -> ConnectionState:
         """All that another worker needs to go on with it."""
-        return Held(self.active, self.has_ended, self._received, self._unsent)
+        return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
 
-    def take_up(self, held: Held) -> None:
+    def restore(self, state: ConnectionState) -> None:
         """Go on where another worker has left off."""
-        self.active, self.has_ended = held.active, held.has_ended
-        self._received, self._unsent = held.received, held.unsent
+        self.active, self.has_ended = state.active, state.has_ended
+        self._received, self._unsent = state.received, state.unsent
         self.is_due = bool(self._unsent) or self._has_query()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """It is another worker's now."""
         self._sock.close()
 
@@ -146,7 +146,7 @@ class Connection:
             if monotonic() >= until:
                 break
         self._received = received[at:]
-        self._heads.note(heads)
+        self._counter.count(heads)
         if replies:
             self._send(b"".join(replies))
         return len(heads)

@@ -15,9 +15,9 @@ from time import monotonic
 from typing import Any, Literal
 
 from dnslb.dns.edns import PAYLOAD
-from dnslb.dns.kind import HEAD, NO_REPLY, UNSENT
+from dnslb.dns.reply_kind import HEAD, NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.heads import Heads
+from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
 _TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
@@ -50,22 +50,22 @@ class _Message(ctypes.Structure):
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 
-class Drain:
-    """Answers what waits on one socket.  ``drain`` is called whenever the socket is readable."""
+class Batches:
+    """Answers what waits on one socket.  ``answer`` is called whenever the socket is readable."""
 
     def __init__(
         self,
         sock: socket.socket,
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
-        heads: Heads,
+        counter: ReplyCounter,
         sockets: int = 1,
     ) -> None:
-        """``sockets``: how many there are, each with a drain of its own."""
+        """``sockets``: how many there are, each with batches of its own."""
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
-        self._note = heads.note
+        self._count = counter.count
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
         self._rests = bytearray(_BATCH * _REST)
@@ -90,7 +90,7 @@ class Drain:
         self._heads = aligned.cast("Q")[:: PAYLOAD // len(NO_REPLY)]
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
-    def drain(self) -> None:
+    def answer(self) -> None:
         # The clock is read only when more than a batch waits.
         if self._batch() < _BATCH:
             return
@@ -132,7 +132,7 @@ class Drain:
             to += PAYLOAD
             by += _NAME
         self._send(unsent, count)
-        self._note(self._heads[:count].tolist())
+        self._count(self._heads[:count].tolist())
         return count
 
     def _send(self, first: int, end: int) -> None:

@@ -14,9 +14,9 @@ import yaml
 
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
-from dnslb.balance.rotation import SLOTS, Order
+from dnslb.balance.rotation import SLOTS, RRsetOrder
 from dnslb.config.policy.probes import LEAST_INTERVAL, LEAST_TIMEOUT, Draft
-from dnslb.config.policy.setting import Settings
+from dnslb.config.policy.setting import PolicySettings
 from dnslb.text.document import Document
 from dnslb.text.problem import Level
 
@@ -31,11 +31,11 @@ class Written:
     """Where the parts of a pool stand in the file."""
 
     key: yaml.Node                          # the pool's owner
-    settings: Settings                      # the pool's own over the defaults
+    settings: PolicySettings                # the pool's own over the defaults
     own: Collection[str]                    # the keys that the pool itself has
     draft: Draft | None                     # its probe
     backends: yaml.Node                     # the mapping, or the key of a pool that has none
-    overrides: Mapping[Address, Settings]   # what is written of its backends
+    overrides: Mapping[Address, PolicySettings]  # what is written of its backends
 
 
 def check(document: Document, pool: Pool, written: Written) -> None:
@@ -92,7 +92,7 @@ def _check_weights(document: Document, pool: Pool, written: Written) -> None:
         return
     node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
     misplaced = max(_misplaced(backends) for _, backends in _families(pool))
-    if pool.order is Order.NONE:
+    if pool.order is RRsetOrder.NONE:
         _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
     elif not pool.is_single:
         _warn(document, node, f"weights without answers: 1 do next to nothing: {_RESHUFFLE}", "add answers: 1")
@@ -111,7 +111,7 @@ def _misplaced(backends: list[Backend]) -> float:
 
 
 def _check_sticky(document: Document, pool: Pool, written: Written) -> None:
-    if pool.order is not Order.STICKY:
+    if pool.order is not RRsetOrder.STICKY:
         return
     node = written.settings["order"].node
     most = max(len(backends) for _, backends in _families(pool))
@@ -138,7 +138,7 @@ def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
     if pool.probe is None:
         if "slowstart" in written.own:
             _warn(document, node, "slowstart is of no use without a probe", "add probe:, or remove it")
-    elif pool.order is Order.NONE:
+    elif pool.order is RRsetOrder.NONE:
         if "slowstart" in written.own:
             _warn(document, node, "order: none has one leader, so slowstart does nothing", "write another order")
     elif not pool.is_single:

@@ -13,7 +13,7 @@ import yaml
 
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.config.policy import words
-from dnslb.config.policy.setting import Reader, Setting, Settings, are_sound, read_target
+from dnslb.config.policy.setting import PolicySettings, Reader, Setting, are_sound, read_target
 from dnslb.text.document import Document
 
 LEAST_INTERVAL, MOST_INTERVAL = 0.1, 3600.0  # seconds
@@ -76,7 +76,7 @@ class Draft:
     """A probe as far as it is written: what defaults leave out, a pool fills in."""
 
     kind: str | None = None
-    settings: Settings = field(default_factory=dict)
+    settings: PolicySettings = field(default_factory=dict)
     is_whole: bool = True  # False: some key was not understood, and may have been anything
 
     @property

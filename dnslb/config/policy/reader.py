@@ -13,10 +13,10 @@ import yaml
 
 from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TtlPolicy
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.config.policy import checks, probes, setting
 from dnslb.config.policy.probes import Draft
-from dnslb.config.policy.setting import Reader, Setting, Settings
+from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem, has_errors
@@ -50,7 +50,7 @@ class _Answers:
 @dataclass(frozen=True, slots=True)
 class _Defaults:
     draft: Draft | None = None  # None: no probe
-    settings: Settings = field(default_factory=dict)
+    settings: PolicySettings = field(default_factory=dict)
 
 
 def read(octets: bytes, file: str, find: Callable[[str], Owner | str]) -> tuple[list[Pool], list[Problem]]:
@@ -124,7 +124,7 @@ def _pool(
     start = len(parsed.problems)
     own = {} if document.is_null(node) else setting.read(parsed, node, _OWN, "a pool")
     backends = own.pop("backends", None)
-    overrides: dict[Address, Settings] = {}
+    overrides: dict[Address, PolicySettings] = {}
     if backends is not None and owner is not None and not document.is_null(backends.node):
         overrides = _backends(parsed, backends.node, owner)
     draft, probe_node = _draft(parsed, own, key, defaults.draft)
@@ -143,7 +143,7 @@ def _pool(
 
 
 def _draft(
-    parsed: Document, own: Settings, key: yaml.Node, default: Draft | None
+    parsed: Document, own: PolicySettings, key: yaml.Node, default: Draft | None
 ) -> tuple[Draft | None, yaml.Node]:
     """The probe of a pool as far as it is written, and where."""
     draft, node = default, key
@@ -165,10 +165,10 @@ def _has(node: yaml.Node, word: str) -> bool:
     return isinstance(node, yaml.MappingNode) and any(key.value == word for key, _ in node.value)
 
 
-def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, Settings]:
+def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, PolicySettings]:
     """What is written of each address."""
     places = dict(owner.addresses)
-    overrides: dict[Address, Settings] = {}
+    overrides: dict[Address, PolicySettings] = {}
     spelled: dict[Address, str] = {}
     for word, key, value in parsed.entries(node, "backends"):
         address = setting.parse_address(word)
@@ -187,7 +187,9 @@ def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, 
     return overrides
 
 
-def _assemble(owner: Owner, settings: Settings, probe: Probe | None, overrides: Mapping[Address, Settings]) -> Pool:
+def _assemble(
+    owner: Owner, settings: PolicySettings, probe: Probe | None, overrides: Mapping[Address, PolicySettings]
+) -> Pool:
     values = {key: value.value for key, value in settings.items()}
     answers, named = values.pop("answers", _Answers()), values.pop("near_networks", Networks())
     near = None
@@ -214,9 +216,9 @@ def _is_none(node: yaml.Node) -> bool:
     return document.is_null(node) or (isinstance(node, yaml.ScalarNode) and node.value == "none")
 
 
-def _read_order(parsed: Document, node: yaml.Node) -> Order | None:
-    word = parsed.choice(node, [order.value for order in Order])
-    return Order(word) if word is not None else None
+def _read_order(parsed: Document, node: yaml.Node) -> RRsetOrder | None:
+    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    return RRsetOrder(word) if word is not None else None
 
 
 def _read_answers(parsed: Document, node: yaml.Node) -> _Answers | None:

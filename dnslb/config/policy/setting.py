@@ -24,7 +24,7 @@ class Setting:
     node: yaml.Node
 
 
-Settings: TypeAlias = Mapping[str, Setting]
+PolicySettings: TypeAlias = Mapping[str, Setting]
 Reader: TypeAlias = Callable[[Document, yaml.Node], Any]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from dnslb.dns.master import lexer
-from dnslb.dns.master.record import Mistake
+from dnslb.dns.master.head import Mistake
 
 FORM = "$GENERATE start-stop[/step] owner type rdata"
 

@@ -13,8 +13,8 @@ from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.master import generate, ttl
 from dnslb.dns.master.builder import Builder
 from dnslb.dns.master.finding import Part, error, warning
+from dnslb.dns.master.head import Head, Mistake, check_ttl, parse_head
 from dnslb.dns.master.lines import read_lines
-from dnslb.dns.master.record import Head, Mistake, check_ttl, parse_head
 from dnslb.dns.master.source import Sources
 from dnslb.dns.name import BadName, Name
 from dnslb.system.file import MOST_ZONE

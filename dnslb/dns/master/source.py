@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import islice
 
-from dnslb.dns.master import record
 from dnslb.dns.master.finding import Finding, Part
+from dnslb.dns.master.head import Mistake, parse_head
 from dnslb.dns.master.lexer import Entry, read_entry
 from dnslb.dns.place import Places, Span, span_of
 from dnslb.text.problem import MOST_LISTED, Level, Problem
@@ -117,8 +117,8 @@ def _index(entry: Entry, finding: Finding) -> int:
     if finding.part is Part.OWNER:
         return shift
     try:
-        head = record.parse_head(texts, start)
-    except record.Mistake:
+        head = parse_head(texts, start)
+    except Mistake:
         return shift
     if finding.part is Part.TYPE:
         return head.at

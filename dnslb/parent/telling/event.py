@@ -6,14 +6,12 @@ import json
 from ipaddress import ip_address
 
 from dnslb.balance.pool import Pool
-from dnslb.control.operations import Change
-from dnslb.dns import name
+from dnslb.control.change import Change
+from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
 
 MOST_ANSWERS = 100  # pools told of in one event
-
-_RRTYPES = {4: "A", 6: "AAAA"}
 
 
 def encode(change: Change, server: str, balancer: Balancer) -> bytes:
@@ -41,7 +39,7 @@ def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
             selection, ttl = balancer.rrset(owner, address.version)
             answers.append({
                 "owner": pool.owner,
-                "type": _RRTYPES[address.version],
+                "type": rrtype.address_text(address.version),
                 "serving": len(selection.shares),
                 "of": sum(backend.address.version == address.version for backend in pool.backends),
                 "ttl": ttl.seconds,

@@ -14,20 +14,18 @@ from itertools import islice
 from typing import NamedTuple
 
 from dnslb import __version__
-from dnslb.answer.snapshot import KINDS
 from dnslb.balance.operator_order import Mode, mode_for
 from dnslb.balance.pool import Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import Ttl
-from dnslb.dns import name
-from dnslb.dns.kind import NO_REPLY, UNSENT, kind
+from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
+from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import BOUNDS, Record, Records
-from dnslb.parent.telling.status import RRTYPES
+from dnslb.parent.probe_faults import ProbeFaults
+from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
+from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Schedule
 from dnslb.system.usage import usage
 from dnslb.text.exposition import Family, Sample, counter, gauge, histogram, labels
@@ -60,9 +58,9 @@ class View:
     started: float  # Unix time
     now: float
     generation: Generation
-    ledger: Ledger
-    records: Records
-    faults: Faults
+    totals: Totals
+    records: ProbeRecords
+    faults: ProbeFaults
     schedule: Schedule
     reloads: Reloads
 
@@ -76,7 +74,7 @@ class _Row(NamedTuple):
     weight: int
     share: float
     led: int
-    record: Record | None
+    record: ProbeRecord | None
     expires: float | None
 
 
@@ -129,7 +127,7 @@ _DURATION = histogram("dnslb_backend_probe_duration_seconds", "Time that probes 
 
 def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
-    for family, samples in (*_server(view), *_queries(view.ledger), *_reloads(view.reloads)):
+    for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
     for family, unmade in (*_zones(view), *_pools(view.generation.balancer)):
         yield family.head
@@ -146,34 +144,34 @@ def pieces(view: View) -> Iterator[str]:
 
 
 def _server(view: View) -> list[tuple[Family, list[Sample]]]:
-    crew, ledger, schedule = view.generation.crew, view.ledger, view.schedule
-    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(crew.pids.items())}
+    workers, totals, schedule = view.generation.workers, view.totals, view.schedule
+    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(workers.pids.items())}
     usages = [(labels(process=process), usage(pid)) for process, pid in processes.items()]
     return [
         (_BUILD, [(labels(version=__version__, python=platform.python_version()), 1)]),
         (_START, [("", view.started)]),
-        (_GENERATION, [("", ledger.generations)]),
-        (_WORKERS, [("", crew.size)]),
-        (_SILENT, [("", len(crew.silent))]),
-        (_RESTARTS, [("", ledger.restarts)]),
-        (_HUNG, [("", ledger.hung)]),
+        (_GENERATION, [("", totals.generations)]),
+        (_WORKERS, [("", workers.size)]),
+        (_SILENT, [("", len(workers.silent))]),
+        (_RESTARTS, [("", totals.restarts)]),
+        (_HUNG, [("", totals.hung)]),
         (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),
         (_CPU, [(text, used.cpu) for text, used in usages if used is not None]),
-        (_BUGS, [("", ledger.bugs)]),
+        (_BUGS, [("", totals.bugs)]),
         (_LAG, [("", schedule.lag)]),
         (_IN_FLIGHT, [("", schedule.in_flight)]),
         (_NOT_MADE, [(labels(reason=reason), count) for reason, count in sorted(view.faults.counts.items())]),
     ]
 
 
-def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
-    protocols = {"udp": ledger.udp, "tcp": ledger.tcp}
+def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
+    protocols = {"udp": totals.udp, "tcp": totals.tcp}
     replies = Counter({(protocol, *usual): 0 for protocol in protocols for usual in _USUAL})
     truncated = Counter[str]()
     for protocol, heads in protocols.items():
         for head, count in heads.items():
             if head not in (NO_REPLY, UNSENT):
-                found = kind(head)
+                found = classify(head)
                 replies[protocol, found.rcode, found.kind] += count
                 truncated[protocol] += found.truncated * count
     return [
@@ -184,11 +182,11 @@ def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
         ]),
         (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
-        (_UNSENT, [(labels(protocol="udp"), ledger.udp[UNSENT])]),
-        (_PACKED, [("", ledger.packed)]),
-        (_CONNECTIONS, [("", ledger.accepted)]),
-        (_EVICTED, [("", ledger.evicted)]),
-        (_OPEN, [("", sum(ledger.open.values()))]),
+        (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
+        (_PACKED, [("", totals.packed)]),
+        (_CONNECTIONS, [("", totals.accepted)]),
+        (_EVICTED, [("", totals.evicted)]),
+        (_OPEN, [("", sum(totals.open.values()))]),
     ]  # fmt: skip
 
 
@@ -212,7 +210,7 @@ def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
     def keys() -> Iterator[tuple[str, Name, int]]:
         for owner, pool in balancer.pools.items():
             for version in sorted(pool.zone_ttls):
-                yield labels(pool=pool.owner, type=RRTYPES[version]), owner, version
+                yield labels(pool=pool.owner, type=rrtype.address_text(version)), owner, version
 
     def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
         for text, owner, version in keys():
@@ -241,7 +239,7 @@ def _each(view: View) -> Iterator[_Row]:
             chosen, _ = balancer.rrset(owner, version)
             total = sum(share.weight for share in chosen.shares)
             shares = {share.address: share.weight / total for share in chosen.shares}
-            led = view.ledger.led((owner, KINDS[version]))
+            led = view.totals.led((owner, rrtype.ADDRESS_TYPES[version]))
             owned = labels(pool=pool.owner)
             for backend in pool.backends:
                 if backend.address.version == version:
