@@ -51,7 +51,8 @@ from dnslb.parent.telling.status import Concerned
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
-from dnslb.probe.schedule import ProbeKey, Schedule
+from dnslb.probe import ProbeKey
+from dnslb.probe.schedule import Schedule
 from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
@@ -147,7 +148,7 @@ class _Parent:
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._faults = ProbeFaults()
-        self._schedule = Schedule((), self._record_outcome, report_fault=self._record_fault)
+        self._schedule = Schedule(self._record_outcome, self._record_fault)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._state_file = state_file
