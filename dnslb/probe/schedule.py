@@ -26,7 +26,8 @@ from dnslb.balance import health
 from dnslb.balance.health import Health, Outcome
 from dnslb.probe import ProbeKey, probe
 from dnslb.probe.asking import Ask, Asking
-from dnslb.probe.lanes import Bounds, Entry, Lanes
+from dnslb.probe.lane import Entry
+from dnslb.probe.lanes import Bounds, Lanes
 
 Report: TypeAlias = Callable[[ProbeKey, Outcome, Health | None, Health], None]
 ReportFault: TypeAlias = Callable[[ProbeKey, Outcome], None]
@@ -225,10 +226,7 @@ class Schedule:
     def _fold(self, entry: Entry, outcome: Outcome, started: float) -> None:
         """Fold the outcome into the health, and let the next probe be due."""
         wanted, _ = entry.key
-        entry.fault = outcome.reason if outcome.fault else ""
-        if not outcome.fault:
-            entry.health = self._verdict(entry, outcome)
-            entry.probed = True
+        entry.observe(outcome, self._clock())
         if outcome.took >= wanted.timeout and entry.prompt.slow is not None:
             entry.lane = entry.prompt.slow
         part = self._rng.random() if entry.is_new else self._rng.uniform(_SHORTEST, _LONGEST)
@@ -236,13 +234,6 @@ class Schedule:
         self._lanes.wait(entry, started + part * health.pause(entry.health or Health(), wanted))
         self._unprobed.discard(entry)
         self._update_all_probed()
-
-    def _verdict(self, entry: Entry, outcome: Outcome) -> Health:
-        before, now = entry.health, self._clock()
-        if before is None or (before.up and not entry.probed):
-            # That a target was up when nobody has looked since, is worth nothing until it passes again.
-            return health.first(outcome, now, before)
-        return health.observe(before, outcome, entry.key[0], now)
 
     def _pass_on(self, entry: Entry, outcome: Outcome, before: Health | None) -> None:
         if outcome.fault or entry.health is None:
