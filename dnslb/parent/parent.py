@@ -386,7 +386,7 @@ class _Parent:
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
-            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed, bool(self._waiting)
         )
         return metrics.pieces(metrics.View(
             pid=os.getpid(),
