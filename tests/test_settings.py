@@ -14,6 +14,8 @@ from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import settings
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
+
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "

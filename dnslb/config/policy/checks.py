@@ -10,8 +10,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
 
-import yaml
-
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
@@ -19,6 +17,7 @@ from dnslb.config.policy.probes import LEAST_INTERVAL, LEAST_TIMEOUT, Draft
 from dnslb.config.policy.setting import PolicySettings
 from dnslb.text.document import Document
 from dnslb.text.problem import Level
+from dnslb.text.yaml_tree import Node
 
 # What acts on the leader of a reply alone does nothing where leaders are exchanged.
 _RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply"
@@ -30,11 +29,11 @@ _LEAST_SLOTS = 10       # for each backend of a sticky pool: with fewer, their s
 class Written:
     """Where the parts of a pool stand in the file."""
 
-    key: yaml.Node                          # the pool's owner
+    key: Node                          # the pool's owner
     settings: PolicySettings                # the pool's own over the defaults
     own: Collection[str]                    # the keys that the pool itself has
     draft: Draft | None                     # its probe
-    backends: yaml.Node                     # the mapping, or the key of a pool that has none
+    backends: Node                     # the mapping, or the key of a pool that has none
     overrides: Mapping[Address, PolicySettings]  # what is written of its backends
 
 
@@ -52,7 +51,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
         _check_source(document, pool, pool.probe, written)
 
 
-def _warn(document: Document, node: yaml.Node, fact: str, remedy: str) -> None:
+def _warn(document: Document, node: Node, fact: str, remedy: str) -> None:
     document.report(node, fact, remedy, Level.WARNING)
 
 
