@@ -75,15 +75,11 @@ def read(text: str) -> Node | None:
     """The root; None when there is nothing but comments.  Raises NotYaml."""
     if _LIBYAML is not None and not _READ_DIFFERENTLY.search(text):
         try:
-            return compose(yaml.parse(text, Loader=_LIBYAML))
+            return _parsed(text, _LIBYAML)
         except (yaml.YAMLError, NotYaml):
             pass  # PyYAML's own parser has the words
-    return _read_slowly(text)
-
-
-def _read_slowly(text: str) -> Node | None:
     try:
-        return compose(yaml.parse(text, Loader=yaml.SafeLoader))
+        return _parsed(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -92,6 +88,14 @@ def _read_slowly(text: str) -> Node | None:
         before = text[: error.position]
         fact = f"character U+{ord(text[error.position]):04X} is not allowed"
         raise NotYaml(fact, "remove it", *place_after(before)) from None
+
+
+def _parsed(text: str, loader: type[Any]) -> Node | None:
+    parser = loader(text)
+    try:
+        return compose(iter(parser.get_event, None))
+    finally:
+        parser.dispose()
 
 
 def place_after(before: str) -> tuple[int, int]:

@@ -107,7 +107,7 @@ def read(document: Document, node: Node, base: Draft) -> Draft:
 
 
 def overlay(draft: Draft, schedule: Mapping[str, Setting]) -> Draft:
-    return replace(draft, settings={**draft.settings, **schedule})
+    return replace(draft, settings={**draft.settings, **schedule}) if schedule else draft
 
 
 def build(document: Document, draft: Draft, node: Node, owner: str) -> Probe | None:

@@ -25,6 +25,9 @@ MOST_WEIGHT = 256
 MOST_TTL = 604_800.0      # seconds: a week, the longest that resolvers keep anything
 MOST_SLOWSTART = 86_400.0  # seconds
 
+_ORDERS = tuple(order.value for order in RRsetOrder)
+_ALL_DOWN = tuple(choice.value for choice in AllDown)
+
 ALL = 0  # ``answers: all`` as a number, lest it be taken for nothing
 
 
@@ -49,6 +52,7 @@ class _Answers:
 @dataclass(frozen=True, slots=True)
 class _Defaults:
     draft: Draft | None = None  # None: no probe
+    probe: Probe | None = None  # what it makes, if that is a probe: pools without a word of their own share it
     settings: PolicySettings = field(default_factory=dict)
 
 
@@ -110,7 +114,9 @@ def _defaults(parsed: Document, node: Node) -> _Defaults:
     probe = values.pop("probe", None)
     if probe is None or _is_none(probe.node):
         return _Defaults(settings=values)
-    return _Defaults(probes.read(parsed, probe.node, Draft()), values)
+    draft = probes.read(parsed, probe.node, Draft())
+    # What keeps it from being one is a matter of the pools that use it.
+    return _Defaults(draft, probes.build(Document(parsed.file), draft, probe.node, ""), values)
 
 
 def _pool(
@@ -129,8 +135,8 @@ def _pool(
     draft, probe_node = _draft(parsed, own, key, defaults.draft)
     settings = {**defaults.settings, **{key: value for key, value in own.items() if key in _SHARED}}
     is_read = len(parsed.problems) == start
-    probe = None
-    if draft is not None:
+    probe = defaults.probe if draft is defaults.draft else None
+    if draft is not None and probe is None:
         # Whether it is whole can be said although a value of it is wrong.
         probe = probes.build(parsed, draft, probe_node, owner.name if owner else "")
     if owner is None or not is_read or not setting.are_sound(settings.values()) or (draft and not probe):
@@ -216,7 +222,7 @@ def _is_none(node: Node) -> bool:
 
 
 def _read_order(parsed: Document, node: Node) -> RRsetOrder | None:
-    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    word = parsed.choice(node, _ORDERS)
     return RRsetOrder(word) if word is not None else None
 
 
@@ -258,7 +264,7 @@ def _read_network(parsed: Document, word: str, node: Node) -> IPv4Network | IPv6
 
 
 def _read_all_down(parsed: Document, node: Node) -> AllDown | None:
-    word = parsed.choice(node, [choice.value for choice in AllDown])
+    word = parsed.choice(node, _ALL_DOWN)
     return AllDown(word) if word is not None else None
 
 

@@ -6,17 +6,15 @@ Pure: no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dnslb.balance.pool import Address
 from dnslb.text.document import Document
 from dnslb.text.yaml_tree import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What is written behind a key."""
 
     value: Any  # of the type that its reader makes; None: it was reported, and nothing may be concluded from it
