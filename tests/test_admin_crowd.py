@@ -25,7 +25,8 @@ from test_admin_address import Address, everything, options, settled
 from test_control import parsed
 
 from dnslb.admin import server
-from dnslb.control.operations import PoolStatus, Status, Unknown
+from dnslb.control.errors import Unknown
+from dnslb.control.status import PoolStatus, Status
 
 MONITORING = ("/healthz", "/readyz", "/metrics")
 PARTIAL = b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Le"

@@ -24,7 +24,7 @@ from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.parent.balancer import Balancer
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe.schedule import ProbeKey
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)
@@ -58,7 +58,7 @@ class Desk:
         self.balancer.start(lambda servings: self.published.append((unix_time() - EPOCH, servings)))
         return self
 
-    def hear(self, key: Asked, *outcomes: Outcome) -> None:
+    def hear(self, key: ProbeKey, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             before = self.balancer.healths.get(key)
             after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())

@@ -13,7 +13,8 @@ import pytest
 
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import Backend, Pool, TtlPolicy
-from dnslb.control.operations import Rejected, Unknown, Wanted
+from dnslb.control.errors import Rejected, Unknown
+from dnslb.control.order import OrderRequest
 from dnslb.dns import name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling import status
@@ -31,7 +32,7 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
 
 
 def amended(orders: Mapping[Scope, Order], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Order]:
-    wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
+    wanted = OrderRequest(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
     about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
     return status.amended(orders, wanted, about, NOW)
 
@@ -80,7 +81,7 @@ def test_what_stands_already_is_not_given_again(
     standing: Order, at: float | None, until: float | None, reason: str, is_news: bool
 ) -> None:
     orders = {GENERAL: standing}
-    wanted = Wanted(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
+    wanted = OrderRequest(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
     about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
     after = status.amended(orders, wanted, about, NOW)
     assert after[GENERAL].by == ("bob" if is_news else "alice")
@@ -301,11 +302,11 @@ def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
 def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
     balancer = Balancer(MANY)
     addresses = tuple(str(pool.backends[0].address) for pool in MANY.values())[:1000]
-    found = [one for one in status.concerned(balancer, Wanted(Mode.DRAIN, addresses)) if one is not None]
+    found = [one for one in status.concerned(balancer, OrderRequest(Mode.DRAIN, addresses)) if one is not None]
     assert [str(one.address) for one in found] == list(addresses)
     with pytest.raises(Rejected, match="too many"):
-        list(status.concerned(balancer, Wanted(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
-    wild = Wanted(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
+        list(status.concerned(balancer, OrderRequest(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
+    wild = OrderRequest(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
     with pytest.raises(Rejected, match="too many"):
         list(status.concerned(balancer, wild))
 
@@ -315,7 +316,7 @@ def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> 
         backends = tuple(Backend(ip_address(0xC6120000 + number)) for number in range(4000))
         balancer = Balancer({OWNER: Pool("www.example.test.", backends, {4: 30})}, lambda: NOW)
         balancer.start(lambda servings: None)
-        wanted = Wanted(Mode.DRAIN, ("*",))
+        wanted = OrderRequest(Mode.DRAIN, ("*",))
         about = [one for one in status.concerned(balancer, wanted) if one is not None]
         assert longest_step(status.clocks(balancer, wanted, about, (), NOW)) < 0.02
         began = time.process_time()

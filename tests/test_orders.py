@@ -10,7 +10,7 @@ from typing import Any
 import virtual_time
 
 from dnslb.balance.operator_order import Mode, Order, Scope
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent.orders import Orders
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent import state
 from dnslb.parent.state import Damaged, State, decode, default_directory, encode, key, load, save
 from dnslb.text import timestamp

@@ -15,14 +15,14 @@ from transcript import wire
 from dnslb.balance.health import Health, Outcome, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe.schedule import ProbeKey
 
 OWNER = wire("www.example.com.")
 ALL, FIRST, REST = " ".join(HOSTS), HOSTS[0], " ".join(HOSTS[1:])
 UP, DOWN = Health(since=EPOCH - 1000), Health(up=False, since=EPOCH - 1000, reason="gone")
 
 
-def key(host: str) -> Asked:
+def key(host: str) -> ProbeKey:
     return PROBE, ip_address(host)
 
 
@@ -415,13 +415,13 @@ def test_while_a_new_probe_has_judged_nobody_the_last_verdicts_stand() -> None:
 # After an outage
 
 
-def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[Asked]]:
+def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[ProbeKey]]:
     """After a restart, with what the schedule is asked to hurry with."""
     desk = fresh(replace(pool(), when_all_down=when))
     desk.balancer.healths = {key(host): health for host, health in known.items()}
     desk.balancer.recalled = set(desk.balancer.healths)
     desk.balancer.left = EPOCH - 2
-    hastened: list[Asked] = []
+    hastened: list[ProbeKey] = []
     desk.balancer.hasten = hastened.append
     return desk.start(), hastened
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from dnslb.balance.operator_order import Order, Scope, is_over
-from dnslb.control.operations import Change, Wanted
+from dnslb.control.change import Change
+from dnslb.control.order import OrderRequest
 from dnslb.parent.telling import status
 from dnslb.parent.telling.status import Concerned
 
@@ -33,7 +34,7 @@ class Orders:
         self._looked = clock()  # when we last looked who begins or ends
         self._edge: asyncio.TimerHandle | None = None  # the next look
 
-    def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
+    def give(self, wanted: OrderRequest, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
         """Let what is wanted stand, in a first step; then tell of it, in a step for each address that it alters.
 
         What stands already is not given again: that alters nothing, and nothing is told.  Raises Rejected.

@@ -22,7 +22,7 @@ from typing import Any, assert_never
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_for
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.system import file
 from dnslb.text import timestamp
 

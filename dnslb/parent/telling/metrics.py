@@ -22,8 +22,8 @@ from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
+from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
 from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Schedule
@@ -60,7 +60,7 @@ class View:
     generation: Generation
     totals: Totals
     records: ProbeRecords
-    faults: Faults
+    faults: ProbeFaults
     schedule: Schedule
     reloads: Reloads
 
@@ -144,15 +144,15 @@ def pieces(view: View) -> Iterator[str]:
 
 
 def _server(view: View) -> list[tuple[Family, list[Sample]]]:
-    crew, totals, schedule = view.generation.crew, view.totals, view.schedule
-    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(crew.pids.items())}
+    workers, totals, schedule = view.generation.workers, view.totals, view.schedule
+    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(workers.pids.items())}
     usages = [(labels(process=process), usage(pid)) for process, pid in processes.items()]
     return [
         (_BUILD, [(labels(version=__version__, python=platform.python_version()), 1)]),
         (_START, [("", view.started)]),
         (_GENERATION, [("", totals.generations)]),
-        (_WORKERS, [("", crew.size)]),
-        (_SILENT, [("", len(crew.silent))]),
+        (_WORKERS, [("", workers.size)]),
+        (_SILENT, [("", len(workers.silent))]),
         (_RESTARTS, [("", totals.restarts)]),
         (_HUNG, [("", totals.hung)]),
         (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from dnslb.balance.health import Health, Outcome
-from dnslb.probe.schedule import Key
+from dnslb.probe.schedule import ProbeKey
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
 OTHER = "other"  # reasons above what is kept apart
@@ -45,10 +45,10 @@ class ProbeRecord:
         self.outcomes[known] += 1
 
 
-class ProbeRecords(dict[Key, ProbeRecord]):
+class ProbeRecords(dict[ProbeKey, ProbeRecord]):
     """Of all targets."""
 
-    def record_outcome(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         record = self.get(key)
         if record is None:
@@ -58,7 +58,7 @@ class ProbeRecords(dict[Key, ProbeRecord]):
         if before is not None and before.up != after.up:
             record.changes += 1
 
-    def keep_only(self, keys: Collection[Key]) -> None:
+    def keep_only(self, keys: Collection[ProbeKey]) -> None:
         """Forget what is probed no more."""
         for key in self.keys() - keys:
             del self[key]

@@ -17,23 +17,15 @@ from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_at, m
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import OVERTIME, bounds
-from dnslb.control.operations import (
-    BackendStatus,
-    Clock,
-    OrderStatus,
-    PoolStatus,
-    ProbeStatus,
-    Rejected,
-    RRsetStatus,
-    Unknown,
-    Wanted,
-)
+from dnslb.control.errors import Rejected, Unknown
+from dnslb.control.order import DrainClock, OrderRequest
+from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
-from dnslb.probe.schedule import Key
+from dnslb.probe.schedule import ProbeKey
 from dnslb.text.spelling import similarity
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
@@ -87,7 +79,7 @@ def _matches(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
             yield None
 
 
-def concerned(balancer: Balancer, wanted: Wanted) -> Iterator[Concerned | None]:
+def concerned(balancer: Balancer, wanted: OrderRequest) -> Iterator[Concerned | None]:
     """What the order is about.  Raises Unknown for a name or address that no pool has, Rejected for too much work."""
     pools = balancer.pools
     chosen = pools
@@ -145,7 +137,7 @@ def _listed(pools: Mapping[Name, Pool]) -> str:
 
 
 def amended(
-    orders: Mapping[Scope, Order], wanted: Wanted, about: Iterable[Concerned], now: float
+    orders: Mapping[Scope, Order], wanted: OrderRequest, about: Iterable[Concerned], now: float
 ) -> dict[Scope, Order]:
     """The orders that stand from now on, without those that are over.  One that stands already stays as it is.
 
@@ -200,11 +192,11 @@ def _make_ready(orders: dict[Scope, Order], own: Scope, scope: Scope, given: Ord
         orders[own] = given
 
 
-def to_pause(balancer: Balancer, orders: Mapping[Scope, Order], now: float) -> set[Key]:
+def to_pause(balancer: Balancer, orders: Mapping[Scope, Order], now: float) -> set[ProbeKey]:
     """What need not be probed: all that go by it are in maint."""
     if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
-    in_maint: dict[Key, bool] = {}
+    in_maint: dict[ProbeKey, bool] = {}
     for pool in balancer.pools.values():
         if pool.probe is not None:
             for backend in pool.backends:
@@ -221,11 +213,11 @@ def next_edge(orders: Mapping[Scope, Order], now: float) -> float | None:
 
 def clocks(
     balancer: Balancer,
-    wanted: Wanted,
+    wanted: OrderRequest,
     about: Iterable[Concerned],
     altered: Collection[tuple[Name, Address]],
     now: float,
-) -> Iterator[Clock]:
+) -> Iterator[DrainClock]:
     """What the order, in force everywhere, has done to each address; those that it has not ``altered`` were so."""
     last: Selection | None = None
     handed_out: set[Address] = set()
@@ -238,8 +230,8 @@ def clocks(
 
 
 def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
-    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], changed: bool, now: float
-) -> Clock:
+    balancer: Balancer, wanted: OrderRequest, one: Concerned, handed_out: set[Address], changed: bool, now: float
+) -> DrainClock:
     mode = mode_for(balancer.orders, one.pool.owner, one.address, now)
     expires = None
     if wanted.mode is Mode.READY:
@@ -258,7 +250,7 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     kind = rrtype.address_text(one.address.version)
     standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
     since = None if standing is None else standing.since
-    return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
+    return DrainClock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
 
 
 def order_status(scope: Scope, order: Order) -> OrderStatus:
@@ -342,7 +334,7 @@ def probe_statuses(pool: Pool, records: ProbeRecords) -> Iterator[ProbeStatus]:
 
 
 def _why_not_ready(
-    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted
+    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: OrderRequest
 ) -> str:
     if wanted.at is not None:
         return "planned"

@@ -28,10 +28,10 @@ def start(environment: Mapping[str, str]) -> None:
         _log.error("cannot be started anew: %s", error.strerror)
         return
     _log.info("pid %d is started to take over", pid)
-    asyncio.get_running_loop().add_reader(pidfd, _hear_out, pid, pidfd)
+    asyncio.get_running_loop().add_reader(pidfd, _note_exit, pid, pidfd)
 
 
-def _hear_out(pid: int, pidfd: int) -> None:
+def _note_exit(pid: int, pidfd: int) -> None:
     """It has ended before we did."""
     asyncio.get_running_loop().remove_reader(pidfd)
     os.close(pidfd)

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from dnslb.parent import state
-from dnslb.parent.errand import FAILED, Errand
+from dnslb.parent.child import FAILED, Child
 from dnslb.parent.state import State
 
 _DELAY = 1.0     # seconds from a change to its being saved: verdicts come in bursts
@@ -36,7 +36,7 @@ class StateTaken(Exception):
     """Another server keeps its state there; the text says what to do."""
 
 
-class Keeper:
+class StateFile:
     """One state directory, ours alone once it is taken.  Until then nothing is kept."""
 
     def __init__(self, directory: Path) -> None:
@@ -48,7 +48,7 @@ class Keeper:
         self._is_started = False
         self._current: Callable[[], State] = State
         self._timer: asyncio.TimerHandle | None = None         # to the next save
-        self._errand: Errand | None = None                     # that saves
+        self._child: Child | None = None                     # that saves
         self._saved: asyncio.Future[str | None] | None = None  # what it will tell: a warning, or None
         self._next: asyncio.Future[str | None] | None = None   # what one will tell that begins when it is over
         self._took = 0.0                                       # seconds, for the last save
@@ -79,7 +79,7 @@ class Keeper:
         self._current = current
         self._is_started = True
 
-    def note(self) -> None:
+    def save_soon(self) -> None:
         """Something has changed: save it soon."""
         if self._is_taken and self._is_started and self._timer is None:
             self._save_in(max(_DELAY, min(_REST * self._took, _LATEST)))
@@ -109,8 +109,8 @@ class Keeper:
         except TimeoutError:
             _log.error("%s is not written: the disk is slow; what changed last is lost", self._path)
             # Lest it overwrite what a later life of the server has saved.
-            if self._errand is not None:
-                self._errand.abandon()
+            if self._child is not None:
+                self._child.kill()
         self._is_started = False
         self._cancel()
 
@@ -144,18 +144,18 @@ class Keeper:
         began = time.monotonic()
         self._saved = told
         try:
-            self._errand = Errand(partial(_write, self._path, self._current))
+            self._child = Child(partial(_write, self._path, self._current))
         except OSError as error:
             self._end(began, f"no process can be started: {_reason(error)}")
             return told
         late = asyncio.get_running_loop().call_later(_PATIENCE, self._fail, "the disk is slow")
-        self._errand.ended.add_done_callback(lambda _: late.cancel())
-        self._errand.ended.add_done_callback(lambda ended: self._end(began, _ending(ended.result())))
+        self._child.ended.add_done_callback(lambda _: late.cancel())
+        self._child.ended.add_done_callback(lambda ended: self._end(began, _ending(ended.result())))
         return told
 
     def _end(self, began: float, reason: str | None) -> None:
         """A save is over, and has failed if there is a reason."""
-        told, self._saved, self._errand = self._saved, None, None
+        told, self._saved, self._child = self._saved, None, None
         self._took = time.monotonic() - began
         warning = None
         if reason is not None:

@@ -26,7 +26,7 @@ _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _log = logging.getLogger("dnslb")
 
 
-class Errand:
+class Child:
     """A child at work.  ``ended`` becomes its exit status, negative for a signal."""
 
     def __init__(self, work: Callable[[], int], kept: Collection[int] = ()) -> None:
@@ -43,9 +43,9 @@ class Errand:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
             raise
-        self._loop.add_reader(self._pidfd, self._bury)
+        self._loop.add_reader(self._pidfd, self._reap)
 
-    def abandon(self) -> None:
+    def kill(self) -> None:
         """Kill it, and do not wait until it is dead."""
         if self.ended.done():
             return
@@ -54,10 +54,10 @@ class Errand:
 
     async def end(self) -> None:
         """Kill it, and wait until it is dead unless it hangs in the kernel."""
-        self.abandon()
+        self.kill()
         await asyncio.wait((self.ended,), timeout=_DYING)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         _, status = os.waitpid(self._pid, 0)
