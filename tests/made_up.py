@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from dnslb.admin import server
 from dnslb.admin.guard import Guard
-from dnslb.admin.server import Door
+from dnslb.admin.server import Listener
 from dnslb.control.change import Change
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
@@ -111,7 +111,7 @@ def carried(operations: MadeUp, port: int = 0) -> Iterator[str]:
     sock = socket.create_server(("127.0.0.1", port))
     sock.setblocking(False)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(server.serve([Door(sock, Guard())], operations))
+    task = loop.create_task(server.serve([Listener(sock, Guard())], operations))
 
     def run() -> None:
         with suppress(asyncio.CancelledError):

@@ -34,7 +34,7 @@ from dnslb.parent.telling.probe_record import BOUNDS, OTHER, ProbeRecords
 from dnslb.parent.telling.totals import Totals
 from dnslb.text import exposition
 from dnslb.text.exposition import counter, gauge, histogram, labels
-from dnslb.worker.tally import Leads
+from dnslb.worker.counters import LeadCounts
 
 ROOT = Path(__file__).parent.parent
 HOSTS = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
@@ -418,8 +418,8 @@ def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target
     assert KEY not in records
 
 
-def leads(led: dict[bytes, int]) -> Leads:
-    return Leads({(b"www", 1): led})
+def leads(led: dict[bytes, int]) -> LeadCounts:
+    return LeadCounts({(b"www", 1): led})
 
 
 def test_what_is_told_of_the_time_before_a_change_does_not_count_after_it() -> None:

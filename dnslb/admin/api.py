@@ -15,9 +15,9 @@ from math import isfinite
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import line, page, telling
-from dnslb.admin.crowd import Work
-from dnslb.admin.line import Body, Line
+from dnslb.admin import json_stream, page
+from dnslb.admin.admission import Work
+from dnslb.admin.render_queue import Body, Full, RenderQueue, rendered
 from dnslb.balance.operator_order import Mode
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.control.errors import Delayed, NotReloaded, Rejected, Unknown
@@ -61,32 +61,32 @@ class Reply:
     long: Body | None = None  # instead of the body
 
 
-class Reason(Enum):
+class Refusal(Enum):
     """Why operators are refused, as the metric has it."""
 
     TOKEN = "token"    # a wrong one
-    CROWD = "crowd"    # a connection that went for a new one
+    EVICTED = "crowd"    # a connection that went for a new one
     BUSY = "busy"      # too much is being worked out
     SLOW = "slow"      # the request, or the taking of the reply
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What answers the requests that come in by one door."""
+    """What answers the requests that come in on one listener."""
 
     operations: Operations
-    refused: Counter[Reason]  # by all doors
-    line: Line = field(default_factory=Line)
-    scrapes: Line = field(default_factory=Line)  # a line of their own: nobody else makes monitoring wait
+    refused: Counter[Refusal]  # on all listeners
+    replies: RenderQueue = field(default_factory=RenderQueue)
+    scrapes: RenderQueue = field(default_factory=RenderQueue)  # a queue of their own: nobody else makes monitoring wait
 
     def busy(self) -> Reply:
         """For whom there is no place now.  Nothing was done."""
-        self.refused[Reason.BUSY] += 1
+        self.refused[Refusal.BUSY] += 1
         reply = failure(503, "too many requests are being answered", "ask again in a moment")
         return replace(reply, headers=(("Retry-After", str(_RETRY)),))
 
     async def stop(self) -> None:
-        await self.line.stop()
+        await self.replies.stop()
         await self.scrapes.stop()
 
 
@@ -125,7 +125,7 @@ async def respond(api: Api, request: Request) -> Reply:
         return replace(reply, headers=(("Allow", allowed),))
     try:
         return await route(api, request)
-    except line.Full:
+    except Full:
         return api.busy()
     except _Malformed as bad:
         return failure(400, bad.fact, bad.remedy)
@@ -133,7 +133,7 @@ async def respond(api: Api, request: Request) -> Reply:
         return failure(404, unknown.fact, unknown.remedy)
     except NotReloaded as refused:
         told = {"error": f"not reloaded: {refused.fact}", "remedy": refused.remedy, "problems": refused.problems}
-        return Reply(409, b"", long=await line.made(_text(told)))
+        return Reply(409, b"", long=await rendered(_text(told)))
     except Rejected as rejected:
         return failure(409, rejected.fact, rejected.remedy)
     except Delayed:
@@ -209,10 +209,10 @@ async def _set_log_level(api: Api, request: Request) -> Reply:
 async def _metrics(api: Api, request: Request) -> Reply:
     def measured() -> Iterator[str]:
         yield from api.operations.metrics()
-        refused = [(exposition.labels(reason=reason.value), api.refused[reason]) for reason in Reason]
+        refused = [(exposition.labels(reason=reason.value), api.refused[reason]) for reason in Refusal]
         yield _REFUSED.head + _REFUSED.lines(refused)
 
-    body = await api.scrapes.stand(request.client, "metrics", measured)
+    body = await api.scrapes.render(request.client, "metrics", measured)
     return Reply(200, b"", content_type=exposition.CONTENT_TYPE, long=body)
 
 
@@ -232,23 +232,23 @@ async def _readyz(api: Api, request: Request) -> Reply:
 
 async def _reload(api: Api, request: Request) -> Reply:
     done = await api.operations.reload()
-    return Reply(200, b"", long=await line.made(_text(done)))
+    return Reply(200, b"", long=await rendered(_text(done)))
 
 
 async def _order(api: Api, request: Request) -> Reply:
     wanted = replace(_wanted(request.body, time.time()), by=_by(request))
     done = await api.operations.order(wanted)
     told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
-    return Reply(200, b"", long=await line.made(_text(told)))
+    return Reply(200, b"", long=await rendered(_text(told)))
 
 
 async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
     """What takes long to tell, in its turn.  The same ``key`` must mean the same reply."""
-    return Reply(200, b"", long=await api.line.stand(request.client, key, lambda: _text(value())))
+    return Reply(200, b"", long=await api.replies.render(request.client, key, lambda: _text(value())))
 
 
 def _text(value: object) -> Iterator[str]:
-    yield from telling.pieces(value)
+    yield from json_stream.pieces(value)
     yield "\n"
 
 

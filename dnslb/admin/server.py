@@ -1,10 +1,10 @@
 """HTTP/1.1 on the control socket and on the TCP address: requests in, replies out, whatever the client does.
 
 h11 knows the protocol; here are the sockets, the bounds and the clock.  What a request means, ``api`` knows; who may
-stay, ``crowd``.
+stay, ``admission``.
 
 In every turn of the loop one connection at most has octets read into a request.  A client that keeps us waiting, be it
-for its request or to take its reply, holds a place only as long as nobody else needs one.
+for its request or to take its reply, holds a slot only as long as nobody else needs one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ipaddress import IPv6Address, ip_address, ip_network
 import h11
 
 from dnslb.admin import api as answering
-from dnslb.admin.api import Api, Reason, Reply, Request, failure, respond
-from dnslb.admin.crowd import Crowd, Place
+from dnslb.admin.admission import Admission, Slot
+from dnslb.admin.api import Api, Refusal, Reply, Request, failure, respond
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
-from dnslb.admin.line import LetGo
-from dnslb.admin.strikes import Strikes
+from dnslb.admin.render_queue import Dropped
+from dnslb.admin.throttle import Throttle
 from dnslb.control.operations import Operations
 
 MOST_BODY = 64 << 10   # octets
@@ -48,7 +48,7 @@ _log = logging.getLogger("dnslb")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Listener:
     """A listening socket where operators come in."""
 
     sock: socket.socket
@@ -59,26 +59,26 @@ class _TooLarge(Exception):
     """The body of the request."""
 
 
-async def serve(doors: Iterable[Door], operations: Operations) -> None:
+async def serve(listeners: Iterable[Listener], operations: Operations) -> None:
     """Let operators in, until cancelled."""
-    refused = Counter[Reason]()
+    refused = Counter[Refusal]()
     async with asyncio.TaskGroup() as group:
-        for door in doors:
+        for listener in listeners:
             # Lines of its own: a crowd over TCP keeps no command waiting.
-            group.create_task(_Porter(door, Api(operations, refused)).keep())
+            group.create_task(_Acceptor(listener, Api(operations, refused)).keep())
 
 
-class _Porter:
-    """Keeps one door."""
+class _Acceptor:
+    """Keeps one listener."""
 
-    def __init__(self, door: Door, api: Api) -> None:
-        self.guard = door.guard
+    def __init__(self, listener: Listener, api: Api) -> None:
+        self.guard = listener.guard
         self.api = api
-        self.crowd = Crowd()
-        self.strikes = Strikes()
-        self._sock = door.sock
+        self.admission = Admission()
+        self.throttle = Throttle()
+        self._sock = listener.sock
         self._reading = asyncio.Lock()
-        self._talking: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._quiet = 0.0  # until then the log is not told again that nobody can be let in
 
     async def keep(self) -> None:
@@ -86,14 +86,14 @@ class _Porter:
         try:
             while True:
                 self._let_in(await self._accept())
-                # Lest it loses its place to the next before its request was read, which may have come already.
+                # Lest it loses its slot to the next before its request was read, which may have come already.
                 await asyncio.sleep(0)
                 await self.turn()
         finally:
             self._sock.close()
-            for task in self._talking:
+            for task in self._connections:
                 task.cancel()
-            await asyncio.gather(*self._talking, return_exceptions=True)
+            await asyncio.gather(*self._connections, return_exceptions=True)
             await self.api.stop()
 
     async def turn(self) -> None:
@@ -123,35 +123,35 @@ class _Porter:
         except OSError:  # it has left
             sock.close()
             return
-        task = loop.create_task(self._talk(sock, client))
-        self._talking.add(task)
-        task.add_done_callback(self._talking.discard)
+        task = loop.create_task(self._serve(sock, client))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
         task.add_done_callback(lambda _: sock.close())
 
-    async def _talk(self, sock: socket.socket, client: Hashable) -> None:
+    async def _serve(self, sock: socket.socket, client: Hashable) -> None:
         task, now = asyncio.current_task(), asyncio.get_running_loop().time()
         if task is None:
             raise RuntimeError("a connection is a task")
 
-        def send_away() -> None:
-            self.api.refused[Reason.CROWD] += 1
+        def evict() -> None:
+            self.api.refused[Refusal.EVICTED] += 1
             task.cancel()
 
-        place = self.crowd.enter(client, send_away, now)
+        slot = self.admission.admit(client, evict, now)
         try:
-            with suppress(OSError, LetGo):  # it has left, or is too slow
-                await _Conversation(sock, place, self).run()
+            with suppress(OSError, Dropped):  # it has left, or is too slow
+                await _Connection(sock, slot, self).run()
         finally:
-            self.crowd.leave(place)
+            self.admission.release(slot)
 
 
-class _Conversation:
+class _Connection:
     """One connection."""
 
-    def __init__(self, sock: socket.socket, place: Place, porter: _Porter) -> None:
+    def __init__(self, sock: socket.socket, slot: Slot, acceptor: _Acceptor) -> None:
         self._sock = sock
-        self._place = place
-        self._porter = porter
+        self._slot = slot
+        self._acceptor = acceptor
         self._loop = asyncio.get_running_loop()
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER)
         self._method = ""  # of the request, once it is known
@@ -159,8 +159,8 @@ class _Conversation:
     async def run(self) -> None:
         """Answer requests until the client leaves or misbehaves."""
         while await self._exchange():
-            self._place.since = self._loop.time()
-            await self._porter.turn()
+            self._slot.since = self._loop.time()
+            await self._acceptor.turn()
 
     async def _exchange(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -170,7 +170,7 @@ class _Conversation:
         except TimeoutError:
             if self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
                 return False  # it has asked nothing more
-            self._porter.api.refused[Reason.SLOW] += 1
+            self._acceptor.api.refused[Refusal.SLOW] += 1
             reply = failure(408, f"the request was not complete within {PATIENCE:g} s", "send it at once")
         except _TooLarge:
             reply = failure(413, f"the body is longer than {MOST_BODY} octets", "send less, in few chunks")
@@ -201,7 +201,7 @@ class _Conversation:
                     if self._http.they_are_waiting_for_100_continue:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
                     octets = await self._loop.sock_recv(self._sock, _CHUNK)
-                    await self._porter.turn()
+                    await self._acceptor.turn()
                     self._http.receive_data(octets)
                 case h11.Request():
                     head, self._method = event, event.method.decode()
@@ -212,7 +212,7 @@ class _Conversation:
                         raise _TooLarge
                 case h11.EndOfMessage() if head is not None:
                     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                    target, client, user = head.target.decode(), self._place.client, _user(self._sock)
+                    target, client, user = head.target.decode(), self._slot.client, _user(self._sock)
                     return Request(self._method, target, bytes(body), headers, client, user=user)
                 case _:
                     return None
@@ -225,32 +225,32 @@ class _Conversation:
             return failure(500, "a bug in dnslb", "see the log of the server")
 
     async def _answer(self, request: Request) -> Reply:
-        guard, api = self._porter.guard, self._porter.api
+        guard, api = self._acceptor.guard, self._acceptor.api
         if guard is not None:
             token = known_by(guard, request)
             request = replace(request, is_trusted=token is not None, token=None if token is None else token.name)
         refused = refusal(guard, request) if guard is not None else None
         if refused is not None:
             if has_wrong_token(refused):
-                await self._strike()
+                await self._delay_wrong_token()
             return refused
         work = answering.work(request)
         if work is None:
             return await respond(api, request)
-        with self._porter.crowd.at_work(self._place, work) as may:
+        with self._acceptor.admission.at_work(self._slot, work) as may:
             return await respond(api, request) if may else api.busy()
 
-    async def _strike(self) -> None:
-        """Tell of the wrong token, and keep who sent it waiting: in a place that goes to whoever needs it."""
-        self._porter.api.refused[Reason.TOKEN] += 1
-        delay, told = self._porter.strikes.note(self._place.client, self._loop.time())
+    async def _delay_wrong_token(self) -> None:
+        """Tell of the wrong token, and keep who sent it waiting: in a slot that goes to whoever needs it."""
+        self._acceptor.api.refused[Refusal.TOKEN] += 1
+        delay, told = self._acceptor.throttle.record_failure(self._slot.client, self._loop.time())
         if told:
             more = f" ({told - 1} more since the last such line)" if told > 1 else ""
-            _log.warning("a wrong token from %s%s", self._place.client, more)
+            _log.warning("a wrong token from %s%s", self._slot.client, more)
         await asyncio.sleep(delay)
 
     async def _send(self, reply: Reply) -> None:
-        self._place.since = self._loop.time()
+        self._slot.since = self._loop.time()
         size = len(reply.body) if reply.long is None else reply.long.size
         headers = [
             ("Content-Type", reply.content_type),
@@ -274,8 +274,8 @@ class _Conversation:
                         await self._write(self._http.send(h11.Data(data=piece)))
                         number += 1
                 await self._write(self._http.send(h11.EndOfMessage()))
-        except (TimeoutError, LetGo):
-            self._porter.api.refused[Reason.SLOW] += 1
+        except (TimeoutError, Dropped):
+            self._acceptor.api.refused[Refusal.SLOW] += 1
             raise
 
     async def _write(self, octets: bytes | None) -> None:
@@ -292,7 +292,7 @@ class _Conversation:
             async with asyncio.timeout(_PARTING):
                 self._sock.shutdown(socket.SHUT_WR)
                 while await self._loop.sock_recv(self._sock, _CHUNK):
-                    await self._porter.turn()
+                    await self._acceptor.turn()
 
 
 def _user(sock: socket.socket) -> int | None:

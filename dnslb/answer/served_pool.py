@@ -148,7 +148,7 @@ class ServedPool:
         """The RRset, as text."""
         return f"{self.pool.owner} {rrtype.address_text(version)}"
 
-    def ages(self, now: float) -> dict[str, float]:
+    def last_changes(self, now: float) -> dict[str, float]:
         """When its answers changed, by ``label``, as far as that matters still: their TTLs have not climbed yet."""
         return {
             self.label(version): served.changed_at

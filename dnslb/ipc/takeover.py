@@ -51,41 +51,41 @@ def path_beside(control: Path) -> Path:
 
 
 @dataclass(slots=True)
-class Heritage:
+class Inherited:
     """What a server begins with, and what it may hand over itself one day."""
 
     listener: socket.socket | None = None  # where those who want to take over from us connect; None: nobody can
-    doors: dict[str, socket.socket] = field(default_factory=dict)  # where operators come in
+    admin_sockets: dict[str, socket.socket] = field(default_factory=dict)  # where operators come in
     pairs: list[Sockets] = field(default_factory=list)
     is_from_parent: bool = False   # and so is all that the old server has, not only some shares
     is_handed_on: bool = False     # to yet another server
-    lines: list[Line] = field(default_factory=list)  # to those who answer on the sockets as long as we do not
+    predecessors: list[Predecessor] = field(default_factory=list)  # they answer as long as we do not
 
     def decline(self) -> None:
         """Those who answer on the sockets go on as if nobody had asked."""
-        socks = [*self.doors.values(), *(sock for pair in self.pairs for sock in (pair.udp, pair.tcp))]
-        for sock in (*socks, *(line.sock for line in self.lines)):
+        socks = [*self.admin_sockets.values(), *(sock for pair in self.pairs for sock in (pair.udp, pair.tcp))]
+        for sock in (*socks, *(predecessor.sock for predecessor in self.predecessors)):
             sock.close()
         if self.listener is not None:
             self.listener.close()
 
-    def adopt(self, doors: Mapping[str, socket.socket]) -> None:
+    def adopt(self, socks: Mapping[str, socket.socket]) -> None:
         """These are our doors; what we were given besides is not wanted."""
-        for name, sock in self.doors.items():
-            if doors.get(name) is not sock:
+        for name, sock in self.admin_sockets.items():
+            if socks.get(name) is not sock:
                 sock.close()
-        self.doors = dict(doors)
+        self.admin_sockets = dict(socks)
 
-    async def succeed(self) -> bool:
+    async def dismiss_predecessors(self) -> bool:
         """Our workers answer: the old ones may leave.  Whether the old server has let go of its state in time."""
         loop = asyncio.get_running_loop()
         ended = []
-        for line in self.lines:
-            line.sock.setblocking(False)
+        for predecessor in self.predecessors:
+            predecessor.sock.setblocking(False)
             with suppress(OSError):
-                line.sock.send(_frame({"answers": True}))
-            if line.is_of_parent:
-                ended.append(loop.create_task(_ended(line.sock)))
+                predecessor.sock.send(_frame({"answers": True}))
+            if predecessor.is_of_parent:
+                ended.append(loop.create_task(_ended(predecessor.sock)))
         try:
             async with asyncio.timeout(_END):
                 for end in ended:
@@ -93,9 +93,9 @@ class Heritage:
         except TimeoutError:
             return False
         finally:
-            for line in self.lines:
-                line.sock.close()
-            self.lines.clear()
+            for predecessor in self.predecessors:
+                predecessor.sock.close()
+            self.predecessors.clear()
         return True
 
 
@@ -106,7 +106,7 @@ async def _ended(sock: socket.socket) -> None:
             pass
 
 
-class Line:
+class Predecessor:
     """The new server's end of a connection.  It waits: nothing else is to be done then."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -118,7 +118,7 @@ class Line:
     def ask(self) -> Iterable[dict[str, Any]]:
         """What the other end hands over, message by message.  Raises OSError and ValueError."""
         self.sock.sendall(_frame({"take": VERSION}))
-        while (message := self._hear()) is not None:
+        while (message := self._receive()) is not None:
             yield message
             if "end" in message:
                 return
@@ -137,7 +137,7 @@ class Line:
         while self._passed:
             os.close(self._passed.popleft())
 
-    def _hear(self) -> dict[str, Any] | None:
+    def _receive(self) -> dict[str, Any] | None:
         while True:
             end = _LENGTH + int.from_bytes(self._octets[:_LENGTH])
             if len(self._octets) >= _LENGTH and len(self._octets) >= end:
@@ -151,41 +151,41 @@ class Line:
             self._octets += octets
 
 
-def ask(path: Path, most: int = MOST_WORKERS) -> Heritage:
+def ask(path: Path, most: int = MOST_WORKERS) -> Inherited:
     """What there is to take over from who listens there: a server, at most so many of its workers, or nobody.
 
     Workers hand over what is theirs only when they have no parent.  Raises CannotTakeOver.
     """
-    heritage = Heritage()
+    inherited = Inherited()
     shares: set[int] = set()
     patience, expected = _PATIENCE, 0
     while True:
-        line, peer = _connect(path, patience)
-        if line is None:
+        predecessor, peer = _connect(path, patience)
+        if predecessor is None:
             break
         try:
-            share, of = _take_all(line, heritage)
+            share, of = _take_all(predecessor, inherited)
         except TimeoutError:
-            line.close()
-            if heritage.pairs or not _lives(peer):
+            predecessor.close()
+            if inherited.pairs or not _lives(peer):
                 break
-            heritage.decline()
+            inherited.decline()
             raise CannotTakeOver(
                 f"the server that listens on {path} (pid {peer}) does not answer; end it (kill -9 {peer}) and start "
                 "again: its workers go on answering meanwhile"
             ) from None
         except (OSError, ValueError) as error:
-            line.close()
+            predecessor.close()
             if isinstance(error, OSError):  # it has left, or died: perhaps there is another
-                if heritage.pairs:
+                if inherited.pairs:
                     break
                 time.sleep(0.05)
                 continue
-            heritage.decline()
+            inherited.decline()
             raise CannotTakeOver(f"the server that listens on {path} cannot be taken over from: {error}") from None
-        heritage.lines.append(line)
+        inherited.predecessors.append(predecessor)
         shares.add(share)
-        expected = 1 if heritage.is_from_parent else min(of, most)
+        expected = 1 if inherited.is_from_parent else min(of, most)
         if len(shares) >= expected:
             break
         patience = _ORPHANS
@@ -194,10 +194,10 @@ def ask(path: Path, most: int = MOST_WORKERS) -> Heritage:
             "%d of %d workers of the server that is gone do not answer; if they hang, so do the clients that are "
             "theirs: end them (ss -lnptu names them)", expected - len(shares), expected,
         )  # fmt: skip
-    return heritage
+    return inherited
 
 
-def _connect(path: Path, patience: float) -> tuple[Line | None, int]:
+def _connect(path: Path, patience: float) -> tuple[Predecessor | None, int]:
     """A connection, and the process that listens; None when nobody does."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(patience)
@@ -214,31 +214,31 @@ def _connect(path: Path, patience: float) -> tuple[Line | None, int]:
         sock.close()
         reason = (error.strerror or str(error)).lower()
         raise CannotTakeOver(f"{path} cannot be asked: {reason}; run as the user of the server, or as root") from None
-    return Line(sock), pid
+    return Predecessor(sock), pid
 
 
-def _take_all(line: Line, heritage: Heritage) -> tuple[int, int]:
+def _take_all(predecessor: Predecessor, inherited: Inherited) -> tuple[int, int]:
     """Everything that the other end hands over; which share of how many that was.  Raises OSError, ValueError."""
     doors: dict[str, socket.socket] = {}
     pairs: list[Sockets] = []
-    for message in line.ask():
+    for message in predecessor.ask():
         match message:
             case {"refused": str(fact)}:
                 raise ValueError(fact)
             case {"endpoint": str(text)} if (endpoint := parse_endpoint(text)) is not None:
-                pairs.append(Sockets(endpoint, line.take(), line.take()))
+                pairs.append(Sockets(endpoint, predecessor.take(), predecessor.take()))
             case {"door": str(name)}:
-                doors[name] = line.take()
+                doors[name] = predecessor.take()
             case {"listener": True}:
-                listener = line.take()
-                if heritage.listener is None:
-                    heritage.listener = listener
+                listener = predecessor.take()
+                if inherited.listener is None:
+                    inherited.listener = listener
                 else:
                     listener.close()
             case {"end": True, "share": int(share), "of": int(of), "is_parent": bool(is_parent)}:
-                heritage.pairs += pairs
-                heritage.doors |= doors
-                heritage.is_from_parent = line.is_of_parent = is_parent
+                inherited.pairs += pairs
+                inherited.admin_sockets |= doors
+                inherited.is_from_parent = predecessor.is_of_parent = is_parent
                 return share, of
             case _:
                 raise ValueError("it speaks another language: stop it, and start this one")
@@ -264,7 +264,7 @@ class Offer:
     ) -> None:
         """``place`` is the share that is handed over, from 0, and of how many; ``prepare`` is called before."""
         self.pairs: list[Sockets] = []
-        self.doors: Mapping[str, socket.socket] = {}
+        self.admin_sockets: Mapping[str, socket.socket] = {}
         self._listener = listener
         self._place = place
         self._is_parent = is_parent
@@ -283,7 +283,7 @@ class Offer:
     def open(self) -> None:
         self._is_open = True
         self._listener.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._meet)
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
         """Hand over nothing more; who has taken over is told by this that we are done."""
@@ -298,7 +298,7 @@ class Offer:
             self._is_open = False
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
 
-    def _meet(self) -> None:
+    def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
         except OSError:  # another process was quicker
@@ -315,24 +315,24 @@ class Offer:
             return
         self._sock, self._taker = sock, pid
         self._task = asyncio.get_running_loop().create_task(self._hand_over(sock, pid))
-        self._task.add_done_callback(self._forget)
+        self._task.add_done_callback(self._end)
         if not self._is_parent:
             # So that who comes next meets another worker.
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _end(self, task: asyncio.Task[None]) -> None:
         """It has taken over, or has given up."""
         self._task = None
         if not task.cancelled() and task.exception() is not None:
             _log.error("a bug in dnslb: please report it", exc_info=task.exception())
         if self._is_open and not self._is_parent:
-            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._meet)
+            asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     async def _hand_over(self, sock: socket.socket, pid: int) -> None:
         has_asked = False
         try:
             async with asyncio.timeout(_PATIENCE):
-                request = await _hear(sock)
+                request = await _receive(sock)
             if request.get("take") != VERSION:
                 return
             has_asked = True
@@ -340,9 +340,9 @@ class Offer:
                 await self._prepare()
             async with asyncio.timeout(_PATIENCE):
                 for message, socks in self._messages():
-                    await _say(sock, message, socks)
+                    await _send(sock, message, socks)
             async with asyncio.timeout(_START):
-                said = await _hear(sock)
+                said = await _receive(sock)
             if said.get("answers") is True:
                 # Who asks from now on is for the new server, which listens too.
                 self._shut()
@@ -357,14 +357,14 @@ class Offer:
     def _messages(self) -> Iterable[tuple[dict[str, Any], list[socket.socket]]]:
         for pair in self.pairs:
             yield {"endpoint": str(pair.endpoint)}, [pair.udp, pair.tcp]
-        for name, sock in self.doors.items():
+        for name, sock in self.admin_sockets.items():
             yield {"door": name}, [sock]
         yield {"listener": True}, [self._listener]
         share, of = self._place
         yield {"end": True, "share": share, "of": of, "is_parent": self._is_parent}, []
 
 
-async def _hear(sock: socket.socket) -> dict[str, Any]:
+async def _receive(sock: socket.socket) -> dict[str, Any]:
     """The next message.  Raises OSError and ValueError."""
     octets = b""
     end = _LENGTH
@@ -380,7 +380,7 @@ async def _hear(sock: socket.socket) -> dict[str, Any]:
     return _message(octets[_LENGTH:])
 
 
-async def _say(sock: socket.socket, message: dict[str, Any], socks: list[socket.socket]) -> None:
+async def _send(sock: socket.socket, message: dict[str, Any], socks: list[socket.socket]) -> None:
     octets = _frame(message)
     while True:
         try:

@@ -214,10 +214,10 @@ class Balancer:
 
     # What there is to know.
 
-    def ages(self) -> dict[str, float]:
-        """When answers changed, by RRset, as far as that matters still: their TTLs have not climbed yet."""
+    def last_changes(self) -> dict[str, float]:
+        """When answers changed last, by RRset, as far as that matters still: their TTLs have not climbed yet."""
         now = self._clock()
-        return {label: at for pool in self.served.values() for label, at in pool.ages(now).items()}
+        return {label: at for pool in self.served.values() for label, at in pool.last_changes(now).items()}
 
     def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
         """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""

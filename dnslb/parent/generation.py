@@ -12,7 +12,7 @@ from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, closest
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.totals import Totals
@@ -31,18 +31,18 @@ class Generation:
         totals: Totals,
         tell_hung: Callable[[str], None],
         listener: socket.socket | None,
-        passages: Sequence[Passage],
+        handovers: Sequence[Handover],
     ) -> None:
         self.catalog = catalog
         self.balancer = Balancer(catalog.pools)
-        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, passages)
+        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, handovers)
         self.workers.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         self._totals = totals
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
-        self.balancer.inherit(old.balancer, plain)
+        self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self.workers.questions, self.workers.stands = await old.workers.recall()
 
@@ -55,19 +55,19 @@ class Generation:
         ``clocks``: when caches lose what that life kept out of the answers.
         """
         keys = self.balancer.keys
-        self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
-        self.balancer.recalled = schedule.recalled & keys
-        self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
-        self.balancer.left = left
+        self.balancer.verdicts.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.verdicts.recalled = schedule.recalled & keys
+        self.balancer.verdicts.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
+        self.balancer.verdicts.left = left
         self.balancer.orders = dict(orders)
         if clocks:
             self.balancer.remember(clocks)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.workers.publish)
-        self.workers.servings = dict(self.balancer.servings)
+        self.workers.servings = self.balancer.servings
         await self.workers.come_up()
-        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
     async def settled(self) -> None:

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__
-from dnslb.balance.health import Health, Outcome
+from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Scope
 from dnslb.config.catalog import Catalog, Fingerprint
 from dnslb.config.settings import Settings
@@ -30,11 +30,12 @@ from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Heritage, Offer
-from dnslb.parent import difference, held_edit, reading, restart, state
+from dnslb.ipc.takeover import Inherited, Offer
+from dnslb.parent import amendment, concerned, difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.orders import Orders
 from dnslb.parent.probe_faults import ProbeFaults
@@ -42,16 +43,15 @@ from dnslb.parent.reading import NotAnswered, Reading
 from dnslb.parent.service import Service
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile, StateTaken
-from dnslb.parent.telling import event, history, metrics, status
+from dnslb.parent.telling import drain_clock, event, history, metrics, status
 from dnslb.parent.telling.history import History
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.probe_record import ProbeRecords
-from dnslb.parent.telling.status import Concerned
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
-from dnslb.probe.schedule import Key, Schedule
-from dnslb.system import privileges
+from dnslb.probe.schedule import Schedule
+from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
 from dnslb.text.problem import Level, Problem, has_errors
@@ -77,21 +77,21 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     override: Callable[[Settings], Settings],
     announce: Callable[[], None],
     control: Callable[[Operations], Awaitable[None]],
-    heritage: Heritage,
+    inherited: Inherited,
     warned: Iterable[Problem] = (),
 ) -> None:
     """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
     ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
-    ``control`` lets operators in, from the announcement until it is cancelled.  ``heritage`` is what another server has
-    handed over; that one ends once all our workers answer.  Of what is ``warned`` already, nobody is told again.
+    ``control`` lets operators in, from the announcement until it is cancelled.  ``inherited`` is what another server
+    has handed over; that one ends once all our workers answer.  Of what is ``warned`` already, nobody is told again.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service = Service(os.environ)
     # What was edited since the reading began must be noticed, however long the start takes.
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
-    shares = sockets.open_all(settings.listen, worker_count(settings), heritage.pairs)
+    shares = sockets.open_all(settings.listen, worker_count(settings), inherited.pairs)
     directory_of_state = state.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
         if catalog.pools:
@@ -99,14 +99,14 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
         privileges.drop(settings.user)
     privileges.keep_to_ourselves()
     state_file = StateFile(directory_of_state)
-    if heritage.is_from_parent:
+    if inherited.is_from_parent:
         state_file.borrow()
     elif catalog.pools:
         state_file.take()
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
-    parent = _Parent(directory, override, shares, watch, state_file, service, heritage)
+    parent = _Parent(directory, override, shares, watch, state_file, service, inherited)
     parent.warned = set(map(_gist, warned))
     try:
         asyncio.run(parent.run(catalog, announce, control))
@@ -123,12 +123,12 @@ class _Parent:
         watch: Watch,
         state_file: StateFile,
         service: Service,
-        heritage: Heritage,
+        inherited: Inherited,
     ) -> None:
         self._directory = directory
         self._override = override
         self._shares = shares
-        self._passages = [Passage() for _ in shares]
+        self._handovers = [Handover() for _ in shares]
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
@@ -151,7 +151,7 @@ class _Parent:
         self._watch = watch
         self._state_file = state_file
         self._service = service
-        self._heritage = heritage
+        self._inherited = inherited
         self._offer: Offer | None = None
         self._successor: int | None = None  # the process that has taken over from us
         self._hooks = Hooks(self._event, self._worked_out)
@@ -177,7 +177,7 @@ class _Parent:
             for change in self._history.changes:
                 if change.at >= self._started:  # found by the first round
                     self._hooks.tell(change)
-            if self._heritage.lines and not await unless(self._leaving, self._succeed()):
+            if self._inherited.predecessors and not await unless(self._leaving, self._succeed()):
                 return
             self._offer_to_others()
             tasks.append(asyncio.ensure_future(control(self)))
@@ -217,8 +217,8 @@ class _Parent:
 
     async def _succeed(self) -> None:
         """Our workers answer: who answered until now may leave, and what was ordered there meanwhile stands."""
-        has_ended = await self._heritage.succeed()
-        if not self._heritage.is_from_parent:
+        has_ended = await self._inherited.dismiss_predecessors()
+        if not self._inherited.is_from_parent:
             _log.info("this server has taken over from the workers of one that was gone")
             return
         if not has_ended:
@@ -250,14 +250,14 @@ class _Parent:
 
     def _offer_to_others(self) -> None:
         """From now on another server can take over from us."""
-        listener = self._heritage.listener
+        listener = self._inherited.listener
         if listener is None:
             return
         # Anew, so that the system tells whoever connects that it is we who listen.
         listener.listen()
         self._offer = Offer(listener, (0, len(self._shares)), True, self._leave_to, self._make_way)
         self._offer.pairs = [pair for share in self._shares for pair in share]
-        self._offer.doors = self._heritage.doors
+        self._offer.admin_sockets = self._inherited.admin_sockets
         self._offer.open()
 
     async def _make_way(self) -> None:
@@ -268,7 +268,7 @@ class _Parent:
         """Another server answers on our sockets."""
         _log.info("pid %d has taken over: this server leaves", pid)
         self._successor = pid
-        self._heritage.is_handed_on = True
+        self._inherited.is_handed_on = True
         self._leaving.set()
 
     def _renew(self) -> None:
@@ -314,7 +314,7 @@ class _Parent:
                 return await self._take(await self._read())
 
     async def _reload_edited(self, meant: Fingerprint | None) -> None:
-        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        """Take an edit that was noticed, unless it may be half of one and is not known to be meant."""
         async with self._reloading:
             if self._watch.is_up_to_date:
                 return
@@ -358,7 +358,7 @@ class _Parent:
             pass
         if altered:
             self._state_file.save_soon()  # the drain clocks
-        clocks = status.clocks(generation.balancer, wanted, about, altered, now)
+        clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
@@ -366,7 +366,7 @@ class _Parent:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current()
-            work = status.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current():
@@ -405,7 +405,7 @@ class _Parent:
     def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
         pools = self._current().balancer.pools
-        return pools if pattern is None else status.matching(pools, pattern)
+        return pools if pattern is None else concerned.matching(pools, pattern)
 
     def _current(self) -> Generation:
         if self._generation is None:
@@ -427,14 +427,14 @@ class _Parent:
 
     # What changes.
 
-    def _record_outcome(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def _record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
         self._faults.record_probe(key)
         self._records.record_outcome(key, outcome, before, after)
         for generation in self._listening:
-            generation.balancer.hear(key, outcome, before, after)
+            generation.balancer.record(key, before, after)
         if before is not None and before.up == after.up:
             return
         if before is not None and self._listening:
@@ -442,13 +442,13 @@ class _Parent:
                 self._remember(change)
         self._state_file.save_soon()
 
-    def _record_fault(self, key: Key, outcome: Outcome) -> None:
+    def _record_fault(self, key: ProbeKey, outcome: Outcome) -> None:
         """A probe could not be made, and that is our fault."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
         self._faults.record_fault(key, outcome)
         for generation in self._listening:
-            generation.balancer.miss(key, outcome.reason)
+            generation.balancer.record_fault(key, outcome.reason)
 
     def _obey(self) -> None:
         """From now on other orders stand."""
@@ -481,17 +481,17 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        changes = {} if self._generation is None else self._generation.balancer.changes()
+        changes = {} if self._generation is None else self._generation.balancer.last_changes()
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
         """When caches lose what orders keep out of the answers."""
         if not self._listening:
             return {}
-        clocks = status.kept_clocks(self._listening[0].balancer, time.time())
+        clocks = drain_clock.kept_clocks(self._listening[0].balancer, time.time())
         return dict(islice(clocks, state.MOST_CLOCKS))
 
-    def _recall(self, balancer: Balancer) -> dict[Key, Health]:
+    def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
         known = self._state_file.load()
         if known is None:
@@ -502,7 +502,7 @@ class _Parent:
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
-    def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
+    def _probe(self, generations: list[Generation], healths: dict[ProbeKey, Health]) -> None:
         """From now on probe for these generations."""
         keys = {key for each in generations for key in each.balancer.keys}
         self._schedule.replace_keys(keys, healths)
@@ -510,19 +510,19 @@ class _Parent:
         self._faults.keep(keys)
         self._pause()
 
-    def _pause(self) -> set[Key]:
+    def _pause(self) -> set[ProbeKey]:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._listening:
             return set()
-        balancer = self._listening[-1].balancer
-        return self._schedule.pause_only(status.to_pause(balancer, self._orders.standing, time.time()))
+        pools = self._listening[-1].balancer.pools.values()
+        return self._schedule.pause_only(amendment.to_pause(pools, self._orders.standing, time.time()))
 
     # Generations.
 
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         settings = self._override(catalog.settings)
-        ours = (self._shares, self._totals, self._record_hung, self._heritage.listener, self._passages)
+        ours = (self._shares, self._totals, self._record_hung, self._inherited.listener, self._handovers)
         old, new = self._generation, Generation(catalog, settings, *ours)
         healths = self._schedule.healths | self._recall(new.balancer)
         # The old generation answers until the new one does, and so is probed until then.
@@ -592,11 +592,11 @@ class _Parent:
     def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
         until = time.time() + self._settings.confirm
         self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
-        fact = "the edit takes much away, as a half-written file would"
+        fact = "this may be half of an edit"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
-        _log.warning(
-            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+        logs.always(
+            logging.WARNING, "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
             fact, _some(lost), at, extra=_NOT_RELOADED,
         )  # fmt: skip
 
@@ -669,7 +669,7 @@ def _gist(problem: Problem) -> tuple[str, str, str]:
     return problem.file, problem.fact, problem.remedy
 
 
-def _tell_outcome(key: Key, outcome: Outcome) -> None:
+def _tell_outcome(key: ProbeKey, outcome: Outcome) -> None:
     what = "not made" if outcome.fault else "passed" if outcome.ok else "failed"
     fields = {"what": what, "address": str(key[1])}
     _log.debug("%s %s in %.1f ms: %s", state.key(*key), what, 1000 * outcome.took, outcome.reason, extra=fields)

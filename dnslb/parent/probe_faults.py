@@ -6,8 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 
-from dnslb.balance.health import Outcome
-from dnslb.probe.schedule import Key
+from dnslb.balance.health import Outcome, ProbeKey
 
 # In the words of ``Outcome.fault``.
 KINDS = ("bug", "descriptors", "memory", "network", "permission", "program", "setting", "source")
@@ -20,11 +19,11 @@ class ProbeFaults:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-        self._standing: dict[Key, str] = {}
+        self._standing: dict[ProbeKey, str] = {}
         self._suffering: Counter[str] = Counter()  # targets, by kind
         self._missed: Counter[str] = Counter()     # probes, since the kind began
 
-    def record_fault(self, key: Key, outcome: Outcome) -> None:
+    def record_fault(self, key: ProbeKey, outcome: Outcome) -> None:
         """One more probe could not be made."""
         kind = outcome.fault
         self.counts[kind] += 1
@@ -40,17 +39,17 @@ class ProbeFaults:
         self._end(key)
         self._standing[key] = kind
 
-    def record_probe(self, key: Key) -> None:
+    def record_probe(self, key: ProbeKey) -> None:
         """The target was probed."""
         if key in self._standing:
             self._end(key)
 
-    def keep(self, keys: Collection[Key]) -> None:
+    def keep(self, keys: Collection[ProbeKey]) -> None:
         """Forget what is probed no more."""
         for key in self._standing.keys() - keys:
             self._end(key)
 
-    def _end(self, key: Key) -> None:
+    def _end(self, key: ProbeKey) -> None:
         kind = self._standing.pop(key, None)
         if kind is None:
             return

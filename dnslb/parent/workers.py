@@ -25,14 +25,14 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.ipc import sockets
 from dnslb.ipc.channel import Channel, packed
-from dnslb.ipc.passage import Passage
-from dnslb.ipc.pulse import Pulse
+from dnslb.ipc.handover import Handover
+from dnslb.ipc.heartbeat import Heartbeat
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.telling.totals import Totals
 from dnslb.system.usage import usage
 from dnslb.worker import worker
-from dnslb.worker.tally import Leads, Tally
-from dnslb.worker.worker import Recalled, Task, Update
+from dnslb.worker.counters import Counts, LeadCounts
+from dnslb.worker.worker import Assignment, Update, WorkerState
 
 _PIECE = 100         # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0        # seconds for the workers to tell what they are asked
@@ -67,15 +67,15 @@ class _Worker:
     questions: list[Question] = field(default_factory=list)  # what its clients ask
     stands: dict[Key, Stand] = field(default_factory=dict)   # where its turns stand
     is_recalled: bool = True  # whether it has told all of these
-    is_asked: bool = False  # for its tally, and has not told
+    is_asked: bool = False  # for its counts, and has not told
     is_doubted: bool = False  # silent for so long that it is not counted on
     is_killed: bool = False   # because it hung
     stalled: float = 0.0    # seconds that TCP connections have waited for it, and it has accepted none
     has_open: bool = False  # TCP connections, when it last told
-    pulse: Pulse = field(init=False)
+    heartbeat: Heartbeat = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pulse = Pulse(self.born)
+        self.heartbeat = Heartbeat(self.born)
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Workers:
         totals: Totals,
         tell_hung: Callable[[str], None] = lambda fact: None,
         listener: socket.socket | None = None,  # where another server can take over, also from them
-        passages: Sequence[Passage] = (),  # for connections, from the workers before to those after
+        handovers: Sequence[Handover] = (),  # for connections, from the workers before to those after
     ) -> None:
         self.near: Mapping[Name, Near] = {}      # the clients that pools answer otherwise than others
         self.servings: dict[Key, Serving] = {}   # what workers begin with
@@ -105,7 +105,7 @@ class Workers:
         self._totals = totals
         self._tell_hung = tell_hung
         self._listener = listener
-        self._passages = passages or [Passage() for _ in shares]
+        self._handovers = handovers or [Handover() for _ in shares]
         self._serial = totals.next_serial()
         self._workers: dict[int, _Worker] = {}
         self._number = 0                  # of the last update
@@ -155,7 +155,7 @@ class Workers:
                 self._totals.begin_serving(some, (self._serial, self._number))
             frame = packed(Update(self._number, some))
             for alive in self._workers.values():
-                alive.channel.pass_on(frame)
+                alive.channel.send_packed(frame)
         return self._number
 
     async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
@@ -164,7 +164,7 @@ class Workers:
             alive.questions.clear()
             alive.stands = {}
             alive.is_recalled = False
-            alive.channel.say(worker.RECALL)
+            alive.channel.send(worker.REPORT_STATE)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
                 while not all(alive.is_recalled for alive in self._workers.values()):
@@ -189,12 +189,12 @@ class Workers:
 
     async def make_way(self) -> None:
         """The same, when others answer: open TCP connections go over to them."""
-        await self._end(worker.MAKE_WAY)
+        await self._end(worker.HAND_OVER)
 
     async def _end(self, order: str) -> None:
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.say(order)
+            alive.channel.send(order)
             alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
@@ -257,17 +257,17 @@ class Workers:
             for meant_for_parent in _SIGNALS:
                 # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
                 signal.signal(meant_for_parent, signal.SIG_IGN)
-            share, passage = self._shares[number], self._passages[number]
+            share, handover = self._shares[number], self._handovers[number]
             # Not least the parent's ends of other channels: their workers could not see the parent die.
             kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
-            kept += passage.descriptors
+            kept += handover.descriptors
             if self._listener is not None:
                 kept.append(self._listener.fileno())
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            begin = (self.near, self.servings, self.questions, self.stands.get(number, {}), passage)
+            begin = (self.near, self.servings, self.questions, self.stands.get(number, {}), handover)
             last = (number, self._listener)
-            worker.run(Task(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
+            worker.run(Assignment(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
             status = 0
         except Exception:
             _log.exception("worker %d failed", number + 1)
@@ -281,7 +281,7 @@ class Workers:
         for alive in self._workers.values():
             if alive.in_force >= 0 and not alive.is_asked:
                 alive.is_asked = True
-                alive.channel.say(worker.TELL)
+                alive.channel.send(worker.REPORT_COUNTS)
         asyncio.get_running_loop().call_later(_ASK, self._ask)
 
     def _look(self) -> None:
@@ -298,15 +298,15 @@ class Workers:
         """What it had to say was heard before: the loop reads the channels before it comes to its timers."""
         timeout, is_up = self._settings.worker_timeout, alive.in_force >= 0
         if is_up and not alive.is_asked:
-            alive.pulse.rest(now)
+            alive.heartbeat.rest(now)
         else:
-            alive.pulse.look(now, usage(alive.pid))
-        silence = alive.pulse.silence.seconds
+            alive.heartbeat.look(now, usage(alive.pid))
+        silence = alive.heartbeat.silence.seconds
         if is_up and not alive.is_doubted and silence >= _DOUBT * timeout:
             alive.is_doubted = True
             _log.warning("%s has said nothing for %.1f s", alive.name, silence)
         # What it is born with may take it a while.
-        has_stopped = alive.pulse.has_stopped(timeout) if is_up else alive.pulse.idle >= timeout
+        has_stopped = alive.heartbeat.has_stopped(timeout) if is_up else alive.heartbeat.idle >= timeout
         if has_stopped or silence >= _FIRST_READY:
             self._replace(alive, f"it has said nothing for {silence:.0f} s")
             return
@@ -324,22 +324,22 @@ class Workers:
         signal.pidfd_send_signal(alive.pidfd, signal.SIGKILL)
         self._tell_hung(f"{alive.name}: {fact}")
 
-    def _receive(self, alive: _Worker, said: int | Tally | Leads | Recalled) -> None:
+    def _receive(self, alive: _Worker, said: int | Counts | LeadCounts | WorkerState) -> None:
         """Called when a worker says which update it answers by, or tells what it was asked to tell."""
-        alive.pulse.hear()
+        alive.heartbeat.reset()
         if alive.is_doubted and not alive.is_killed:
             alive.is_doubted = False
             _log.info("%s answers again", alive.name)
         match said:
-            case Tally():
+            case Counts():
                 alive.is_asked = False
                 alive.has_open = said.open > 0
                 if said.accepted or said.evicted or said.tcp:
                     alive.stalled = 0.0
                 self._totals.add_counts(alive.pid, said)
-            case Leads():
+            case LeadCounts():
                 self._totals.add_leads(said, (self._serial, alive.in_force))
-            case Recalled(questions, stands, is_all):
+            case WorkerState(questions, stands, is_all):
                 alive.questions += questions
                 alive.stands |= stands
                 alive.is_recalled = is_all

@@ -30,13 +30,12 @@ from random import Random
 from typing import TypeAlias
 
 from dnslb.balance import health
-from dnslb.balance.health import Health, Outcome
-from dnslb.balance.pool import Address, Check, ExecCheck, Probe
+from dnslb.balance.health import Health, Outcome, ProbeKey
+from dnslb.balance.pool import Address, Check, ExecCheck
 from dnslb.probe import probe
 
-Key: TypeAlias = tuple[Probe, Address]
-Report: TypeAlias = Callable[[Key, Outcome, Health | None, Health], None]
-ReportFault: TypeAlias = Callable[[Key, Outcome], None]
+Report: TypeAlias = Callable[[ProbeKey, Outcome, Health | None, Health], None]
+ReportFault: TypeAlias = Callable[[ProbeKey, Outcome], None]
 Ask: TypeAlias = Callable[[Check, Address, Address | None, float], Awaitable[Outcome]]  # as ``probe``
 
 # Probes over sockets, slow or not: thousands that hang for 2 s fit in, and each takes some 10 kB.  Each holds a file:
@@ -63,7 +62,7 @@ class _Entry:
         "waiting",
     )  # fmt: skip
 
-    def __init__(self, key: Key, lane: _Lane, known: Health | None) -> None:
+    def __init__(self, key: ProbeKey, lane: _Lane, known: Health | None) -> None:
         self.key = key
         self.prompt = lane    # for its kind of probe, while it answers in time
         self.lane = lane      # in which it waits or is under way
@@ -135,10 +134,10 @@ class Schedule:
 
     def __init__(  # noqa: PLR0913 - keys and report; the others are for tests and for the state file
         self,
-        keys: Iterable[Key],
+        keys: Iterable[ProbeKey],
         report: Report,
         *,
-        healths: Mapping[Key, Health] | None = None,
+        healths: Mapping[ProbeKey, Health] | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
         ask: Ask = probe,
@@ -154,7 +153,7 @@ class Schedule:
         self._sockets = _lanes(_most_in_flight() if most_in_flight is None else most_in_flight, _AT_ONCE)
         self._programs = _lanes(most_programs, _PROGRAMS_AT_ONCE)
         self._lanes = (*self._sockets, *self._programs)
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[ProbeKey, _Entry] = {}
         self._numbers = count()            # ties in the heaps
         self._unprobed: set[_Entry] = set()
         self._all_probed = asyncio.Event()
@@ -186,7 +185,7 @@ class Schedule:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def replace_keys(self, keys: Iterable[Key], healths: Mapping[Key, Health] | None = None) -> None:
+    def replace_keys(self, keys: Iterable[ProbeKey], healths: Mapping[ProbeKey, Health] | None = None) -> None:
         """From now on probe these.  Keys that stay keep their health and their pace; ``healths`` seeds new ones.
 
         ``first_round`` can be awaited again, for the new ones.
@@ -205,14 +204,14 @@ class Schedule:
             self._start_new()
         self._notice()
 
-    def pause(self, key: Key) -> None:
+    def pause(self, key: ProbeKey) -> None:
         """Probe the key no more, until ``resume``; a probe of it in flight is dropped.  Its health stays."""
         entry = self._entries[key]
         entry.paused = True
         self._stop(entry)
         self._notice()
 
-    def resume(self, key: Key) -> None:
+    def resume(self, key: ProbeKey) -> None:
         """Probe the key again, starting now.  That it was up when nobody has looked since, is worth nothing."""
         entry = self._entries[key]
         if not entry.paused:
@@ -225,7 +224,7 @@ class Schedule:
             self._wait(entry, now)
             self._arm(entry.lane)
 
-    def pause_only(self, keys: Collection[Key]) -> set[Key]:
+    def pause_only(self, keys: Collection[ProbeKey]) -> set[ProbeKey]:
         """Let these keys be paused, and no others.  Gives those that are resumed by that."""
         paused = self.paused
         for key in keys:
@@ -236,7 +235,7 @@ class Schedule:
             self.resume(key)
         return resumed
 
-    def hasten(self, key: Key) -> None:
+    def hasten(self, key: ProbeKey) -> None:
         """Let the next probe of the key, unless one is under way, start in a moment."""
         entry = self._entries.get(key)
         soon = asyncio.get_running_loop().time() + _QUICK
@@ -245,21 +244,21 @@ class Schedule:
             self._arm(entry.lane)
 
     @property
-    def healths(self) -> dict[Key, Health]:
+    def healths(self) -> dict[ProbeKey, Health]:
         """What is known now, for the state file and for those who ask."""
         return {key: entry.health for key, entry in self._entries.items() if entry.health is not None}
 
     @property
-    def paused(self) -> set[Key]:
+    def paused(self) -> set[ProbeKey]:
         return {key for key, entry in self._entries.items() if entry.paused}
 
     @property
-    def recalled(self) -> set[Key]:
+    def recalled(self) -> set[ProbeKey]:
         """Whose health was known from the start, or before a pause, and nothing has been found out since."""
         return {key for key, entry in self._entries.items() if entry.health is not None and not entry.probed}
 
     @property
-    def faults(self) -> dict[Key, str]:
+    def faults(self) -> dict[ProbeKey, str]:
         """What cannot be probed, and why; by no fault of its own."""
         return {key: entry.fault for key, entry in self._entries.items() if entry.fault}
 
@@ -286,7 +285,7 @@ class Schedule:
 
     # The keys.
 
-    def _add(self, key: Key, known: Health | None) -> _Entry:
+    def _add(self, key: ProbeKey, known: Health | None) -> _Entry:
         lane, _ = self._programs if isinstance(key[0].check, ExecCheck) else self._sockets
         entry = self._entries[key] = _Entry(key, lane, known)
         self._unprobed.add(entry)
@@ -376,7 +375,7 @@ class Schedule:
         if not is_dropped:
             self._tell(entry, task.result(), before)
 
-    async def _outcome(self, key: Key) -> Outcome:
+    async def _outcome(self, key: ProbeKey) -> Outcome:
         """Never raises: our own mistake is an outcome too."""
         wanted, target = key
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ from functools import partial
 from sys import byteorder
 from time import monotonic
 
-from dnslb.ipc.passage import Held, Passage
+from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.tcp import Connection
@@ -33,7 +33,7 @@ _LAST_SLICE = 0.02  # seconds for one connection when the worker leaves: nobody 
 _ACCEPTING = 0.001  # seconds of a round for a listening socket
 _EVENTS = 64        # connections asked for at once: more than have their turn in a round
 _PAUSE = 1.0        # seconds without accepting when the system has no more descriptors or memory
-_CROWDED = 0.002    # seconds until there may be room in a passage again
+_CROWDED = 0.002    # seconds until there may be room for a handover again
 _CALM = 3.0         # seconds without such a pause after which it is over
 
 _log = logging.getLogger("dnslb")
@@ -119,22 +119,22 @@ class Connections:
         self._listening.append(sock)
         self._loop.add_reader(sock, self._accept, sock)
 
-    def succeed(self, passage: Passage) -> None:
+    def take_over_from(self, handover: Handover) -> None:
         """Go on with the connections that another worker leaves to us."""
-        self._loop.add_reader(passage.exit, self._take_over, passage)
+        self._loop.add_reader(handover.exit, self._take_over, handover)
 
-    async def leave_to_another(self, passage: Passage, seconds: float) -> None:
-        """Let nobody in; hand over all connections, as they are, to who takes them from the passage.
+    async def hand_over_all(self, handover: Handover, seconds: float) -> None:
+        """Let nobody in; hand over all connections, as they are, to who takes them on the other end.
 
         Those that do not get through in time stay.
         """
         self._stop_accepting()
         self._listening.clear()
-        self._loop.remove_reader(passage.exit)
+        self._loop.remove_reader(handover.exit)
         deadline = monotonic() + seconds
         # Who was idle longest comes last: if anybody is to lose a connection, then who needs it least.
         for connection in self._all.latest():
-            while self._open.get(connection.descriptor) is connection and not self._hand_over(connection, passage):
+            while self._open.get(connection.descriptor) is connection and not self._hand_over(connection, handover):
                 if monotonic() > deadline:
                     return
                 await asyncio.sleep(_CROWDED)
@@ -154,7 +154,7 @@ class Connections:
             except OSError:
                 self._close(connection)
             else:
-                self._place(connection, was_due)
+                self._settle(connection, was_due)
                 if connection.is_due:
                     # Though there may be little room: what the system has taken is sent even after our end.
                     self._serve(connection, monotonic() + _LAST_SLICE)
@@ -186,9 +186,9 @@ class Connections:
             self._close(connection)
             return
         if has_progressed or connection.has_ended:
-            self._place(connection, was_due)
+            self._settle(connection, was_due)
 
-    def _place(self, connection: Connection, was_due: bool) -> None:
+    def _settle(self, connection: Connection, was_due: bool) -> None:
         """Where it belongs after progress, which a change of ``is_due`` always is."""
         if connection.has_ended and not connection.is_due:
             self._close(connection)
@@ -234,24 +234,24 @@ class Connections:
         if self._sweeping is None:
             self._sweep()
 
-    def _hand_over(self, connection: Connection, passage: Passage) -> bool:
+    def _hand_over(self, connection: Connection, handover: Handover) -> bool:
         """Whether that was possible at the moment, or never will be."""
         try:
-            passage.send(connection.descriptor, connection.held())
+            handover.send(connection.descriptor, connection.state())
         except OSError as error:
             # Too many are under way (unix(7)), and nobody has taken them yet.
             return error.errno not in (errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS)
         self._epoll.unregister(connection.descriptor)
         self._remove(connection)
-        connection.let_go()
+        connection.release()
         return True
 
-    def _take_over(self, passage: Passage) -> None:
+    def _take_over(self, handover: Handover) -> None:
         """Called in every round of the loop in which another worker leaves connections to us."""
         end = monotonic() + _ACCEPTING
         while monotonic() < end:
             try:
-                taken = passage.take()
+                taken = handover.take()
             except BlockingIOError:
                 break
             if taken is not None:
@@ -259,7 +259,7 @@ class Connections:
         # They may have been idle for too long before those that are here.
         self._sweep()
 
-    def _go_on(self, sock: socket.socket, held: Held) -> None:
+    def _go_on(self, sock: socket.socket, state: ConnectionState) -> None:
         """They come in the order of their last progress, the latest first: who comes now was idle longest of all."""
         try:
             client, address = _client(sock.family, *sock.getpeername()[:2])
@@ -267,7 +267,7 @@ class Connections:
             sock.close()
             return
         connection = self._begin(sock, client, address)
-        connection.take_up(held)
+        connection.restore(state)
         if len(self._open) >= self._most or len(self._clients.get(client, ())) >= self._limits.per_client:
             self.evicted += 1
             connection.close()

@@ -1,6 +1,6 @@
 """A worker whose parent is gone: it goes on answering for a while, so that another server can take over.
 
-It learns nothing of the backends any more; what that does to its answers, ``vigil`` knows.
+It learns nothing of the backends any more; what that does to its answers, ``parent_watch`` knows.
 """
 
 from __future__ import annotations

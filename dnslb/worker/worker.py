@@ -26,23 +26,22 @@ from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.ipc.channel import Channel
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.system.tasks import step_by_step
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections, Limits
+from dnslb.worker.counters import Counters, LeadCounts
 from dnslb.worker.orphan import Orphan
+from dnslb.worker.parent_watch import ParentWatch
 from dnslb.worker.reply_counter import ReplyCounter
-from dnslb.worker.tally import Counts, Leads
 from dnslb.worker.udp import Batches
-from dnslb.worker.vigil import Vigil
 
 READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
-TELL = "tell"         # what the parent says to hear a worker's tally
-RECALL = "recall"     # what the parent says to hear what a worker is asked
-LEAVE = "leave"       # what the parent says to end a worker; one that only falls silent does not
-MAKE_WAY = "make way"  # the same, when another one answers in its place
-_MOST_RECALLED = 10_000  # questions, and RRsets that take turns
+# What the parent says to a worker: tell what was counted; tell what is asked, and where turns stand; end; end and leave
+# the connections to another one.  A parent that only falls silent does not end it.
+REPORT_COUNTS, REPORT_STATE, LEAVE, HAND_OVER = "report counts", "report state", "leave", "hand over"
+_MOST_REPORTED = 10_000  # questions, and RRsets that take turns
 _PIECE = 500          # of what there is to tell, in one turn of the loop
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
@@ -60,7 +59,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class WorkerState:
     """Some of what a worker is asked, and of where its turns stand."""
 
     questions: Sequence[Question] = ()
@@ -69,7 +68,7 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Assignment:
     """All that a worker needs."""
 
     zones: Mapping[Name, Zone]
@@ -81,93 +80,93 @@ class Task:
     servings: Mapping[Key, Serving]  # what the pools serve as it begins
     questions: Sequence[Question]    # to be prepared for
     stands: Mapping[Key, Stand]      # where turns go on
-    passage: Passage                 # from the worker before us, and to the one after us
+    handover: Handover                 # from the worker before us, and to the one after us
     number: int                      # of the worker, from 0
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
 
 
-def run(task: Task) -> None:
+def run(assignment: Assignment) -> None:
     """The life of a worker, from just after the fork."""
     # What was loaded stays: collecting garbage must not touch, and so copy, the memory shared with the parent.
     gc.freeze()
     gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
-    asyncio.run(_serve(task))
+    asyncio.run(_serve(assignment))
 
 
-async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
+async def _serve(given: Assignment) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
     loop = asyncio.get_running_loop()
     leaving, making_way = asyncio.Event(), asyncio.Event()
-    settings, bugs = task.settings, Bugs()
-    snapshot = Snapshot(task.zones, settings.order, Random(), task.servings, task.near, task.stands)
-    snapshot.prepare(task.questions)
+    settings, bugs = given.settings, Bugs()
+    snapshot = Snapshot(given.zones, settings.order, Random(), given.servings, given.near, given.stands)
+    snapshot.prepare(given.questions)
     identity = Identity(settings.server_id, settings.server_version)
     over_udp = Responder(snapshot, UDP, identity)
     over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
     limits = Limits(
-        connections=-(-settings.tcp_connections // task.share),
-        per_client=-(-settings.tcp_per_client // task.share),
+        connections=-(-settings.tcp_connections // given.share),
+        per_client=-(-settings.tcp_per_client // given.share),
         idle=settings.tcp_idle,
     )
     counter = ReplyCounter()
     connections = Connections(limits, over_tcp.respond, bugs, counter)
-    counts = Counts(snapshot, connections, bugs, tcp=counter)
-    batches = [Batches(pair.udp, over_udp.respond, bugs, counts.udp, len(task.sockets)) for pair in task.sockets]
-    for pair, batch in zip(task.sockets, batches, strict=True):
+    counts = Counters(snapshot, connections, bugs, tcp=counter)
+    batches = [Batches(pair.udp, over_udp.respond, bugs, counts.udp, len(given.sockets)) for pair in given.sockets]
+    for pair, batch in zip(given.sockets, batches, strict=True):
         loop.add_reader(pair.udp, batch.answer)
         connections.listen(pair.tcp)
-    connections.succeed(task.passage)
+    connections.take_over_from(given.handover)
 
-    def hear(said: Update | str) -> None:
-        vigil.hear()
-        if said == MAKE_WAY:
+    def receive(said: Update | str) -> None:
+        watch.reset()
+        if said == HAND_OVER:
             making_way.set()
             leaving.set()
         elif said == LEAVE:
             leaving.set()
         elif isinstance(said, Update):
-            vigil.note(said.servings)
+            watch.record(said.servings)
             # Before the number: the parent knows then by which update each answer was given.
-            channel.say(Leads(snapshot.update(said.servings)))
-            channel.say(said.number)
-        elif said == RECALL:
+            channel.send(LeadCounts(snapshot.update(said.servings)))
+            channel.send(said.number)
+        elif said == REPORT_STATE:
             step_by_step(recall())
         else:
             step_by_step(tell())
 
     def tell() -> Iterator[None]:
-        channel.say(counts.take())
+        channel.send(counts.take())
         turning = snapshot.turning
         for start in range(0, len(turning), _PIECE):
-            channel.say(Leads(snapshot.led(turning[start : start + _PIECE])))
+            channel.send(LeadCounts(snapshot.led(turning[start : start + _PIECE])))
             yield
 
     def recall() -> Iterator[None]:
-        questions = snapshot.questions(_MOST_RECALLED)
+        questions = snapshot.questions(_MOST_REPORTED)
         while some := list(islice(questions, _PIECE)):
-            channel.say(Recalled(some))
+            channel.send(WorkerState(some))
             yield
-        stands = snapshot.stands(_MOST_RECALLED)
+        stands = snapshot.stands(_MOST_REPORTED)
         while places := dict(islice(stands, _PIECE)):
-            channel.say(Recalled(stands=places))
+            channel.send(WorkerState(stands=places))
             yield
-        channel.say(Recalled(is_all=True))
+        channel.send(WorkerState(is_all=True))
 
-    name = f"worker {task.number + 1} (pid {os.getpid()})"
-    vigil = Vigil(name, task.servings, lambda servings: channel.say(Leads(snapshot.update(servings))))
-    orphan = Orphan(name, task.listener, settings.orphan_grace, leaving)
-    channel = Channel(hear)
-    channel.when_ended(partial(orphan.begin, task.sockets, (task.number, task.share)))
-    await loop.create_unix_connection(lambda: channel, sock=task.parent)
-    channel.say(READY)
-    watching = loop.create_task(vigil.keep())
+    name = f"worker {given.number + 1} (pid {os.getpid()})"
+    watch = ParentWatch(name, given.servings, lambda servings: channel.send(LeadCounts(snapshot.update(servings))))
+    orphan = Orphan(name, given.listener, settings.orphan_grace, leaving)
+    channel = Channel(receive)
+    channel.when_ended(partial(orphan.begin, given.sockets, (given.number, given.share)))
+    await loop.create_unix_connection(lambda: channel, sock=given.parent)
+    channel.send(READY)
+    watching = loop.create_task(watch.keep())
     await leaving.wait()
     watching.cancel()
     if making_way.is_set():
-        await connections.leave_to_another(task.passage, _HANDING_OVER)
+        await connections.hand_over_all(given.handover, _HANDING_OVER)
     await _arrived(connections)
-    for pair, batch in zip(task.sockets, batches, strict=True):
+    for pair, batch in zip(given.sockets, batches, strict=True):
         loop.remove_reader(pair.udp)
         batch.answer()
     await connections.finish(_PARTING)

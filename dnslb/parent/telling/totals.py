@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
-from dnslb.worker.tally import Leads, Tally
+from dnslb.worker.counters import Counts, LeadCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
 
@@ -56,17 +56,17 @@ class Totals:
         """The number of a new set of workers: later ones are greater."""
         return next(self._serials)
 
-    def add_counts(self, pid: int, tally: Tally) -> None:
+    def add_counts(self, pid: int, counts: Counts) -> None:
         """A worker tells what it has counted."""
-        self.udp.update(tally.udp)
-        self.tcp.update(tally.tcp)
-        self.packed += tally.packed
-        self.accepted += tally.accepted
-        self.evicted += tally.evicted
-        self.bugs += tally.bugs
-        self.open[pid] = tally.open
+        self.udp.update(counts.udp)
+        self.tcp.update(counts.tcp)
+        self.packed += counts.packed
+        self.accepted += counts.accepted
+        self.evicted += counts.evicted
+        self.bugs += counts.bugs
+        self.open[pid] = counts.open
 
-    def add_leads(self, leads: Leads, stage: Stage) -> None:
+    def add_leads(self, leads: LeadCounts, stage: Stage) -> None:
         """A worker that answered by the update of that stage tells which addresses led its answers."""
         for key, led in leads.led.items():
             _add(self._led, key, led)

@@ -34,7 +34,7 @@ class Silence:
         return step
 
 
-class Pulse:
+class Heartbeat:
     """Of a process that owes us a word."""
 
     __slots__ = ("_cpu", "idle", "silence")
@@ -44,7 +44,7 @@ class Pulse:
         self.idle = 0.0              # seconds of silence since it was last seen to work
         self._cpu: float | None = None
 
-    def hear(self) -> None:
+    def reset(self) -> None:
         self.silence.end()
         self.idle = 0.0
         self._cpu = None
@@ -61,7 +61,7 @@ class Pulse:
     def rest(self, now: float) -> None:
         """Called again and again while no word is owed."""
         self.silence.look(now)
-        self.hear()
+        self.reset()
 
     def has_stopped(self, patience: float) -> bool:
         """Whether it is not worth waiting for any longer; ``patience`` is in seconds."""

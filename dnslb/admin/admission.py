@@ -1,6 +1,6 @@
 """Who is in: the connections of one door, so many in all and so many of one client.
 
-A new one always finds a place.  The one that goes for it is of the same client when that has its share, else of the
+A new one always finds a slot.  The one that goes for it is of the same client when that has its share, else of the
 client that has most, and has kept us waiting the longest: for its request, or to take its reply.  There is always such
 a one, since fewer may be answered at once than may be in.
 
@@ -25,57 +25,57 @@ class Work(Enum):
     OTHER = "other"
 
 
-# Requests answered at once: in all, and of one client.  Together fewer than the places above.
+# Requests answered at once: in all, and of one client.  Together fewer than the slots above.
 _MOST_AT_WORK = {Work.MEASURING: (8, 4), Work.OTHER: (48, 24)}
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class Slot:
     """Of one connection."""
 
     client: Hashable
-    leave: Callable[[], object]  # ends the connection
+    evict: Callable[[], object]  # ends the connection
     since: float | None          # when we began to wait for the client; None: it waits for us
     work: Work | None = None     # that we do for it
 
 
-class Crowd:
+class Admission:
     def __init__(self) -> None:
-        self._places: dict[Place, None] = {}
+        self._slots: dict[Slot, None] = {}
 
-    def enter(self, client: Hashable, leave: Callable[[], object], now: float) -> Place:
-        """A place; for which another may have to leave."""
-        own = [place for place in self._places if place.client == client]
+    def admit(self, client: Hashable, evict: Callable[[], object], now: float) -> Slot:
+        """A slot; for which another may have to leave."""
+        own = [slot for slot in self._slots if slot.client == client]
         if len(own) >= MOST_OF_ONE:
-            self._send_away(own)
-        elif len(self._places) >= MOST:
-            self._send_away(list(self._places))
-        place = Place(client, leave, now)
-        self._places[place] = None
-        return place
+            self._evict(own)
+        elif len(self._slots) >= MOST:
+            self._evict(list(self._slots))
+        slot = Slot(client, evict, now)
+        self._slots[slot] = None
+        return slot
 
-    def leave(self, place: Place) -> None:
-        self._places.pop(place, None)
+    def release(self, slot: Slot) -> None:
+        self._slots.pop(slot, None)
 
     @contextmanager
-    def at_work(self, place: Place, work: Work) -> Iterator[bool]:
+    def at_work(self, slot: Slot, work: Work) -> Iterator[bool]:
         """Whether the request of this connection may be answered now: meanwhile it is not sent away."""
-        busy = [one for one in self._places if one.work is work]
+        busy = [one for one in self._slots if one.work is work]
         in_all, of_one = _MOST_AT_WORK[work]
-        if len(busy) >= in_all or sum(one.client == place.client for one in busy) >= of_one:
+        if len(busy) >= in_all or sum(one.client == slot.client for one in busy) >= of_one:
             yield False
             return
-        since, place.since, place.work = place.since, None, work
+        since, slot.since, slot.work = slot.since, None, work
         try:
             yield True
         finally:
-            place.since, place.work = since, None
+            slot.since, slot.work = since, None
 
-    def _send_away(self, places: list[Place]) -> None:
+    def _evict(self, slots: list[Slot]) -> None:
         sizes: dict[Hashable, int] = {}
-        for place in places:
-            sizes[place.client] = sizes.get(place.client, 0) + 1
-        waiting = [(-sizes[place.client], place.since, place) for place in places if place.since is not None]
+        for slot in slots:
+            sizes[slot.client] = sizes.get(slot.client, 0) + 1
+        waiting = [(-sizes[slot.client], slot.since, slot) for slot in slots if slot.since is not None]
         _, _, victim = min(waiting, key=lambda one: one[:2])
-        self.leave(victim)
-        victim.leave()
+        self.release(victim)
+        victim.evict()

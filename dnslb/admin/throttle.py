@@ -24,12 +24,12 @@ class _Client:
     delay: float = _FIRST
 
 
-class Strikes:
+class Throttle:
     def __init__(self) -> None:
         self._clients: dict[Hashable, _Client] = {}
         self._others = _Client()
 
-    def note(self, client: Hashable, now: float) -> tuple[float, int]:
+    def record_failure(self, client: Hashable, now: float) -> tuple[float, int]:
         """One more wrong token: seconds for its answer to wait, and how many to tell the log of now; 0: not now."""
         known = self._known(client, now)
         known.last = now

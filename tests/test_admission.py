@@ -1,4 +1,4 @@
-"""JSON in pieces: the very text that ``json.dumps`` makes, but a little at a time; and the places of a crowd."""
+"""JSON in pieces: the very text that ``json.dumps`` makes, but a little at a time; and the slots of a crowd."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import QUIET, backend, rrset
 
-from dnslb.admin.crowd import MOST, MOST_OF_ONE, Crowd, Place, Work
-from dnslb.admin.strikes import Strikes
-from dnslb.admin.telling import fields, pieces
+from dnslb.admin.admission import MOST, MOST_OF_ONE, Admission, Slot, Work
+from dnslb.admin.json_stream import fields, pieces
+from dnslb.admin.throttle import Throttle
 from dnslb.control.change import Change
 from dnslb.control.order import DrainClock
 from dnslb.control.reload import ZoneChange
@@ -68,21 +68,21 @@ def test_no_piece_of_a_large_pool_takes_long() -> None:
 class Visitors:
     """Who came to the crowd, and who had to leave it."""
 
-    crowd: Crowd
+    admission: Admission
     left: list[int]
-    places: list[Place]
+    slots: list[Slot]
 
     def come(self, client: Hashable) -> int:
-        number = len(self.places)
-        self.places.append(self.crowd.enter(client, lambda: self.left.append(number), number))
+        number = len(self.slots)
+        self.slots.append(self.admission.admit(client, lambda: self.left.append(number), number))
         return number
 
 
 def visitors() -> Visitors:
-    return Visitors(Crowd(), [], [])
+    return Visitors(Admission(), [], [])
 
 
-def test_beyond_its_share_a_client_gives_up_its_own_places() -> None:
+def test_beyond_its_share_a_client_gives_up_its_own_slots() -> None:
     all_of_them = visitors()
     other = all_of_them.come("other")
     for _ in range(MOST_OF_ONE + 3):
@@ -103,32 +103,32 @@ def test_when_all_places_are_taken_who_has_most_gives_one_up() -> None:
 def test_there_is_always_a_place(comers: list[tuple[str, Work | None]]) -> None:
     all_of_them = visitors()
     for client, work in comers:
-        place = all_of_them.places[all_of_them.come(client)]
+        slot = all_of_them.slots[all_of_them.come(client)]
         if work is not None:
-            all_of_them.crowd.at_work(place, work).__enter__()  # and stays at it
-    present = set(all_of_them.crowd._places)
+            all_of_them.admission.at_work(slot, work).__enter__()  # and stays at it
+    present = set(all_of_them.admission._slots)
     assert len(present) <= MOST
-    assert all(sum(place.client == client for place in present) <= MOST_OF_ONE for client in "abcdef")
-    assert all(all_of_them.places[number].work is None for number in all_of_them.left)
+    assert all(sum(slot.client == client for slot in present) <= MOST_OF_ONE for client in "abcdef")
+    assert all(all_of_them.slots[number].work is None for number in all_of_them.left)
 
 
 # Wrong tokens.
 
 
 def test_wrong_tokens_wait_longer_and_longer_and_are_told_once_a_minute() -> None:
-    strikes = Strikes()
-    found = [strikes.note("192.0.2.7", float(second)) for second in range(70)]
+    throttle = Throttle()
+    found = [throttle.record_failure("192.0.2.7", float(second)) for second in range(70)]
     assert [delay for delay, _ in found][:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert [(second, told) for second, (_, told) in enumerate(found) if told] == [(0, 1), (60, 60)]
-    assert strikes.note("192.0.2.8", 70.0) == (0.1, 1)
-    assert strikes.note("192.0.2.7", 70.0 + 600) == (0.1, 10)
+    assert throttle.record_failure("192.0.2.8", 70.0) == (0.1, 1)
+    assert throttle.record_failure("192.0.2.7", 70.0 + 600) == (0.1, 10)
 
 
 def test_a_thousand_clients_are_a_hundred_lines_and_little_memory() -> None:
-    strikes = Strikes()
-    told = sum(strikes.note(client, 1.0)[1] > 0 for client in range(1000))
+    throttle = Throttle()
+    told = sum(throttle.record_failure(client, 1.0)[1] > 0 for client in range(1000))
     assert told == 101
-    assert len(strikes._clients) == 100
+    assert len(throttle._clients) == 100
 
 
 # Likeness.

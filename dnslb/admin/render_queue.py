@@ -14,7 +14,7 @@ from dnslb.system.pace import gently
 
 MOST_WAITING = 16     # different replies
 MOST_OF_ONE = 4       # different replies for one client
-MOST_KEPT = 32 << 20  # octets of replies that clients are taking; beyond, the oldest reply is let go
+MOST_KEPT = 32 << 20  # octets of replies that clients are taking; beyond, the oldest reply is dropped
 
 
 class Full(Exception):
@@ -30,19 +30,19 @@ class Body:
         self._count = len(pieces)
 
     def piece(self, number: int) -> bytes | None:
-        """None after the last.  Raises LetGo."""
+        """None after the last.  Raises Dropped."""
         if number == self._count:
             return None
         if not self._pieces:
-            raise LetGo
+            raise Dropped
         return self._pieces[number]
 
-    def let_go(self) -> None:
+    def drop(self) -> None:
         """Who has not taken all of it by now is too slow."""
         self._pieces = []
 
 
-class LetGo(Exception):
+class Dropped(Exception):
     """The reply was taken too slowly: its octets are gone."""
 
 
@@ -52,8 +52,8 @@ class _Job:
     task: asyncio.Task[Body]
 
 
-class Line:
-    """Who wants a long reply stands here."""
+class RenderQueue:
+    """Where those wait who want a long reply."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()  # goes to those who wait in the order in which they came
@@ -61,7 +61,7 @@ class Line:
         self._tasks: set[asyncio.Task[Body]] = set()
         self._kept: list[weakref.ref[Body]] = []  # oldest first
 
-    async def stand(self, client: Hashable, key: Hashable, work: Callable[[], Iterable[str]]) -> Body:
+    async def render(self, client: Hashable, key: Hashable, work: Callable[[], Iterable[str]]) -> Body:
         """The text of the work.  Whoever asks for the same ``key`` before it has begun gets the same.
 
         Raises Full, and whatever the work raises.
@@ -87,7 +87,7 @@ class Line:
         async with self._turn:
             # Who comes from now on must not get what was seen before it came.
             del self._waiting[key]
-            body = await made(work())
+            body = await rendered(work())
             self._keep(body)
             return body
 
@@ -98,10 +98,10 @@ class Line:
         while total > MOST_KEPT and kept[0] is not body:
             oldest = kept.pop(0)
             total -= oldest.size
-            oldest.let_go()
+            oldest.drop()
         self._kept = [weakref.ref(one) for one in kept]
 
 
-async def made(work: Iterable[str]) -> Body:
+async def rendered(work: Iterable[str]) -> Body:
     """The text, worked out gently."""
     return Body([octets async for texts in gently(work) if (octets := "".join(texts).encode())])

@@ -12,7 +12,7 @@ from dnslb.worker.reply_counter import ReplyCounter
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """What a worker tells."""
 
     udp: Mapping[bytes, int]  # replies by their head
@@ -25,14 +25,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Leads:
+class LeadCounts:
     """What a worker tells of some pools: answers by the address that led them."""
 
     led: Mapping[Key, Led]
 
 
 @dataclass(slots=True)
-class Counts:
+class Counters:
     """What a worker counts; some of it stands where it happens."""
 
     snapshot: Snapshot
@@ -41,9 +41,9 @@ class Counts:
     udp: ReplyCounter = field(default_factory=ReplyCounter)
     tcp: ReplyCounter = field(default_factory=ReplyCounter)
 
-    def take(self) -> Tally:
+    def take(self) -> Counts:
         """All of it, and begin anew."""
-        tally = Tally(
+        counts = Counts(
             udp=self.udp.take(),
             tcp=self.tcp.take(),
             packed=self.snapshot.packed,
@@ -53,4 +53,4 @@ class Counts:
             bugs=self.bugs.count,
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
-        return tally
+        return counts

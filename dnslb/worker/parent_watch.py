@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import islice
 
 from dnslb.answer.snapshot import Key, Serving
-from dnslb.ipc.pulse import Silence
+from dnslb.ipc.heartbeat import Silence
 
 INTERVAL = 1.0  # seconds from one word of the parent to the next, at most
 _MISSED = 3     # of them: then the parent hangs or is gone
@@ -24,7 +24,7 @@ _NOTE = "health is not known at present: this is the last known answer"
 _log = logging.getLogger("dnslb")
 
 
-class Vigil:
+class ParentWatch:
     """``apply`` puts servings in force; ``name`` is the worker's, for the log."""
 
     def __init__(
@@ -37,11 +37,11 @@ class Vigil:
         self._is_alone = False
         self._lowered: set[Key] = set()
 
-    def hear(self) -> None:
+    def reset(self) -> None:
         """The parent has said something."""
         self._silence.end()
 
-    def note(self, servings: Mapping[Key, Serving]) -> None:
+    def record(self, servings: Mapping[Key, Serving]) -> None:
         """The parent has put these in force."""
         self._servings.update(servings)
         self._lowered.difference_update(servings)

@@ -1,0 +1,99 @@
+"""What operators are told of addresses that they order out: whether they are, and when the last cached copy expires."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from dnslb.answer.served import Served
+from dnslb.answer.served_pool import ServedPool
+from dnslb.balance.operator_order import Mode, Scope, mode_at, mode_for
+from dnslb.balance.pool import Address
+from dnslb.balance.ttl import OVERTIME, bounds
+from dnslb.control.order import DrainClock, OrderRequest
+from dnslb.dns import rrtype
+from dnslb.dns.name import Name
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.concerned import Concerned, parse_owner
+
+_REACH = 1.0  # seconds after its time within which a planned order reaches every worker
+
+
+def clocks(
+    balancer: Balancer,
+    wanted: OrderRequest,
+    about: Iterable[Concerned],
+    altered: Collection[tuple[Name, Address]],
+    now: float,
+) -> Iterator[DrainClock]:
+    """What the order, in force everywhere, has done to each address; those that it has not ``altered`` were so."""
+    last: Served | None = None
+    handed_out: frozenset[Address] = frozenset()
+    for one in about:
+        pool = balancer.served[one.owner]
+        served = pool.rrsets[one.address.version]
+        # Of a pool with thousands of addresses the set is made once.
+        if served is not last:
+            last, handed_out = served, pool.handed_out(one.address.version)
+        yield _clock(balancer, wanted, one, handed_out, (one.owner, one.address) in altered, now)
+
+
+def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
+    balancer: Balancer, wanted: OrderRequest, one: Concerned, handed_out: frozenset[Address], changed: bool, now: float
+) -> DrainClock:
+    mode = mode_for(balancer.orders, one.pool.owner, one.address, now)
+    expires = None
+    if wanted.mode is Mode.READY:
+        note = _why_not_ready(balancer, one, mode, handed_out, wanted)
+    elif wanted.at is not None and wanted.at > now:
+        floor = bounds(one.pool, one.address.version).floor
+        expires = max(balancer.copies.expires(one.owner, one.address, now), wanted.at + floor + OVERTIME + _REACH)
+        note = "planned"
+    elif mode is Mode.READY:
+        note = "still handed out: it has an order of its own under this name"
+    elif one.address in handed_out:
+        note = "still handed out: no other address of the pool is ready"
+    else:
+        expires = balancer.copies.last_copy(one.owner, one.address, now)
+        note = "" if handed_out else "the pool has no address left: NODATA"
+    kind = rrtype.address_text(one.address.version)
+    standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
+    since = None if standing is None else standing.since
+    return DrainClock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
+
+
+def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]:
+    """When caches lose each address that an order keeps out of a pool's answers."""
+    handed_out: dict[tuple[Name, int], frozenset[Address]] = {}
+    for scope, order in balancer.orders.items():
+        if mode_at(order, now) is Mode.READY:
+            continue
+        address = scope.address
+        for pool in _concerned(balancer, scope):
+            key = pool.owner, address.version
+            if key not in handed_out:
+                handed_out[key] = pool.handed_out(address.version)
+            lost_at = balancer.copies.lost_at(pool.owner, address)
+            if lost_at is not None and address not in handed_out[key]:
+                yield Scope(pool.pool.owner, address), lost_at
+
+
+def _concerned(balancer: Balancer, scope: Scope) -> Sequence[ServedPool]:
+    """The pools that an order is about."""
+    if scope.owner is None:
+        return balancer.served.holding(scope.address)
+    owner = parse_owner(scope.owner)
+    return [balancer.served[owner]] if owner is not None and owner in balancer.served else []
+
+
+def _why_not_ready(
+    balancer: Balancer, one: Concerned, mode: Mode, handed_out: frozenset[Address], wanted: OrderRequest
+) -> str:
+    if wanted.at is not None:
+        return "planned"
+    if mode is not Mode.READY:
+        return f"still in {mode.value}: it has another order"
+    if one.address in handed_out:
+        return ""
+    if balancer.served[one.owner].judgement.awaits(one.address):
+        return "handed out when its first probe passes; --now does not wait for that"
+    return "not handed out: it is down, or a spare"
