@@ -16,8 +16,8 @@ from dnslb.cli import main
 from dnslb.config.catalog import load
 from dnslb.dns import name
 from dnslb.migrate import haproxy, named_conf
+from dnslb.migrate.imported import Imported, Unreadable
 from dnslb.migrate.named_conf import Statement
-from dnslb.migrate.outcome import Outcome, Unreadable
 from dnslb.text.problem import has_errors
 
 _WITHIN = ("include", "options", "view", "channel", "category", "type", "file")
@@ -30,7 +30,7 @@ def imported(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def read_conf(tmp_path: Path, text: str) -> Outcome:
+def read_conf(tmp_path: Path, text: str) -> Imported:
     (tmp_path / "named.conf").write_text(text)
     return named_conf.read(tmp_path / "named.conf", lambda path: Path(path).read_bytes())
 

@@ -9,8 +9,8 @@ import click
 from dnslb.cli import report
 from dnslb.cli.init import zone_name
 from dnslb.config.catalog import load
-from dnslb.migrate import haproxy, named_conf, outcome
-from dnslb.migrate.outcome import Outcome, Unreadable
+from dnslb.migrate import haproxy, imported, named_conf
+from dnslb.migrate.imported import Imported, Unreadable
 from dnslb.system import file
 from dnslb.text.problem import has_errors
 
@@ -38,7 +38,7 @@ def import_(source: Path, directory: Path, kind: str | None, zone: str | None) -
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"{source} cannot be read: {error.strerror}") from None
-    lines = outcome.lines(read.remarks)
+    lines = imported.lines(read.remarks)
     click.echo("\n".join(lines))
     if not any(name.endswith(".zone") for name in read.files):
         raise click.ClickException(f"{source} has no zone that could be taken; nothing was made")
@@ -51,7 +51,7 @@ def import_(source: Path, directory: Path, kind: str | None, zone: str | None) -
     click.echo(f"\nnext: dnslb check {directory}\n      dnslb serve {directory}")
 
 
-def _from_haproxy(source: Path, zone: str | None) -> Outcome:
+def _from_haproxy(source: Path, zone: str | None) -> Imported:
     """Raises OSError and Unreadable."""
     if zone is None:
         raise click.UsageError("--zone is missing; name the zone that the backends' names shall be in")

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import yaml
 
 from dnslb.config import beginning
-from dnslb.migrate.outcome import Outcome, Unreadable
+from dnslb.migrate.imported import Imported, Unreadable
 
 _SECTIONS = {
     "global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "program",
@@ -75,9 +75,9 @@ class _Server:
     settings: Mapping[str, str]
 
 
-def read(text: str, file: str, zone: str) -> Outcome:
+def read(text: str, file: str, zone: str) -> Imported:
     """The backends of a haproxy.cfg, as pools of ``zone``.  Raises Unreadable."""
-    outcome = Outcome()
+    outcome = Imported()
     defaults: dict[str, list[_Line]] = {}
     pools: dict[str, dict[str, object]] = {}
     owners: dict[str, list[Address]] = {}
@@ -112,7 +112,7 @@ def _is_inherited(line: _Line) -> bool:
     return about_checks or line.words[0] in ("balance", "default-server")
 
 
-def _sections(text: str, file: str, outcome: Outcome) -> Iterator[_Section]:
+def _sections(text: str, file: str, outcome: Imported) -> Iterator[_Section]:
     """Raises Unreadable."""
     section: _Section | None = None
     for number, line in enumerate(text.splitlines(), 1):
@@ -147,7 +147,7 @@ def _base(section: _Section) -> str | None:
 class _Pool:
     """One backend on its way to a pool."""
 
-    def __init__(self, section: _Section, defaults: list[_Line], outcome: Outcome) -> None:
+    def __init__(self, section: _Section, defaults: list[_Line], outcome: Imported) -> None:
         self._section = section
         self._outcome = outcome
         self._inherited = [line for line in defaults if _is_inherited(line)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from dnslb.migrate.outcome import Outcome, Unreadable
+from dnslb.migrate.imported import Imported, Unreadable
 
 _DEEPEST = 16             # includes and blocks within one another
 _MOST_INCLUDED = 1000     # files of one import
@@ -122,7 +122,7 @@ class _Import:
 
     read: Read
     main: Path
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Imported = field(default_factory=Imported)
     working: Path = Path()                                # BIND's working directory
     settings: dict[str, object] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)   # where each was found, by name
@@ -262,7 +262,7 @@ class _Import:
         return _INCLUDE.sub(renamed, text)
 
 
-def read(main: Path, read_file: Read) -> Outcome:
+def read(main: Path, read_file: Read) -> Imported:
     """Everything that a named.conf says, and its zone files.  Raises Unreadable."""
     job = _Import(read_file, main)
     statements = job.statements(main)

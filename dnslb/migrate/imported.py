@@ -21,7 +21,7 @@ class Remark:
 
 
 @dataclass(slots=True)
-class Outcome:
+class Imported:
     files: dict[str, bytes] = field(default_factory=dict)  # by name, relative to the directory
     remarks: list[Remark] = field(default_factory=list)
 
