@@ -53,7 +53,7 @@ def following(old: Desk, *pools: Pool, plain: Mapping[bytes, list[str]] | None =
 
 def served(desk: Desk) -> list[str]:
     """What is not withheld."""
-    return [text(item) for item in desk.balancer.servings.items() if not item[1].withheld]
+    return [text(item) for item in desk.balancer.served.servings().items() if not item[1].withheld]
 
 
 def why(desk: Desk, version: int = 4) -> str:

@@ -35,10 +35,6 @@ class Copies(dict[Key, dict[Address, float]]):
         if address in copies:
             copies[address] += seconds
 
-    def lost_at(self, owner: Name, address: Address) -> float | None:
-        """When the TTL of its last answer has run out; None when it was never handed out."""
-        return self._of(owner, address).get(address)
-
     def expires(self, owner: Name, address: Address, now: float) -> float:
         """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
         return max(now, self.last_copy(owner, address, now))

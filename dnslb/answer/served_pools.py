@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from dnslb.answer.served_pool import ServedPool
-from dnslb.answer.snapshot import Key
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.health import ProbeKey
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.verdicts import Verdicts
@@ -50,3 +50,15 @@ class ServedPools(dict[Name, ServedPool]):
                 key = owner, rrtype.ADDRESS_TYPES[backend.address.version]
                 found.setdefault(key, set()).add(backend.address.packed)
         return found
+
+    def servings(self) -> dict[Key, Serving]:
+        """What all pools serve, as last worked out."""
+        return {
+            (owner, rrtype.ADDRESS_TYPES[version]): rrset.serving
+            for owner, served in self.items()
+            for version, rrset in served.rrsets.items()
+        }
+
+    def last_changes(self, now: float) -> dict[str, float]:
+        """When answers changed, by RRset, as far as that matters still: their TTLs have not climbed yet."""
+        return {label: at for served in self.values() for label, at in served.last_changes(now).items()}

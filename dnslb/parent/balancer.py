@@ -15,8 +15,9 @@ from dnslb.answer.copies import Copies
 from dnslb.answer.served_pool import Change, ServedPool
 from dnslb.answer.served_pools import ServedPools
 from dnslb.answer.snapshot import Key, Serving
+from dnslb.balance import ttl
 from dnslb.balance.health import Health, ProbeKey
-from dnslb.balance.operator_order import Order, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Address, Pool
 from dnslb.balance.verdicts import Verdicts
 from dnslb.dns import rrtype
@@ -51,15 +52,6 @@ class Balancer:
         """All that must be probed."""
         return set(self.served.probed)
 
-    @property
-    def servings(self) -> dict[Key, Serving]:
-        """What all pools serve, as last worked out."""
-        return {
-            (pool.owner, rrtype.ADDRESS_TYPES[version]): served.serving
-            for pool in self.served.values()
-            for version, served in pool.rrsets.items()
-        }
-
     # Before the first answer.
 
     def follow(self, old: Balancer, plain: Mapping[Name, Collection[Address]] = MappingProxyType({})) -> None:
@@ -82,13 +74,26 @@ class Balancer:
                 for version, seconds in pool.pool.zone_ttls.items():
                     pool.assume_copies(self.copies, version, now + seconds)
 
-    def remember(self, clocks: Mapping[Scope, float]) -> None:
-        """Caches lose these addresses then, which another life of the server has handed out."""
-        owners = {pool.pool.owner: pool.owner for pool in self.served.values()}
-        for scope, lost in clocks.items():
-            if scope.owner in owners:
-                key = owners[scope.owner], rrtype.ADDRESS_TYPES[scope.address.version]
-                self.copies.hand_out(key, [scope.address], lost)
+    def remember(self, clocks: Mapping[Scope, float], is_last: bool) -> None:
+        """Caches lose these addresses then, which another life of the server has handed out.
+
+        Unless that is the ``last`` that is to be said, who was down may have returned in the moment before a crash.
+        Then workers without a parent have handed it out until now, with the lowest TTL.
+        """
+        now = self._clock()
+        pools = {pool.pool.owner: pool for pool in self.served.values()}
+        for scope, lost_at in clocks.items():
+            pool, version = pools.get(scope.owner or ""), scope.address.version
+            if pool is not None and version in pool.pool.zone_ttls:
+                is_sure = is_last or self._is_kept_out(scope, now)
+                least = 0.0 if is_sure else now + ttl.bounds(pool.pool, version).floor
+                key = pool.owner, rrtype.ADDRESS_TYPES[version]
+                self.copies.hand_out(key, [scope.address], max(lost_at, least))
+
+    def _is_kept_out(self, scope: Scope, now: float) -> bool:
+        """Whether an order has stood since the end of the earlier life of the server, and stands."""
+        times = (self.verdicts.left or 0.0, now)
+        return all(mode_for(self.orders, scope.owner or "", scope.address, at) is not Mode.READY for at in times)
 
     async def prepare(self) -> None:
         """Before ``start``: work out what there are many of, with pauses."""
@@ -101,7 +106,7 @@ class Balancer:
                 until = loop.time() + _TURN
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
-        """Work everything out for the first time, into ``servings``; later changes go to ``publish``."""
+        """Work everything out for the first time, into ``served``; later changes go to ``publish``."""
         for pool in self.served.values():
             if pool.owner not in self._prepared:
                 self._begin(pool)
@@ -211,13 +216,6 @@ class Balancer:
         for key in change.soon:
             self.hasten(key)
         self._publisher.wake(pool, None if change.next_at is None else change.next_at - now)
-
-    # What there is to know.
-
-    def last_changes(self) -> dict[str, float]:
-        """When answers changed last, by RRset, as far as that matters still: their TTLs have not climbed yet."""
-        now = self._clock()
-        return {label: at for pool in self.served.values() for label, at in pool.last_changes(now).items()}
 
     def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
         """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""

@@ -57,7 +57,7 @@ def matching(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
 
 def _matches(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
     if _WILD.isdisjoint(pattern):
-        owner = parse_owner(pattern)
+        owner = _owner(pattern)
         if owner in pools:
             yield owner
         return
@@ -130,7 +130,7 @@ def _plain(name: str) -> str:
     return name.lower().removesuffix(".")
 
 
-def parse_owner(text: str) -> Name | None:
+def _owner(text: str) -> Name | None:
     """The name that the text means; None when it is none."""
     try:
         return name.fold(name.parse(text, name.ROOT))

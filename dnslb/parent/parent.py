@@ -11,9 +11,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__
@@ -132,7 +131,7 @@ class _Parent:
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
-        self._left: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
+        self._left = State()  # by an earlier life of the server
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
@@ -240,10 +239,10 @@ class _Parent:
         known = self._state_file.load()
         if known is None:
             return
-        self._current().balancer.remember(known.clocks)
         self._orders.standing = dict(known.orders)
         self._orders.wake()
         self._obey()
+        self._current().balancer.remember(known.clocks, known.is_last)
         ours = [change for change in self._history.changes if change.at >= self._started]
         self._history = History(sorted({*known.history, *ours}, key=lambda change: change.at))
         self._state_file.save_soon()
@@ -481,15 +480,12 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        changes = {} if self._generation is None else self._generation.balancer.last_changes()
+        changes = {} if self._generation is None else self._generation.balancer.served.last_changes(time.time())
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
-        """When caches lose what orders keep out of the answers."""
-        if not self._listening:
-            return {}
-        clocks = drain_clock.kept_clocks(self._listening[0].balancer, time.time())
-        return dict(islice(clocks, state.MOST_CLOCKS))
+        """When caches lose what is not handed out."""
+        return dict(drain_clock.kept_clocks(self._listening[0].balancer)) if self._listening else {}
 
     def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
@@ -497,7 +493,7 @@ class _Parent:
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
-        self._left = known.clocks
+        self._left = known
         self._history = History(known.history)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
@@ -539,7 +535,7 @@ class _Parent:
             await (new.stop() if old is None else new.make_way())
             self._probe(both[:-1], {})
             raise
-        self._generation, self._left = new, {}
+        self._generation, self._left = new, State()
         self._listening = [new]
         self._probe([new], {})
         self._orders.wake()

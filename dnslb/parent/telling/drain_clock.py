@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
 from dnslb.answer.served import Served
-from dnslb.answer.served_pool import ServedPool
-from dnslb.balance.operator_order import Mode, Scope, mode_at, mode_for
+from dnslb.balance.operator_order import Mode, Scope, mode_for
 from dnslb.balance.pool import Address
 from dnslb.balance.ttl import OVERTIME, bounds
 from dnslb.control.order import DrainClock, OrderRequest
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.concerned import Concerned, parse_owner
+from dnslb.parent.concerned import Concerned
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
 
@@ -61,28 +60,13 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     return DrainClock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
 
 
-def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]:
-    """When caches lose each address that an order keeps out of a pool's answers."""
-    handed_out: dict[tuple[Name, int], frozenset[Address]] = {}
-    for scope, order in balancer.orders.items():
-        if mode_at(order, now) is Mode.READY:
-            continue
-        address = scope.address
-        for pool in _concerned(balancer, scope):
-            key = pool.owner, address.version
-            if key not in handed_out:
-                handed_out[key] = pool.handed_out(address.version)
-            lost_at = balancer.copies.lost_at(pool.owner, address)
-            if lost_at is not None and address not in handed_out[key]:
-                yield Scope(pool.pool.owner, address), lost_at
-
-
-def _concerned(balancer: Balancer, scope: Scope) -> Sequence[ServedPool]:
-    """The pools that an order is about."""
-    if scope.owner is None:
-        return balancer.served.holding(scope.address)
-    owner = parse_owner(scope.owner)
-    return [balancer.served[owner]] if owner is not None and owner in balancer.served else []
+def kept_clocks(balancer: Balancer) -> Iterator[tuple[Scope, float]]:
+    """When caches lose each address that a pool does not hand out."""
+    for pool in balancer.served.values():
+        for version in pool.pool.zone_ttls:
+            handed_out = frozenset() if pool.is_withheld(version) else pool.handed_out(version)
+            copies = balancer.copies.get((pool.owner, rrtype.ADDRESS_TYPES[version]), {})
+            yield from ((Scope(pool.pool.owner, each), at) for each, at in copies.items() if each not in handed_out)
 
 
 def _why_not_ready(
