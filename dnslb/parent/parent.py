@@ -30,8 +30,9 @@ from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
 from dnslb.ipc.handover import Handover
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Inherited, Offer
 from dnslb.parent import amendment, concerned, difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.concerned import Concerned
@@ -145,7 +146,7 @@ class _Parent:
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._faults = ProbeFaults()
-        self._schedule = Schedule((), self._record_outcome, report_fault=self._record_fault)
+        self._schedule = Schedule(self._record_outcome, self._record_fault)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._state_file = state_file
