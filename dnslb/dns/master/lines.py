@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import NamedTuple
+from typing import TypeAlias
 
 from dnslb.dns.master.lexer import MOST_ENTRY, SPECIAL, BadOctet, read_entry, split
 
@@ -17,13 +17,9 @@ _SEMICOLON = 0x3B
 _MAX_UNCLOSED = 3  # parentheses; the search for the end of each goes through the rest of the file
 
 
-class Line(NamedTuple):
-    """An entry that says something."""
-
-    number: int         # of its first line in the file, from 1
-    words: list[str]    # as written, Latin-1; maybe none, or not all, when ``bad``
-    is_indented: bool   # begins with a blank: the owner is omitted
-    bad: BadOctet | None = None
+# An entry that says something: the number of its first line in the file, from 1; its words as written, Latin-1, maybe
+# none, or not all, when it is bad; whether it begins with a blank, so that the owner is omitted; and what is bad.
+Line: TypeAlias = tuple[int, list[str], bool, BadOctet | None]
 
 
 def read_lines(octets: bytes) -> Iterator[Line]:
@@ -47,7 +43,7 @@ def read_lines(octets: bytes) -> Iterator[Line]:
                 entry = read_entry(octets, start, number)
                 if entry.bad is not None or entry.words:
                     words = [word.text for word in entry.words]
-                    yield Line(number, words, entry.is_indented, entry.bad)
+                    yield number, words, entry.is_indented, entry.bad
                 unclosed += entry.is_unclosed
                 if unclosed > _MAX_UNCLOSED:
                     return
@@ -58,7 +54,7 @@ def read_lines(octets: bytes) -> Iterator[Line]:
             special = _find_special(octets, end)
         start = end
         if words:
-            yield Line(number, words, row[0] in _BLANKS)
+            yield number, words, row[0] in _BLANKS, None
 
 
 def _find_special(octets: bytes, start: int) -> int:

@@ -21,7 +21,8 @@ from dnslb.control.errors import Rejected, Unknown
 from dnslb.control.order import DrainClock, OrderRequest
 from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import name, rrtype
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
@@ -359,7 +360,7 @@ def _owner(text: str) -> Name | None:
     """The name that the text means; None when it is none."""
     try:
         return name.fold(name.parse(text, name.ROOT))
-    except (BadName, UnicodeEncodeError):
+    except Mistaken:
         return None
 
 
