@@ -32,33 +32,27 @@ def parse(text: str, origin: Name) -> Name:
     """
     if text == "@":
         return origin
-    labels, absolute = _split(text)
+    if text == ".":
+        return ROOT
     try:
-        wire = b"".join([_LENGTHS[len(label)] + label for label in labels])
+        octets = text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise Mistaken(f"{text} is no domain name", "write its A-labels (xn--…)") from None
+    labels = octets.split(b".") if b"\\" not in octets else _unescape(octets, text)
+    end = origin
+    if not labels[-1]:
+        labels.pop()
+        end = ROOT
+    try:
+        wire = b"".join([_LENGTHS[len(label)] + label for label in labels]) + end
     except KeyError:
         raise _misfit(labels, text) from None
-    wire += ROOT if absolute else origin
     if len(wire) > MAX_NAME:
         raise Mistaken(
             f"the name {text} is {len(wire)} octets long",
             f"names have at most {MAX_NAME} (RFC 1035 §2.3.4)",
         )
     return wire
-
-
-def _split(text: str) -> tuple[list[bytes], bool]:
-    """The labels, unescaped, and whether the name ended in a dot."""
-    if text == ".":
-        return [], True
-    try:
-        octets = text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise Mistaken(f"{text} is no domain name", "write its A-labels (xn--…)") from None
-    labels = octets.split(b".") if b"\\" not in octets else _unescape(octets, text)
-    if labels[-1]:
-        return labels, False
-    labels.pop()
-    return labels, True
 
 
 def _unescape(octets: bytes, text: str) -> list[bytes]:

@@ -56,7 +56,7 @@ class Builder:
                 self._add_wide(owner, type_, ttl, rdata, place)
                 return
             nodes[owner] = (RRset(type_, ttl, (rdata,), place),)
-            if node is None:
+            if node is None and owner[1 + owner[0] :] not in nodes:
                 self._add_parents(owner)
             if type_ in _CUTTING:
                 self._keep_cut(owner, type_)

@@ -19,7 +19,7 @@ _TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
 _SIGNATURES = frozenset({rrtype.RRSIG, rrtype.NSEC, _NSEC3})
 _BESIDE_CNAME = frozenset({rrtype.CNAME, rrtype.RRSIG, rrtype.NSEC})  # RFC 4034 §3 and §4
 _AT_CUT = frozenset({rrtype.NS, rrtype.DS, rrtype.RRSIG, rrtype.NSEC, rrtype.DNAME})
-_SPECIAL = _TARGETED | _SIGNATURES | {rrtype.CNAME, rrtype.SOA, rrtype.DNAME, rrtype.DS}
+_PARTICULAR = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA, rrtype.NS, rrtype.DS})  # where they are
 
 _MAX_SETTLED = 10_000
 
@@ -54,55 +54,43 @@ def _check_nodes(zone: Zone) -> Iterator[Found]:
     doubled = zone.apex[:-1] + zone.apex
     is_signed = False
     for owner, node in zone.nodes.items():
-        if len(node) > 1:
-            yield from _check_company(zone, owner, node)
         if owner.endswith(doubled) and node and zone.apex != ROOT and name.is_at_or_below(owner, doubled):
             fact = f"{name.text(owner)} has the zone's name twice"
             yield node[0].place, warning(Part.OWNER, fact, "end the owner with a dot if it was meant to be complete")
         for rrset in node:
-            if rrset.rrtype not in _SPECIAL:
-                continue
-            if rrset.rrtype in _SIGNATURES:
-                if not is_signed:
-                    remedy = "serve it elsewhere if validation matters"
-                    yield rrset.place, warning(Part.TYPE, "the zone is signed; dnslb serves it unsigned", remedy)
+            if rrset.rrtype in _PARTICULAR:
+                yield from _check_rrset(zone, owner, node, rrset)
+            elif rrset.rrtype in _SIGNATURES and not is_signed:
                 is_signed = True
-            else:
-                yield from _check_seat(zone, owner, node, rrset)
+                remedy = "serve it elsewhere if validation matters"
+                yield rrset.place, warning(Part.TYPE, "the zone is signed; dnslb serves it unsigned", remedy)
 
 
-def _check_company(zone: Zone, owner: Name, node: Node) -> Iterator[Found]:
-    """Which types may not stand beside which."""
-    if cname := find(node, rrtype.CNAME):
-        others = [rrset for rrset in node if rrset.rrtype not in _BESIDE_CNAME]
-        if others:
-            types = " and ".join(rrtype.text(rrset.rrtype) for rrset in [cname, *others[:3]])
-            place = max(cname.place, min(rrset.place for rrset in others))
+def _check_rrset(zone: Zone, owner: Name, node: Node, rrset: RRset) -> Iterator[Found]:
+    """Whether the type may be at that owner, and beside the others there."""
+    place = rrset.place
+    match rrset.rrtype:
+        case rrtype.CNAME if others := [other for other in node if other.rrtype not in _BESIDE_CNAME]:
+            types = " and ".join(rrtype.text(one.rrtype) for one in [rrset, *others[:3]])
+            place = max(place, min(other.place for other in others))
             remedy = "a CNAME must be alone (RFC 1034 §3.6.2)"
             yield place, error(Part.TYPE, f"{name.text(owner)} has {types}", remedy)
-    elif owner in zone.cuts and owner != zone.apex and (dname := find(node, rrtype.DNAME)):
-        delegation = find(node, rrtype.NS)
-        if delegation:
-            place = max(dname.place, delegation.place)
-            remedy = "remove one of them: nobody knows which is to be followed (RFC 6672 §2.3)"
-            yield place, warning(Part.TYPE, f"{name.text(owner)} has DNAME and NS", remedy)
-
-
-def _check_seat(zone: Zone, owner: Name, node: Node, rrset: RRset) -> Iterator[Found]:
-    """Whether the type may be at that owner."""
-    text = name.text(owner)
-    match rrset.rrtype:
+        case rrtype.DNAME if owner != zone.apex and find(node, rrtype.CNAME) is None:
+            if (delegation := find(node, rrtype.NS)) is not None:
+                remedy = "remove one of them: nobody knows which is to be followed (RFC 6672 §2.3)"
+                place = max(place, delegation.place)
+                yield place, warning(Part.TYPE, f"{name.text(owner)} has DNAME and NS", remedy)
         case rrtype.SOA if owner != zone.apex:
             remedy = "move it to the zone's own file (RFC 1034 §4.2.1)"
-            yield rrset.place, error(Part.TYPE, f"{text} has an SOA and is not the apex", remedy)
+            yield place, error(Part.TYPE, f"{name.text(owner)} has an SOA and is not the apex", remedy)
         case rrtype.NS if name.is_wildcard(owner):
             remedy = "delegate the names one by one (RFC 4592 §4.2)"
-            yield rrset.place, warning(Part.TYPE, f"{text} has NS: a wildcard cannot be delegated", remedy)
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has NS: a wildcard cannot be delegated", remedy)
         case rrtype.DS if owner == zone.apex:
-            yield rrset.place, warning(Part.TYPE, f"{text} has DS at the apex", "move it to the zone above")
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has DS at the apex", "move it to the zone above")
         case rrtype.DS if find(node, rrtype.NS) is None:
             remedy = "add the NS of the delegation or remove the DS"
-            yield rrset.place, warning(Part.TYPE, f"{text} has DS and no NS", remedy)
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has DS and no NS", remedy)
 
 
 def _check_cuts(zone: Zone) -> Iterator[Found]:
@@ -110,7 +98,10 @@ def _check_cuts(zone: Zone) -> Iterator[Found]:
     if not zone.cuts:
         return
     glue = _collect_glue(zone)
+    apex, cuts = zone.apex, zone.cuts
     for owner, node in zone.nodes.items():
+        if owner not in cuts and owner[1 + owner[0] :] == apex and apex not in cuts:
+            continue  # most names: just below the apex
         cut = zone.topmost_cut(owner)
         if cut is None:
             continue
@@ -154,7 +145,8 @@ def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name]
                 target = rdata.target(type_, octets)
                 if target is None or target in missed or (target in settled and type_ != rrtype.NS):
                     continue
-                mistake = _miss(zone, _Pointer(owner, type_, target), lost)
+                is_served = _has_address(zone.nodes.get(target, ())) and (owner != zone.apex or not zone.cuts)
+                mistake = None if is_served else _miss(zone, _Pointer(owner, type_, target), lost)
                 if mistake is not None:
                     missed.add(target)
                     yield (later_places[owner, type_][index - 1] if index else rrset.place), mistake
@@ -189,12 +181,12 @@ def _miss(zone: Zone, pointer: _Pointer, lost: Collection[Name] | None) -> Mista
         return pointer.error(fact, "name a host that is outside it (RFC 6672 §2.4)")
     if node is not None and _has_address(node):
         return None
-    text = name.text(target)
     if _is_address(target):
-        fact = f"the {pointer} names {text}, which looks like an address"
+        fact = f"the {pointer} names {name.text(target)}, which looks like an address"
         return pointer.warning(fact, "name a host that has A or AAAA")
     if not name.is_at_or_below(target, zone.apex):
         return None
+    text = name.text(target)
     if zone.apex != ROOT and target.endswith(zone.apex[:-1] + zone.apex):
         fact = f"the {pointer} names {text}, the zone's name twice"
         return pointer.warning(fact, "end the name with a dot if it is complete")
@@ -219,7 +211,7 @@ def _is_below_dname(zone: Zone, target: Name, cut: Name) -> bool:
 
 
 def _has_address(node: Node) -> bool:
-    return any(rrset.rrtype in _ADDRESSES for rrset in node)
+    return find(node, rrtype.A) is not None or find(node, rrtype.AAAA) is not None
 
 
 def _covering(zone: Zone, target: Name) -> Node:

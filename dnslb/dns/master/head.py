@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dnslb.dns import interval, rrtype
-from dnslb.dns.master import ttl
 from dnslb.dns.mistake import Mistaken
+
+MAX_TTL = 2**31 - 1  # seconds (RFC 2181 §8)
 
 _MOST_HEADS = 1000  # that are kept
 _LONG_HEAD = 50     # characters of one that is not
@@ -64,8 +65,15 @@ def parse_head(words: Sequence[str], start: int) -> Head:
         value = interval.parse(word)
         if value is None or seconds is not None:
             raise _describe(words, at, start)
-        seconds = ttl.check(value, word, at)
+        seconds = check_ttl(value, word, at)
     raise Mistaken("the record ends before its type", "write owner, TTL, class, type and data", len(words))
+
+
+def check_ttl(seconds: int, word: str, at: int) -> int:
+    """The seconds, when they fit 32 bits.  Raises Mistaken."""
+    if seconds >= 2**32:
+        raise Mistaken(f"the TTL {word} does not fit", f"TTLs go up to {MAX_TTL} seconds (RFC 2181 §8)", at)
+    return seconds
 
 
 def _check_type(number: int, word: str, at: int) -> int:

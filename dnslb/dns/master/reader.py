@@ -5,6 +5,7 @@ Pure: ``inclusions`` brings the octets of a file, ``builder`` takes the records.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 from dnslb.dns import name, rdata
@@ -66,14 +67,10 @@ class Reader:
         owner = None
         at = 0  # the word from which a mistake counts
         try:
-            if not is_indented and words[0] != self._owner_text:
-                self._set_owner(words[0], place)
-            owner = self._known_owner()
+            owner = self._last_owner() if is_indented else self._set_owner(words[0], place)
             head = (self._indented_heads if is_indented else self._heads).parse(words)
-            at = head.at + 1
-            octets = rdata.parse(head.rrtype, words[at:], self._origin)
             at = head.at
-            self._add(owner, head, octets, place)
+            self._add(owner, head, words[at + 1 :], place)
         except Mistaken as error:
             if owner is None:
                 self.is_blind = True
@@ -82,7 +79,25 @@ class Reader:
             error.point_at(at + error.mistake.word)
             self._sources.report(place, error.mistake)
 
-    def _set_owner(self, text: str, place: int) -> None:
+    def _add(self, owner: Name, head: Head, words: Sequence[str], place: int) -> None:
+        """The record with these words of rdata.  Raises Mistaken; the word counts from the type."""
+        try:
+            octets = rdata.parse(head.rrtype, words, self._origin)
+        except Mistaken as error:
+            error.point_at(1 + error.mistake.word)
+            raise
+        ttl = self._ttls.of(head, octets, place)
+        if not self._is_outside:
+            self._builder.add(owner, head.rrtype, ttl, octets, place)
+
+    def _last_owner(self) -> Name:
+        if self._owner is None:
+            raise Mistaken("a record without an owner", "begin the line with the owner, or with @")
+        return self._owner
+
+    def _set_owner(self, text: str, place: int) -> Name:
+        if text == self._owner_text and self._owner is not None:
+            return self._owner
         try:
             owner = name.fold(_parse_name(text, self._origin))
         except Mistaken:
@@ -93,24 +108,11 @@ class Reader:
         if self._is_outside:
             fact = f"{name.text(owner)} is outside the zone {name.text(self._apex)}"
             self._sources.report(place, warning(Part.OWNER, fact, "move it to its own zone; it is ignored here"))
-
-    def _known_owner(self) -> Name:
-        if self._owner is None:
-            raise Mistaken("a record without an owner", "begin the line with the owner, or with @")
-        return self._owner
+        return owner
 
     def _lose_owner(self) -> None:
         """The owner cannot be read: what follows with its owner omitted is not to be laid to the one before."""
         self._owner, self._owner_text, self._is_outside = self._apex, "", True
-
-    def _add(self, owner: Name, head: Head, octets: bytes, place: int) -> None:
-        """Lay the record into the zone.  Raises Mistaken when nobody knows its TTL; the word counts from the type."""
-        if head.ttl is None:
-            ttl = self._ttls.omitted(head.rrtype, octets, place)
-        else:
-            ttl = self._ttls.written(head.ttl, place)
-        if not self._is_outside:
-            self._builder.add(owner, head.rrtype, ttl, octets, place)
 
     # Directives
 
@@ -162,13 +164,9 @@ class Reader:
         try:
             for number in template.numbers:
                 at = 2
-                text = template.owner(number)
-                if text != self._owner_text:
-                    self._set_owner(text, place)
-                at = head.at + 1
-                octets = rdata.parse(head.rrtype, template.rdata(number), self._origin)
+                owner = self._set_owner(template.owner(number), place)
                 at = head.at
-                self._add(self._known_owner(), head, octets, place)
+                self._add(owner, head, template.rdata(number), place)
         except Mistaken as error:
             # The first mistake of many that are one: the same template made them.
             error.point_at(min(at + error.mistake.word, len(words) - 1))

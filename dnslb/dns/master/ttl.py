@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dnslb.dns import interval, rrtype
+from dnslb.dns.master.head import MAX_TTL, Head, check_ttl
 from dnslb.dns.mistake import Mistake, Mistaken, Part, warning
-
-MAX = 2**31 - 1  # seconds (RFC 2181 §8)
 
 
 class Ttls:
@@ -18,18 +17,18 @@ class Ttls:
         self._default: int | None = None  # of $TTL, or for want of it the SOA's minimum
         self._last: int | None = None     # that was written with a record
 
-    def written(self, seconds: int, place: int) -> int:
-        """Of a record that has one."""
-        if seconds > MAX:
+    def of(self, head: Head, rdata: bytes, place: int) -> int:
+        """The record's TTL.  Raises Mistaken when nobody knows it; the word counts from the type."""
+        seconds = head.ttl
+        if seconds is None:
+            return self._omitted(head.rrtype, rdata, place)
+        if seconds > MAX_TTL:
             seconds = self._overflow(seconds, place, Part.TTL)
         self._last = seconds
         return seconds
 
-    def omitted(self, type_: int, rdata: bytes, place: int) -> int:
-        """$TTL; else the last TTL that was written; else, for the SOA and what follows, its minimum as in BIND.
-
-        Raises Mistaken, once; the word counts from the type.
-        """
+    def _omitted(self, type_: int, rdata: bytes, place: int) -> int:
+        """$TTL; else the last TTL that was written; else, for the SOA and what follows, its minimum as in BIND."""
         if self._default is not None:
             return self._default
         if self._last is not None:
@@ -37,7 +36,7 @@ class Ttls:
         if type_ != rrtype.SOA:
             self._default = 0  # said once
             raise Mistaken("no TTL here, and none before", "begin the file with $TTL, such as $TTL 1h")
-        self._default = min(int.from_bytes(rdata[-4:]), MAX)
+        self._default = min(int.from_bytes(rdata[-4:]), MAX_TTL)
         remedy = f"begin the file with $TTL {self._default}"
         self._report(place, warning(Part.TYPE, "no $TTL; the SOA's minimum is the default TTL", remedy))
         return self._default
@@ -48,18 +47,11 @@ class Ttls:
         if seconds is None:
             self._default = self._default or 0
             raise Mistaken(f"{word} is no TTL", "write seconds, or units as in 1h30m", 1)
-        if check(seconds, word, 1) > MAX:
+        if check_ttl(seconds, word, 1) > MAX_TTL:
             seconds = self._overflow(seconds, place, Part.WORD, 1)
         self._default = seconds
 
     def _overflow(self, seconds: int, place: int, part: Part, word: int = 0) -> int:
-        fact = f"the TTL {seconds} is above {MAX}, and means 0"
+        fact = f"the TTL {seconds} is above {MAX_TTL}, and means 0"
         self._report(place, warning(part, fact, "write a lower one (RFC 2181 §8)", word))
         return 0
-
-
-def check(seconds: int, word: str, at: int) -> int:
-    """The seconds, when they fit 32 bits.  Raises Mistaken."""
-    if seconds >= 2**32:
-        raise Mistaken(f"the TTL {word} does not fit", f"TTLs go up to {MAX} seconds (RFC 2181 §8)", at)
-    return seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from dnslb.dns.mistake import Mistaken, at_word
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, Word, has_quote, take
@@ -68,10 +68,12 @@ def _read_string(rdata: bytes, at: int) -> tuple[str, int]:
 
 
 def _parse_strings(words: Sequence[str], origin: Name) -> bytes:
-    strings = []
-    for index, word in enumerate(words):
-        with at_word(index):
-            strings.append(parse_string(word, origin))
+    strings: list[bytes] = []
+    try:
+        strings.extend(parse_string(word, origin) for word in words)
+    except Mistaken as error:
+        error.point_at(len(strings))
+        raise
     return b"".join(strings)
 
 
