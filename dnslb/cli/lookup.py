@@ -10,6 +10,7 @@ from random import Random
 
 import click
 
+from dnslb.answer.served import at_rest
 from dnslb.answer.snapshot import NOT_OURS, Key, Serving, Snapshot
 from dnslb.balance.pool import Pool
 from dnslb.cli import report
@@ -17,7 +18,6 @@ from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.parent.balancer import at_rest
 
 
 @click.command()

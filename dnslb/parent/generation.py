@@ -15,6 +15,7 @@ from dnslb.dns.name import Name, closest
 from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
@@ -42,32 +43,32 @@ class Generation:
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
-        self.balancer.inherit(old.balancer, plain)
+        self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self.workers.questions, self.workers.stands = await old.workers.recall()
 
     async def start(
-        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], clocks: Mapping[Scope, float]
+        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], before: State
     ) -> None:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed.
 
         ``left``: the Unix time up to which an earlier life of the server may have known what the schedule recalls.
-        ``clocks``: when caches lose what that life kept out of the answers.
+        ``before``: what that life has left, at the first start.
         """
         keys = self.balancer.keys
-        self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
-        self.balancer.recalled = schedule.recalled & keys
-        self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
-        self.balancer.left = left
+        self.balancer.verdicts.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.verdicts.recalled = schedule.recalled & keys
+        self.balancer.verdicts.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
+        self.balancer.verdicts.left = left
         self.balancer.orders = dict(orders)
-        if clocks:
-            self.balancer.remember(clocks)
+        if before.clocks:
+            self.balancer.remember(before.clocks, before.is_last)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.workers.publish)
-        self.workers.servings = dict(self.balancer.servings)
+        self.workers.servings = self.balancer.served.servings()
         await self.workers.come_up()
-        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
     async def settled(self) -> None:

@@ -11,13 +11,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__
-from dnslb.balance.health import Health, Outcome
+from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Scope
 from dnslb.config.catalog import Catalog, Fingerprint
 from dnslb.config.settings import Settings
@@ -31,10 +30,12 @@ from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
 from dnslb.ipc.handover import Handover
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Inherited, Offer
-from dnslb.parent import difference, held_edit, reading, restart, state
+from dnslb.parent import amendment, concerned, difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.orders import Orders
 from dnslb.parent.probe_faults import ProbeFaults
@@ -42,16 +43,15 @@ from dnslb.parent.reading import NotAnswered, Reading
 from dnslb.parent.service import Service
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile, StateTaken
-from dnslb.parent.telling import event, history, metrics, status
+from dnslb.parent.telling import drain_clock, event, history, metrics, status
 from dnslb.parent.telling.history import History
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.probe_record import ProbeRecords
-from dnslb.parent.telling.status import Concerned
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
-from dnslb.probe.schedule import ProbeKey, Schedule
-from dnslb.system import privileges
+from dnslb.probe.schedule import Schedule
+from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
 from dnslb.text.problem import Level, Problem, has_errors
@@ -132,7 +132,7 @@ class _Parent:
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
-        self._left: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
+        self._left = State()  # by an earlier life of the server
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
@@ -146,7 +146,7 @@ class _Parent:
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._faults = ProbeFaults()
-        self._schedule = Schedule((), self._record_outcome, report_fault=self._record_fault)
+        self._schedule = Schedule(self._record_outcome, self._record_fault)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._state_file = state_file
@@ -240,10 +240,10 @@ class _Parent:
         known = self._state_file.load()
         if known is None:
             return
-        self._current().balancer.remember(known.clocks)
         self._orders.standing = dict(known.orders)
         self._orders.wake()
         self._obey()
+        self._current().balancer.remember(known.clocks, known.is_last)
         ours = [change for change in self._history.changes if change.at >= self._started]
         self._history = History(sorted({*known.history, *ours}, key=lambda change: change.at))
         self._state_file.save_soon()
@@ -314,7 +314,7 @@ class _Parent:
                 return await self._take(await self._read())
 
     async def _reload_edited(self, meant: Fingerprint | None) -> None:
-        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        """Take an edit that was noticed, unless it may be half of one and is not known to be meant."""
         async with self._reloading:
             if self._watch.is_up_to_date:
                 return
@@ -358,7 +358,7 @@ class _Parent:
             pass
         if altered:
             self._state_file.save_soon()  # the drain clocks
-        clocks = status.clocks(generation.balancer, wanted, about, altered, now)
+        clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
@@ -366,7 +366,7 @@ class _Parent:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current()
-            work = status.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current():
@@ -385,7 +385,7 @@ class _Parent:
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
-            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed, bool(self._waiting)
         )
         return metrics.pieces(metrics.View(
             pid=os.getpid(),
@@ -405,7 +405,7 @@ class _Parent:
     def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
         pools = self._current().balancer.pools
-        return pools if pattern is None else status.matching(pools, pattern)
+        return pools if pattern is None else concerned.matching(pools, pattern)
 
     def _current(self) -> Generation:
         if self._generation is None:
@@ -434,7 +434,7 @@ class _Parent:
         self._faults.record_probe(key)
         self._records.record_outcome(key, outcome, before, after)
         for generation in self._listening:
-            generation.balancer.hear(key, outcome, before, after)
+            generation.balancer.record(key, before, after)
         if before is not None and before.up == after.up:
             return
         if before is not None and self._listening:
@@ -448,7 +448,7 @@ class _Parent:
             _tell_outcome(key, outcome)
         self._faults.record_fault(key, outcome)
         for generation in self._listening:
-            generation.balancer.miss(key, outcome.reason)
+            generation.balancer.record_fault(key, outcome.reason)
 
     def _obey(self) -> None:
         """From now on other orders stand."""
@@ -481,15 +481,12 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        changes = {} if self._generation is None else self._generation.balancer.changes()
+        changes = {} if self._generation is None else self._generation.balancer.served.last_changes(time.time())
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
-        """When caches lose what orders keep out of the answers."""
-        if not self._listening:
-            return {}
-        clocks = status.kept_clocks(self._listening[0].balancer, time.time())
-        return dict(islice(clocks, state.MOST_CLOCKS))
+        """When caches lose what is not handed out."""
+        return dict(drain_clock.kept_clocks(self._listening[0].balancer)) if self._listening else {}
 
     def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
@@ -497,7 +494,7 @@ class _Parent:
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
-        self._left = known.clocks
+        self._left = known
         self._history = History(known.history)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
@@ -514,8 +511,8 @@ class _Parent:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._listening:
             return set()
-        balancer = self._listening[-1].balancer
-        return self._schedule.pause_only(status.to_pause(balancer, self._orders.standing, time.time()))
+        pools = self._listening[-1].balancer.pools.values()
+        return self._schedule.pause_only(amendment.to_pause(pools, self._orders.standing, time.time()))
 
     # Generations.
 
@@ -539,7 +536,7 @@ class _Parent:
             await (new.stop() if old is None else new.make_way())
             self._probe(both[:-1], {})
             raise
-        self._generation, self._left = new, {}
+        self._generation, self._left = new, State()
         self._listening = [new]
         self._probe([new], {})
         self._orders.wake()
@@ -592,11 +589,11 @@ class _Parent:
     def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
         until = time.time() + self._settings.confirm
         self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
-        fact = "the edit takes much away, as a half-written file would"
+        fact = "this may be half of an edit"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
-        _log.warning(
-            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+        logs.always(
+            logging.WARNING, "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
             fact, _some(lost), at, extra=_NOT_RELOADED,
         )  # fmt: skip
 
