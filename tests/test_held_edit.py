@@ -1,6 +1,8 @@
-"""What a reload would take away."""
+"""What an edit would take away."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +12,9 @@ from dnslb.dns import name
 from dnslb.parent.held_edit import losses
 
 APEX = name.parse("example.test.", name.ROOT)
+
+
+ZONE = "zones/example.test.zone"
 
 
 def of(size: ZoneSize | None) -> Catalog:
@@ -38,3 +43,15 @@ def of(size: ZoneSize | None) -> Catalog:
 ])  # fmt: skip
 def test_what_would_be_lost(was: ZoneSize | None, now: ZoneSize | None, told: tuple[str, ...]) -> None:
     assert losses(of(was), of(now)) == told
+
+
+@pytest.mark.parametrize(("was", "now", "told"), [
+    (set(), {ZONE}, (f"{ZONE} ends in the middle of a line",)),
+    ({ZONE}, {ZONE}, ()),  # it did before
+    ({ZONE}, set(), ()),
+    (set(), {"zones/new.test.zone"}, ()),
+])  # fmt: skip
+def test_what_is_cut_off(was: set[str], now: set[str], told: tuple[str, ...]) -> None:
+    known = frozenset({(ZONE, 1, 2, 3)})
+    before = replace(of(None), fingerprint=known, unfinished=frozenset(was))
+    assert losses(before, replace(of(None), unfinished=frozenset(now))) == told

@@ -27,7 +27,7 @@ def reload(control: Path | None) -> None:
     """Let the running server read its files again; returns when every worker serves them.
 
     With any mistake in them nothing changes, all mistakes are printed, and the exit status is 1.
-    An edit that is held because it takes much away is taken.
+    An edit that is held because it may be half-written is taken.
 
     \b
     Example: dnslb reload

@@ -63,7 +63,7 @@ class Settings:
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
     settle: float = 0.5                  # seconds without a change until it is
-    confirm: float = 60.0                # seconds without a change until what takes much away is taken
+    confirm: float = 60.0                # seconds without a change until what may be half of an edit is taken
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path

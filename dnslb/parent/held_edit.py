@@ -1,4 +1,6 @@
-"""What a reload would take away: more than most edits do, and just what a half-written or missing file does.
+"""What an edit would take away, so that it is held: just as much as a half-written or a missing file would.
+
+A file that is cut off in the middle of a line is no less suspect: of 192.0.2.12 it may have left 192.0.2.1.
 
 Pure: no I/O, no clock.
 """
@@ -16,9 +18,12 @@ _MANY_POOLS = 4
 
 
 def losses(was: Catalog, now: Catalog) -> tuple[str, ...]:
-    """A line for each zone or policy that vanishes, or shrinks to less than half."""
+    """A line for each zone or policy that vanishes, or shrinks to less than half; and for each file that is cut off."""
     sizes = ((name.text(apex), size, now.sizes.get(apex)) for apex, size in was.sizes.items())
-    return tuple(line for each in sizes for line in _lines(*each))
+    gone = [line for each in sizes for line in _lines(*each)]
+    # Some editors end no file with a newline: what has begun so, or is so already, is meant.
+    known = {path for path, *_ in was.fingerprint} - was.unfinished
+    return (*gone, *(f"{path} ends in the middle of a line" for path in sorted(now.unfinished & known)))
 
 
 def _lines(zone: str, was: ZoneSize, now: ZoneSize | None) -> Iterator[str]:

@@ -51,7 +51,7 @@ from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
 from dnslb.probe.schedule import ProbeKey, Schedule
-from dnslb.system import privileges
+from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
 from dnslb.text.problem import Level, Problem, has_errors
@@ -314,7 +314,7 @@ class _Parent:
                 return await self._take(await self._read())
 
     async def _reload_edited(self, meant: Fingerprint | None) -> None:
-        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        """Take an edit that was noticed, unless it may be half of one and is not known to be meant."""
         async with self._reloading:
             if self._watch.is_up_to_date:
                 return
@@ -592,11 +592,11 @@ class _Parent:
     def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
         until = time.time() + self._settings.confirm
         self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
-        fact = "the edit takes much away, as a half-written file would"
+        fact = "this may be half of an edit"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
-        _log.warning(
-            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+        logs.always(
+            logging.WARNING, "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
             fact, _some(lost), at, extra=_NOT_RELOADED,
         )  # fmt: skip
 

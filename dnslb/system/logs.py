@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from dnslb.text.one_line import one_line
@@ -64,6 +65,11 @@ def level() -> str:
 def set_level(level: str) -> None:
     """For this process, and those that it forks later."""
     _log.setLevel(level.upper())
+
+
+def always(level: int, message: str, *args: object, extra: Mapping[str, object]) -> None:
+    """Log a line of this level even if only what is worse is to be logged."""
+    _log.handle(_log.makeRecord(_log.name, level, "", 0, message, args, None, extra=extra))
 
 
 class _Text(logging.Formatter):
