@@ -23,8 +23,8 @@ _log = logging.getLogger("dnslb")
 def fork(work: Callable[[], int], kept: Collection[int]) -> tuple[int, int]:
     """The process id, and a descriptor of the process (pidfd_open(2)).
 
-    ``work`` returns the exit status, 0 to 254; of our descriptors it has ``kept``, and standard input, output and error.
-    Raises OSError when there is no room for another process.
+    ``work`` returns the exit status, 0 to 254; of our descriptors it has ``kept``, and those of standard input,
+    output and error.  Raises OSError when there is no room for another process.
     """
     # A signal between the fork and the child's own handlers must wait, or it would end up in our wake-up pipe.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

@@ -23,7 +23,12 @@ class Generation:
     """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
     def __init__(
-        self, catalog: Catalog, settings: Settings, socks: WorkerSockets, totals: Totals, tell_hung: Callable[[str], None]
+        self,
+        catalog: Catalog,
+        settings: Settings,
+        socks: WorkerSockets,
+        totals: Totals,
+        tell_hung: Callable[[str], None],
     ) -> None:
         """``settings`` are those of the catalog, with the options of the command line above them."""
         self.catalog = catalog

@@ -1,4 +1,4 @@
-"""What all workers of a generation are assigned: the zones, what the pools serve, and what the workers before them knew."""
+"""What is assigned to all workers of a generation: zones, what the pools serve, and what the workers before knew."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Message: TypeAlias = int | Counts | LeadCounts | WorkerState  # what a worker sa
 
 
 class WorkerSockets:
-    """The sockets that workers inherit, by the worker's number: the same for one generation of workers after another."""
+    """The sockets that workers inherit, by the worker's number.  Every generation of workers has the same."""
 
     def __init__(self, shares: Sequence[list[Sockets]], listener: socket.socket | None = None) -> None:
         """``listener`` is where another server can take over, also from workers without a parent."""
