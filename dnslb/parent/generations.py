@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 
 from dnslb.balance.health import Health
-from dnslb.balance.operator_order import Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
@@ -42,7 +40,7 @@ class Generations:
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
-        self._clocks: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
+        self._before = State()  # what an earlier life of the server has left
 
     @property
     def current(self) -> Generation:
@@ -63,13 +61,13 @@ class Generations:
             if old is not None:
                 await new.follow(old)
             left = self.memory.file.left
-            await new.start(self.prober.schedule, left, self.orders.standing, self._clocks)
+            await new.start(self.prober.schedule, left, self.orders.standing, self._before)
         except BaseException:
             self._acting = [] if old is None else [old]
             await (new.stop() if old is None else new.make_way())
             self._act(self._acting)
             raise
-        self._current, self._clocks = new, {}
+        self._current, self._before = new, State()
         self._act([new])
         self.orders.wake()
         self.memory.file.start(self._state)
@@ -81,10 +79,10 @@ class Generations:
         """The server before us has ended: what was ordered there until then stands here."""
         known = await self.memory.recall_from_predecessor()
         if known is not None:
-            self.current.balancer.remember(known.clocks)
             self.orders.standing = dict(known.orders)
             self.orders.wake()
             self._obey()
+            self.current.balancer.remember(known.clocks, known.is_last)
 
     def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
         """Hand these out though they have not passed a probe yet, unless they are known to be down."""
@@ -134,7 +132,7 @@ class Generations:
         if known is None:
             return {}
         self.orders.standing = dict(known.orders)
-        self._clocks = known.clocks
+        self._before = known
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
@@ -147,5 +145,5 @@ class Generations:
         known = ((key, health) for key, health in schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        clocks = dict(islice(status.kept_clocks(self._acting[0].balancer, time.time()), state.MOST_CLOCKS))
+        clocks = dict(status.kept_clocks(self._acting[0].balancer))
         return State(orders, verdicts, self.memory.changes, clocks, self.current.balancer.changes())

@@ -10,7 +10,7 @@ import logging
 from dnslb.config.settings import Settings
 from dnslb.ipc.heartbeat import Heartbeat
 from dnslb.system.usage import Usage
-from dnslb.worker.counters import Counts
+from dnslb.worker.messages import Counts
 
 LOOK = 0.25          # seconds from one look to the next
 FIRST_READY = 60.0   # seconds for a worker to come up

@@ -195,7 +195,7 @@ class _Parent:
         # Anew, so that the system tells whoever connects that it is we who listen.
         listener.listen()
         self._offer = Offer(listener, (0, len(shares)), True, self._leave_to, self._make_way)
-        self._offer.pairs = [pair for share in shares for pair in share]
+        self._offer.pairs = [pair for share in shares for pair in share.sockets]
         self._offer.admin_sockets = self._inherited.admin_sockets
         self._offer.open()
 

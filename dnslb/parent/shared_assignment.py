@@ -15,7 +15,7 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.worker import worker
-from dnslb.worker.worker import Assignment
+from dnslb.worker.worker import Assignment, Content
 
 _log = logging.getLogger("dnslb")
 
@@ -33,20 +33,9 @@ class SharedAssignment:
 
     def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
-        assignment = Assignment(
-            zones=self.zones,
-            settings=self.settings,
-            share=len(socks.shares),
-            sockets=socks.shares[number],
-            parent=channel,
-            near=self.near,
-            servings=self.servings,
-            questions=self.questions,
-            stands=self.turns.get(number, {}),
-            handover=socks.handovers[number],
-            number=number,
-            listener=socks.listener,
-        )
+        turns = self.turns.get(number, {})
+        content = Content(self.zones, self.near, self.servings, self.questions, turns)
+        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener)
         try:
             worker.run(assignment)
         except Exception:

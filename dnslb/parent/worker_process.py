@@ -17,30 +17,29 @@ from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.ipc.channel import Channel
 from dnslb.ipc.handover import Handover
-from dnslb.ipc.sockets import Sockets
+from dnslb.ipc.sockets import Share, Sockets
 from dnslb.parent.fork import fork
 from dnslb.parent.liveness import Liveness
-from dnslb.worker.counters import Counts, LeadCounts
-from dnslb.worker.worker import WorkerState
+from dnslb.worker.messages import Counts, LeadCounts, WorkerState
 
 Message: TypeAlias = int | Counts | LeadCounts | WorkerState  # what a worker says; a number: of the update in force
 
 
 class WorkerSockets:
-    """The sockets that workers inherit, by the worker's number.  Every generation of workers has the same."""
+    """The sockets that workers inherit.  Every generation of workers has the same."""
 
-    def __init__(self, shares: Sequence[list[Sockets]], listener: socket.socket | None = None) -> None:
+    def __init__(self, opened: Sequence[list[Sockets]], listener: socket.socket | None = None) -> None:
         """``listener`` is where another server can take over, also from workers without a parent."""
-        self.shares = shares
-        self.handovers = [Handover() for _ in shares]
+        self.shares = [Share(number, len(opened), socks, Handover()) for number, socks in enumerate(opened)]
         self.listener = listener
 
     def descriptors(self, number: int) -> list[int]:
-        """Of all that one worker has."""
-        socks = [sock for pair in self.shares[number] for sock in (pair.udp, pair.tcp)]
+        """Of all that the worker of that number has."""
+        share = self.shares[number]
+        socks = [sock for pair in share.sockets for sock in (pair.udp, pair.tcp)]
         if self.listener is not None:
             socks.append(self.listener)
-        return [*(sock.fileno() for sock in socks), *self.handovers[number].descriptors]
+        return [*(sock.fileno() for sock in socks), *share.handover.descriptors]
 
 
 class WorkerProcess:

@@ -23,9 +23,7 @@ from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import Message, WorkerProcess, WorkerSockets
 from dnslb.system.usage import usage
-from dnslb.worker import worker
-from dnslb.worker.counters import Counts, LeadCounts
-from dnslb.worker.worker import Update, WorkerState
+from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState
 
 _PIECE = 100       # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0      # seconds for the workers to tell what they are asked
@@ -70,7 +68,7 @@ class Workers:
         self._ask()
         try:
             async with asyncio.timeout(FIRST_READY):
-                await self.in_force(worker.READY)
+                await self.in_force(READY)
         except TimeoutError:
             self._failed = True
         if self._failed:
@@ -111,7 +109,7 @@ class Workers:
         """What the workers are asked, and where the turns of each stand, as far as they tell in time."""
         for alive in self._workers.values():
             alive.forget_state()
-            alive.channel.send(worker.REPORT_STATE)
+            alive.channel.send(Instruction.REPORT_STATE)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
                 await self._wait_while(lambda alive: not alive.has_told_state)
@@ -133,16 +131,16 @@ class Workers:
 
     async def stop(self) -> None:
         """End all workers: they answer what they hold; who takes too long is killed."""
-        await self._end(worker.LEAVE)
+        await self._end(Instruction.LEAVE)
 
     async def make_way(self) -> None:
         """The same, when others answer: open TCP connections go over to them."""
-        await self._end(worker.HAND_OVER)
+        await self._end(Instruction.HAND_OVER)
 
-    async def _end(self, order: str) -> None:
+    async def _end(self, instruction: Instruction) -> None:
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.send(order)
+            alive.channel.send(instruction)
             alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
@@ -178,7 +176,7 @@ class Workers:
         for alive in self._workers.values():
             if alive.liveness.is_up and not alive.liveness.is_asked:
                 alive.liveness.is_asked = True
-                alive.channel.send(worker.REPORT_COUNTS)
+                alive.channel.send(Instruction.REPORT_COUNTS)
         asyncio.get_running_loop().call_later(_ASK, self._ask)
 
     def _look(self) -> None:
@@ -191,7 +189,7 @@ class Workers:
         now = time.monotonic()
         for alive in self._workers.values():
             if not alive.liveness.is_hanging:
-                wait = any(sockets.waiting(pair.tcp) for pair in self._socks.shares[alive.number])
+                wait = any(sockets.waiting(pair.tcp) for pair in self._socks.shares[alive.number].sockets)
                 fact = alive.liveness.look(now, usage(alive.pid), wait)
                 if fact is not None:
                     self._kill(alive, fact)
