@@ -45,7 +45,7 @@ from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.parent.bounded_log import BoundedLog, Kind
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row

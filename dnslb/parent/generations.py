@@ -24,7 +24,7 @@ from dnslb.parent.telling import event, status
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import WorkerSockets
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 
 class Generations:

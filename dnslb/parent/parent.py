@@ -19,7 +19,8 @@ from dnslb.config.settings import Settings
 from dnslb.control.errors import NotReloaded
 from dnslb.control.operations import Operations
 from dnslb.ipc import sockets
-from dnslb.ipc.takeover import Inherited, Offer
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.parent import restart, state
 from dnslb.parent.generations import Generations
 from dnslb.parent.reading import Reading

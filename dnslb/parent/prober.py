@@ -15,7 +15,8 @@ from dnslb.parent.memory import Memory
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling import history, status
 from dnslb.parent.telling.probe_record import ProbeRecords
-from dnslb.probe.schedule import ProbeKey, Schedule
+from dnslb.probe import ProbeKey
+from dnslb.probe.schedule import Schedule
 
 _LAG = 1.0        # seconds by which probes may start late before we say so
 _LAG_LOOK = 30.0  # seconds from one look to the next
@@ -27,7 +28,7 @@ class Prober:
     """Probes what its balancers go by."""
 
     def __init__(self, memory: Memory) -> None:
-        self.schedule = Schedule((), self._record_outcome, report_fault=self._record_fault)
+        self.schedule = Schedule(self._record_outcome, self._record_fault)
         self.records = ProbeRecords()
         self.faults = ProbeFaults()
         self._memory = memory

@@ -25,7 +25,7 @@ from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 from dnslb.text.spelling import similarity
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
