@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from dnslb.balance.health import Health
+from dnslb.balance.health import Health, ProbeKey
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
@@ -20,11 +20,10 @@ from dnslb.parent.orders import Orders
 from dnslb.parent.prober import Prober
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile
-from dnslb.parent.telling import event, status
+from dnslb.parent.telling import drain_clock, event
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import WorkerSockets
-from dnslb.probe import ProbeKey
 
 
 class Generations:
@@ -145,5 +144,6 @@ class Generations:
         known = ((key, health) for key, health in schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        clocks = dict(status.kept_clocks(self._acting[0].balancer))
-        return State(orders, verdicts, self.memory.changes, clocks, self.current.balancer.changes())
+        clocks = dict(drain_clock.kept_clocks(self._acting[0].balancer))
+        changed_at = self.current.balancer.served.last_changes(time.time())
+        return State(orders, verdicts, self.memory.changes, clocks, changed_at)

@@ -7,15 +7,14 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 
-from dnslb.balance.health import Health, Outcome
+from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Order, Scope
-from dnslb.parent import state
+from dnslb.parent import amendment, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.memory import Memory
 from dnslb.parent.probe_faults import ProbeFaults
-from dnslb.parent.telling import history, status
+from dnslb.parent.telling import history
 from dnslb.parent.telling.probe_record import ProbeRecords
-from dnslb.probe import ProbeKey
 from dnslb.probe.schedule import Schedule
 
 _LAG = 1.0        # seconds by which probes may start late before we say so
@@ -49,7 +48,8 @@ class Prober:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._balancers:
             return set()
-        return self.schedule.pause_only(status.to_pause(self._balancers[-1], orders, time.time()))
+        pools = self._balancers[-1].pools.values()
+        return self.schedule.pause_only(amendment.to_pause(pools, orders, time.time()))
 
     async def report_lag(self) -> None:
         """Say so when probes start late: then the promised failover times do not hold."""
@@ -66,7 +66,7 @@ class Prober:
         self.faults.record_probe(key)
         self.records.record_outcome(key, outcome, before, after)
         for balancer in self._balancers:
-            balancer.hear(key, outcome, before, after)
+            balancer.record(key, before, after)
         if before is not None and before.up == after.up:
             return
         if before is not None and self._balancers:
@@ -79,7 +79,7 @@ class Prober:
         _log_outcome(key, outcome)
         self.faults.record_fault(key, outcome)
         for balancer in self._balancers:
-            balancer.miss(key, outcome.reason)
+            balancer.record_fault(key, outcome.reason)
 
 
 def _log_outcome(key: ProbeKey, outcome: Outcome) -> None:

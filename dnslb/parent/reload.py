@@ -59,7 +59,8 @@ class Reloader:
     @property
     def reloads(self) -> Reloads:
         """How they have ended up to now."""
-        return Reloads(self._succeeded, self._refusals, self.refused is not None, self.loaded, self._changed)
+        is_refused, waits = self.refused is not None, bool(self.waiting)
+        return Reloads(self._succeeded, self._refusals, is_refused, self.loaded, self._changed, waits)
 
     @property
     def summary(self) -> str:

@@ -15,11 +15,12 @@ from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.dns import name
 from dnslb.dns.name import Name
+from dnslb.parent import concerned
+from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import metrics, status
-from dnslb.parent.telling.status import Concerned
+from dnslb.parent.telling import drain_clock, metrics, status
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -78,7 +79,7 @@ class RunningServer:
             pass
         if altered:
             generations.memory.file.save_soon()  # the drain clocks
-        clocks = status.clocks(generation.balancer, wanted, about, altered, now)
+        clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
@@ -131,7 +132,7 @@ class RunningServer:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current
-            work = status.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current:
@@ -140,4 +141,4 @@ class RunningServer:
     def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
         pools = self._current.balancer.pools
-        return pools if pattern is None else status.matching(pools, pattern)
+        return pools if pattern is None else concerned.matching(pools, pattern)
