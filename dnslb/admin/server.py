@@ -44,7 +44,7 @@ async def serve(listeners: Iterable[Listener], operations: Operations) -> None:
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
             # Queues of its own: a crowd over TCP keeps no command waiting.
-            group.create_task(_Acceptor(listener, Api(operations, refused)).keep())
+            group.create_task(_Acceptor(listener, Api(operations, refused)).run())
 
 
 class _Acceptor:
@@ -56,7 +56,7 @@ class _Acceptor:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = 0.0  # until then the log is not told again that nobody can be let in
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Until cancelled."""
         try:
             while True:

@@ -34,9 +34,9 @@ class ParentLink:
         self._watch = ParentWatch(name, servings, self._put_in_force)
         self._channel = Channel(self._receive)
 
-    async def keep(self) -> None:
+    async def watch(self) -> None:
         """Watch over the parent until cancelled."""
-        await self._watch.keep()
+        await self._watch.run()
 
     async def open(self, sock: socket.socket, when_ended: Callable[[], None]) -> None:
         """Say that we answer.  ``when_ended`` is called once the parent has said all that it will ever say."""

@@ -46,7 +46,7 @@ class ParentWatch:
         self._servings.update(servings)
         self._lowered.difference_update(servings)
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Look after the parent until cancelled."""
         while True:
             await asyncio.sleep(_LOOK)

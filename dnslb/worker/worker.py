@@ -68,7 +68,7 @@ async def _serve(assignment: Assignment) -> None:
     link = ParentLink(name, content.servings, answering.counters)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
-    watching = asyncio.get_running_loop().create_task(link.keep())
+    watching = asyncio.get_running_loop().create_task(link.watch())
     await link.leaving.wait()
     watching.cancel()
     if link.hands_over:
