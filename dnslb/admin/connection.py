@@ -41,7 +41,7 @@ class _TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the connections of one listener have in common."""
+    """What all connections to one listener share."""
 
     api: Api
     guard: Guard | None  # None: whoever can connect may do everything
@@ -206,7 +206,7 @@ class Connection:
 
 
 def user_of(sock: socket.socket) -> int | None:
-    """Who has connected, as the system knows; None when that was over TCP."""
+    """The user id of the process that has connected, as the system tells it; None for a connection over TCP."""
     if sock.family != socket.AF_UNIX:
         return None
     _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))

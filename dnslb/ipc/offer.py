@@ -22,7 +22,7 @@ _log = logging.getLogger("dnslb")
 
 
 class Offer:
-    """Hands over what is ours, to one taker at a time; ``taken`` is called once that one answers.
+    """Hands our sockets over to one server at a time.  ``taken`` is called once that server answers on them.
 
     Whoever may take over is root, or the user that we are: both can end us anyway.
     """
@@ -59,7 +59,7 @@ class Offer:
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Hand over nothing more; who has taken over is told by this that we are done."""
+        """Hand over nothing more.  A server that has taken over learns from this that we are done."""
         self._shut()
         if self._task is not None:
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""What two servers say to one another when one takes over from the other.
+"""The messages between two servers when one takes over from the other.
 
 Messages are JSON behind four octets of length; descriptors come in the order in which messages announce them.
 """
@@ -35,6 +35,7 @@ async def receive(sock: socket.socket) -> dict[str, Any]:
 
 
 async def send(sock: socket.socket, message: dict[str, Any], socks: list[socket.socket]) -> None:
+    """Send a message, and the sockets that it announces."""
     octets = frame(message)
     while True:
         try:
@@ -47,7 +48,7 @@ async def send(sock: socket.socket, message: dict[str, Any], socks: list[socket.
 
 
 def parse(octets: bytes | bytearray) -> dict[str, Any]:
-    """Raises ValueError."""
+    """The message in these octets.  Raises ValueError."""
     match json.loads(octets):
         case dict(message):
             return message
@@ -55,10 +56,12 @@ def parse(octets: bytes | bytearray) -> dict[str, Any]:
 
 
 def frame(message: dict[str, Any]) -> bytes:
+    """The message as the octets that are sent."""
     octets = json.dumps(message).encode()
     return len(octets).to_bytes(LENGTH) + octets
 
 
 def peer(sock: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group at the other end of the connection."""
     pid, uid, gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return pid, uid, gid

@@ -71,14 +71,14 @@ class Connection:
         return has_progressed
 
     def finish(self) -> None:
-        """Take no more queries than have come.  Raises OSError."""
+        """Read no more queries than have come by now.  Raises OSError."""
         if not self.is_due and not self.has_ended:
             self._read()
             self.is_due = self._has_query()
         self.has_ended = True
 
     def state(self) -> ConnectionState:
-        """All that another worker needs to go on with it."""
+        """Everything that another worker needs to go on with this connection."""
         return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
 
     def restore(self, state: ConnectionState) -> None:
@@ -88,7 +88,7 @@ class Connection:
         self.is_due = bool(self._unsent) or self._has_query()
 
     def release(self) -> None:
-        """It is another worker's now."""
+        """Close our copy of the socket: another worker has the connection now."""
         self._sock.close()
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """All that a worker needs."""
+    """All that a worker is given when it is forked."""
 
     settings: Settings
     content: Content
