@@ -43,7 +43,7 @@ class Generation:
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
-        self.balancer.inherit(old.balancer, plain)
+        self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self.workers.questions, self.workers.stands = await old.workers.recall()
 
@@ -56,19 +56,19 @@ class Generation:
         ``before``: what that life has left, at the first start.
         """
         keys = self.balancer.keys
-        self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
-        self.balancer.recalled = schedule.recalled & keys
-        self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
-        self.balancer.left = left
+        self.balancer.verdicts.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.verdicts.recalled = schedule.recalled & keys
+        self.balancer.verdicts.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
+        self.balancer.verdicts.left = left
         self.balancer.orders = dict(orders)
         if before.clocks:
             self.balancer.remember(before.clocks, before.is_last)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.workers.publish)
-        self.workers.servings = dict(self.balancer.servings)
+        self.workers.servings = self.balancer.served.servings()
         await self.workers.come_up()
-        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
     async def settled(self) -> None:

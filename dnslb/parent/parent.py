@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnslb import __version__
-from dnslb.balance.health import Health, Outcome
+from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Scope
 from dnslb.config.catalog import Catalog, Fingerprint
 from dnslb.config.settings import Settings
@@ -33,8 +33,9 @@ from dnslb.ipc.handover import Handover
 from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.parent import difference, held_edit, reading, restart, state
+from dnslb.parent import amendment, concerned, difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.orders import Orders
 from dnslb.parent.probe_faults import ProbeFaults
@@ -42,15 +43,13 @@ from dnslb.parent.reading import NotAnswered, Reading
 from dnslb.parent.service import Service
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile, StateTaken
-from dnslb.parent.telling import event, history, metrics, status
+from dnslb.parent.telling import drain_clock, event, history, metrics, status
 from dnslb.parent.telling.history import History
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.probe_record import ProbeRecords
-from dnslb.parent.telling.status import Concerned
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
-from dnslb.probe import ProbeKey
 from dnslb.probe.schedule import Schedule
 from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
@@ -359,7 +358,7 @@ class _Parent:
             pass
         if altered:
             self._state_file.save_soon()  # the drain clocks
-        clocks = status.clocks(generation.balancer, wanted, about, altered, now)
+        clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
@@ -367,7 +366,7 @@ class _Parent:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current()
-            work = status.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current():
@@ -386,7 +385,7 @@ class _Parent:
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
-            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed, bool(self._waiting)
         )
         return metrics.pieces(metrics.View(
             pid=os.getpid(),
@@ -406,7 +405,7 @@ class _Parent:
     def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
         pools = self._current().balancer.pools
-        return pools if pattern is None else status.matching(pools, pattern)
+        return pools if pattern is None else concerned.matching(pools, pattern)
 
     def _current(self) -> Generation:
         if self._generation is None:
@@ -435,7 +434,7 @@ class _Parent:
         self._faults.record_probe(key)
         self._records.record_outcome(key, outcome, before, after)
         for generation in self._listening:
-            generation.balancer.hear(key, outcome, before, after)
+            generation.balancer.record(key, before, after)
         if before is not None and before.up == after.up:
             return
         if before is not None and self._listening:
@@ -449,7 +448,7 @@ class _Parent:
             _tell_outcome(key, outcome)
         self._faults.record_fault(key, outcome)
         for generation in self._listening:
-            generation.balancer.miss(key, outcome.reason)
+            generation.balancer.record_fault(key, outcome.reason)
 
     def _obey(self) -> None:
         """From now on other orders stand."""
@@ -482,12 +481,12 @@ class _Parent:
         known = ((key, health) for key, health in self._schedule.healths.items() if not (health.up and key in stale))
         healths = sorted(known, key=lambda item: item[1].up)
         verdicts = {state.key(*key): health for key, health in healths}
-        changes = {} if self._generation is None else self._generation.balancer.changes()
+        changes = {} if self._generation is None else self._generation.balancer.served.last_changes(time.time())
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
         """When caches lose what is not handed out."""
-        return dict(status.kept_clocks(self._listening[0].balancer)) if self._listening else {}
+        return dict(drain_clock.kept_clocks(self._listening[0].balancer)) if self._listening else {}
 
     def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
@@ -512,8 +511,8 @@ class _Parent:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._listening:
             return set()
-        balancer = self._listening[-1].balancer
-        return self._schedule.pause_only(status.to_pause(balancer, self._orders.standing, time.time()))
+        pools = self._listening[-1].balancer.pools.values()
+        return self._schedule.pause_only(amendment.to_pause(pools, self._orders.standing, time.time()))
 
     # Generations.
 
