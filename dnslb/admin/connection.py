@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from dnslb.admin.exchange import Refusal, Reply, Request, failure
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.render_queue import Dropped
 from dnslb.admin.throttle import Throttle
+from dnslb.ipc.peer import peer
 
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
@@ -30,7 +30,6 @@ _PIECE = 64 << 10      # octets of a reply that are written at once
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 _MOST_CHUNKS = 256     # of a body: each costs more than its octets
 _PARTING = 1.0         # seconds to take what a client still sends, lest it lose the reply
-_CREDENTIALS = struct.Struct("3i")  # of a peer on a Unix socket: process, user, group (unix(7))
 
 _log = logging.getLogger("dnslb")
 
@@ -207,7 +206,4 @@ class Connection:
 
 def user_of(sock: socket.socket) -> int | None:
     """The user id of the process that has connected, as the system tells it; None for a connection over TCP."""
-    if sock.family != socket.AF_UNIX:
-        return None
-    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(user)
+    return peer(sock).user if sock.family == socket.AF_UNIX else None

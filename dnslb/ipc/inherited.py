@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dnslb.ipc import takeover_messages as messages
+from dnslb.ipc.peer import peer
 from dnslb.ipc.sockets import Sockets
 
 _MOST_PASSED = 16  # descriptors with one message
@@ -23,7 +24,7 @@ class Predecessor:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.pid, _, _ = messages.peer(sock)
+        self.pid = peer(sock).pid
         self.is_of_parent = False
         self._octets = bytearray()
         self._passed: deque[int] = deque()

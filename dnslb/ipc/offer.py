@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from dnslb.ipc import takeover_messages as messages
+from dnslb.ipc.peer import peer
 from dnslb.ipc.sockets import Sockets
 
 _START = 600.0  # seconds for a new server to come up
@@ -77,8 +78,8 @@ class Offer:
         except OSError:  # another process was quicker
             return
         sock.setblocking(False)
-        pid, uid, _ = messages.peer(sock)
-        if uid not in (0, os.geteuid()):
+        pid, user, _ = peer(sock)
+        if user not in (0, os.geteuid()):
             sock.close()
             return
         if self._task is not None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import struct
 from typing import Any
 
 VERSION = 1     # of what is said
 LENGTH = 4      # octets
 LONGEST = 4096  # octets of a message
 PATIENCE = 5.0  # seconds for the other end to say what it must say at once
-_PEER = struct.Struct("=iII")  # struct ucred: process, user, group
 
 
 async def receive(sock: socket.socket) -> dict[str, Any]:
@@ -59,9 +57,3 @@ def frame(message: dict[str, Any]) -> bytes:
     """The message as the octets that are sent."""
     octets = json.dumps(message).encode()
     return len(octets).to_bytes(LENGTH) + octets
-
-
-def peer(sock: socket.socket) -> tuple[int, int, int]:
-    """Process, user and group at the other end of the connection."""
-    pid, uid, gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return pid, uid, gid
