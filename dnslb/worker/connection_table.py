@@ -90,6 +90,7 @@ class ConnectionTable:
 
     def add(self, connection: Connection) -> None:
         self._open[connection.descriptor] = connection
+        self._clients.setdefault(connection.client, _ByProgress())
         self.put_last(connection)
 
     def add_first(self, connection: Connection) -> None:
@@ -101,7 +102,7 @@ class ConnectionTable:
     def put_last(self, connection: Connection) -> None:
         """Move it behind all others: it has just progressed."""
         self._all.put(connection)
-        self._clients.setdefault(connection.client, _ByProgress()).put(connection)
+        self._clients[connection.client].put(connection)
 
     def remove(self, connection: Connection) -> None:
         del self._open[connection.descriptor]
