@@ -48,7 +48,7 @@ class Common:
     throttle: Throttle = field(default_factory=Throttle)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def turn(self) -> None:
+    async def wait_to_read(self) -> None:
         """Wait for the turn to read: one connection has it in a turn of the loop."""
         async with self._reading:
             await asyncio.sleep(0)
@@ -69,7 +69,7 @@ class Connection:
         """Answer requests until the client leaves or misbehaves."""
         while await self._exchange():
             self._slot.since = self._loop.time()
-            await self._common.turn()
+            await self._common.wait_to_read()
 
     async def _exchange(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -110,7 +110,7 @@ class Connection:
                     if self._http.they_are_waiting_for_100_continue:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
                     octets = await self._loop.sock_recv(self._sock, _CHUNK)
-                    await self._common.turn()
+                    await self._common.wait_to_read()
                     self._http.receive_data(octets)
                 case h11.Request():
                     head, self._method = event, event.method.decode()
@@ -201,7 +201,7 @@ class Connection:
             async with asyncio.timeout(_PARTING):
                 self._sock.shutdown(socket.SHUT_WR)
                 while await self._loop.sock_recv(self._sock, _CHUNK):
-                    await self._common.turn()
+                    await self._common.wait_to_read()
 
 
 def user_of(sock: socket.socket) -> int | None:

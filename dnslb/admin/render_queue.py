@@ -57,7 +57,7 @@ class RenderQueue:
     """The replies that are waiting to be rendered, and those that clients are taking."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()  # goes to those who wait in the order in which they came
+        self._rendering = asyncio.Lock()  # goes to those who wait in the order in which they came
         self._waiting: dict[Hashable, _Job] = {}
         self._tasks: set[asyncio.Task[Body]] = set()
         self._kept: list[weakref.ref[Body]] = []  # oldest first
@@ -85,7 +85,7 @@ class RenderQueue:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _make(self, key: Hashable, work: Callable[[], Iterable[str]]) -> Body:
-        async with self._turn:
+        async with self._rendering:
             # Who comes from now on must not get what was seen before it came.
             del self._waiting[key]
             body = await rendered(work())

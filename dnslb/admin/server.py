@@ -63,7 +63,7 @@ class _Acceptor:
                 self._let_in(await self._accept())
                 # Lest it loses its slot to the next before its request was read, which may have come already.
                 await asyncio.sleep(0)
-                await self._common.turn()
+                await self._common.wait_to_read()
         finally:
             self._sock.close()
             for task in self._connections:

@@ -123,7 +123,7 @@ class Connections:
     def _serve(self, connection: Connection, until: float) -> None:
         was_due = connection.is_due
         try:
-            has_progressed = connection.turn(until)
+            has_progressed = connection.proceed(until)
         except OSError:  # the client has gone
             self._close(connection)
             return

@@ -54,7 +54,7 @@ class Connection:
         self._received = b""             # queries that are not answered, or not whole
         self._unsent = b""               # replies that the client has not taken
 
-    def turn(self, until: float) -> bool:
+    def proceed(self, until: float) -> bool:
         """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
         answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
         """
