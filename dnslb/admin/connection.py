@@ -49,13 +49,13 @@ class Common:
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def wait_to_read(self) -> None:
-        """Wait for the turn to read: one connection has it in a turn of the loop."""
+        """Wait until octets may be read: in each turn of the loop, one connection of a listener may read some."""
         async with self._reading:
             await asyncio.sleep(0)
 
 
 class Connection:
-    """One connection."""
+    """Answers the requests on one connection."""
 
     def __init__(self, sock: socket.socket, slot: Slot, common: Common) -> None:
         self._sock = sock

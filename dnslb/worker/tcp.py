@@ -25,7 +25,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
 
 class Connection:
-    """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
+    """``is_due`` says whether a reply is due: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
         "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
@@ -55,8 +55,10 @@ class Connection:
         self._unsent = b""               # replies that the client has not taken
 
     def proceed(self, until: float) -> bool:
-        """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
-        answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
+        """Read, answer and send until this time of the monotonic clock, or one query longer.
+
+        Whether it has progressed: a query was answered, or all replies are sent; single octets count for nothing.
+        Raises OSError when the client has gone.
         """
         if not self.is_due:
             self._read()
