@@ -24,7 +24,7 @@ from comparison import backends as clones
 from comparison import envoy, haproxy, load, nginx, probing, stub, unbound, wrk
 from comparison.experiment import Lab
 from comparison.l7 import Front, Server
-from comparison.load import Generator, Outcome, Plan, Stream
+from comparison.load import Generator, Plan, Stream
 from comparison.processes import NotStartedError, Program, free_port
 from comparison.statistics import jain, max_over_mean, median, percentile, percentiles, spread, variation
 from comparison.stub import Endpoint
@@ -130,7 +130,7 @@ def test_every_request_is_made_and_answered(lab: Lab) -> None:
 def test_a_stall_is_in_the_percentiles(lab: Lab) -> None:
     """No coordinated omission: what should have been sent during the stall was, and waited."""
     [clone] = clones.start(lab, 1)
-    running = load.start(lab, [Stream("b", 100, 4, clone.port, (clone.address,), poisson=False, timeout=5)])
+    running = load.start(lab, [Stream("b", 100, 4, clone.port, (clone.address,), poisson=False, deadline=5)])
     time.sleep(max(0.0, running.began + 1.5 - time.monotonic()))
     clone.process.suspend()
     time.sleep(1.0)
@@ -158,9 +158,58 @@ def test_the_generator_notices_its_own_lag(lab: Lab) -> None:
         busy.cancel()
 
     asyncio.run(both())
-    lag = percentile(generator.lags, 0.99)
-    assert Outcome(0.0, {}, lag, 0.0).is_void
-    assert not Outcome(0.0, {}, 0.004, 0.0).is_void
+    assert percentile(generator.lags, 0.99) > load.FINE
+
+
+def test_a_void_run_is_made_again(lab: Lab) -> None:
+    attempts: list[int] = []
+
+    def attempt() -> int:
+        attempts.append(1)
+        if len(attempts) < load.TRIES:
+            raise load.VoidError("void")
+        return len(attempts)
+
+    assert load.unless_void(lab, attempt) == load.TRIES
+
+
+def test_repeats_that_stay_void_are_left_out_and_the_result_says_so(lab: Lab) -> None:
+    def attempt(number: int) -> int:
+        if number == 1:
+            raise load.VoidError("void: the generator lagged")
+        return number
+
+    assert load.unvoided(lab, 3, attempt) == [0, 2]
+    assert lab.notes == ["1 of 3 repeats are left out: void: the generator lagged"]
+
+
+def test_without_any_repeat_there_is_no_result(lab: Lab) -> None:
+    def attempt(number: int) -> int:
+        raise load.VoidError(f"void {number}")
+
+    with pytest.raises(load.VoidError, match="void 1"):
+        load.unvoided(lab, 2, attempt)
+
+
+def test_a_run_whose_generator_lags_is_void(lab: Lab) -> None:
+    [clone] = clones.start(lab, 1)
+    lab.quick = False
+    running = load.start(lab, [Stream("b", 10, 0.5, clone.port, (clone.address,))], limit=0.0)
+    with pytest.raises(load.VoidError, match="the generator lagged"):
+        running.wait()
+    assert len(lab.lags) == 1
+
+
+@pytest.mark.parametrize("fault", ["hangs", "500"])
+def test_a_client_like_curl_leaves_an_address_only_when_it_refuses(lab: Lab, fault: str) -> None:
+    bad, good = clones.start(lab, 2)
+    if fault == "hangs":
+        bad.process.suspend()
+    else:
+        bad.change(status=500)
+    outcome = load.measure(lab, [Stream("b", 10, 1, bad.port, (bad.address, good.address), poisson=False, deadline=0.3,
+                                        like_curl=True)])
+    assert {(record.ok, record.tries) for record in outcome.records["b"]} == {(False, 1)}
 
 
 def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> None:
@@ -168,7 +217,7 @@ def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> No
     dead.process.kill()
     both = (dead.address, alive.address)
     outcome = load.measure(lab, [Stream("one", 20, 1, dead.port, both, poisson=False),
-                                 Stream("next", 20, 1, dead.port, both, poisson=False, next_address=True)])
+                                 Stream("next", 20, 1, dead.port, both, poisson=False, like_curl=True)])
     assert Counter(record.error for record in outcome.records["one"]) == {"refused": 20}
     assert Counter((record.backend, record.tries) for record in outcome.records["next"]) == {("b2", 2): 20}
 
@@ -176,7 +225,7 @@ def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> No
 def test_a_suspended_backend_times_out(lab: Lab) -> None:
     [clone] = clones.start(lab, 1)
     clone.process.suspend()
-    outcome = load.measure(lab, [Stream("b", 10, 1, clone.port, (clone.address,), poisson=False, timeout=0.3)])
+    outcome = load.measure(lab, [Stream("b", 10, 1, clone.port, (clone.address,), poisson=False, deadline=0.3)])
     assert Counter(record.error for record in outcome.records["b"]) == {"timeout": 10}
     assert min(record.latency for record in outcome.records["b"]) >= 0.3
 
@@ -203,7 +252,7 @@ def test_beside_wrk_the_generator_adds_little(lab: Lab) -> None:
     """wrk has one connection, and no schedule to keep; the generator's median is above its mean, but not by much."""
     program("wrk", "wrk")
     [clone] = clones.start(lab, 1)
-    mean = 1 / wrk.maximum(lab, [clone.address], clone.port, 1, connections=1)
+    mean = 1 / wrk.maximum(lab, [Endpoint(clone.address, clone.port)], 1, connections=1)
     outcome = load.measure(lab, [Stream("b", 50, 2, clone.port, (clone.address,), poisson=False, connection_age=60)])
     assert 0 < median([record.latency for record in outcome.records["b"]]) - mean < 0.003
 
@@ -411,8 +460,9 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
             assert condition["worst"] == pytest.approx(
                 forecast.failover_worst(probing.probe(0), condition["ttl"], 0))
             for fault, figures in condition["faults"].items():
-                assert max(figures["last"]) <= condition["worst"] + SLACK, (name, fault)
-                assert all(figures["healed"])
+                worst = condition["worst"] + (load.DEADLINE if fault == "SIGSTOP" else 0.0)
+                assert max(case["last"] for case in figures["cases"]) <= worst + SLACK, (name, fault)
+                assert all(case["healed"] for case in figures["cases"])
 
     clients = report["experiments"]["clients"]["measurements"]
     assert not clients["missing"]

@@ -42,6 +42,8 @@ class Done:
     result: Result | None       # None: it was skipped
     skipped: str = ""           # why
     seconds: float = 0.0
+    repeats: int = 1            # as the experiment made them
+    lags: Sequence[float] = ()  # seconds, 99th percentile: the generator's, run by run
 
 
 def setting(command: Sequence[str], seed: int, repeats: int, quick: bool) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def as_json(one: Done) -> dict[str, Any]:
         return {"number": one.experiment.number, "skipped": one.skipped}
     result = one.result
     return {"number": one.experiment.number, "question": one.experiment.question, "seconds": round(one.seconds, 1),
+            "lag_ms": [round(1000 * lag, 2) for lag in one.lags],
             "measurements": result.measurements, "tables": [asdict(table) for table in result.tables],
             "reading": result.reading, "notes": list(result.notes)}
 

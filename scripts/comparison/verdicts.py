@@ -35,33 +35,52 @@ def matrix(results: Mapping[str, Result]) -> Table:
 
 
 def lost(fault: str) -> Cell:
-    """Failed requests where 1,000 are sent a second."""
+    """Failed requests, of those in the watch."""
 
     def cell(measured: Measured, column: str) -> str:
         conditions = measured["conditions"]
 
         def failed(name: str) -> str:
-            return f"{median(conditions[name]['faults'][fault]['failed']):.0f}" if name in conditions else ""
+            cases = conditions[name]["faults"][fault]["cases"] if name in conditions else []
+            return f"{median([case['failed'] for case in cases]):.0f}" if cases else ""
 
         if column == "dnslb":
             ttls = sorted({condition["ttl"] for name, condition in conditions.items() if " TTL " in name})
-            plain = " / ".join(f"{failed(f'dnslb TTL {ttl}, full')} (TTL {ttl})" for ttl in (ttls[0], ttls[-1]))
-            return f"{plain}; {failed(f'dnslb TTL {ttls[0]}, full, next address')} if clients try the next address"
+            low, high = f"dnslb TTL {ttls[0]}, full, clients like", f"dnslb TTL {ttls[-1]}, full, clients like"
+            every = {like: f"{failed(f'{low} {like}')} to {failed(f'{high} {like}')}" for like in ("Java", "curl")}
+            requests = conditions[f"{low} Java"]["faults"][fault]["cases"][0]["requests"]
+            return (f"clients like Java {every['Java']} of {requests} (TTL {ttls[0]} to {ttls[-1]}), "
+                    f"like curl {every['curl']}")
         return " / ".join(filter(None, (failed(column), failed(f"{column} tuned"))))
 
     return cell
 
 
 def added_latency(measured: Measured, column: str) -> str:
-    """Over new and over kept connections."""
+    """Over new and over kept connections; default / tuned."""
     medians = {label: figures["0.5"]["median"] for label, figures in measured["latency_ms"].items()}
-    kinds = [kind for kind in ("400/new", "400/kept") if f"{column}/{kind}" in medians]
-    return " / ".join(f"{medians[f'{column}/{kind}'] - medians[f'direct/{kind}']:+.2f} ms" for kind in kinds)
+
+    def added(name: str) -> str:
+        kinds = [kind for kind in ("400/new", "400/kept") if f"{name}/{kind}" in medians]
+        return ", ".join(f"{medians[f'{name}/{kind}'] - medians[f'direct/{kind}']:+.2f} ms" for kind in kinds)
+
+    return added(column) if column == "dnslb" else " / ".join(filter(None, map(added, settings(column))))
 
 
-def added_cpu(measured: Measured, column: str) -> str:
-    cpu = measured["cpu_ms_per_request"].get(f"{column}/400/new")
-    return f"{median(cpu['balancer']) + median(cpu['resolvers']):.3f} s" if cpu else ""
+def settings(column: str) -> tuple[str, str]:
+    return f"{column} default", f"{column} tuned"
+
+
+def together(measured: Measured, column: str) -> str:
+    """CPU of all processes, the client's included, over new and kept connections; default / tuned."""
+    cpu = measured["cpu_ms_per_request"]
+
+    def used(name: str) -> str:
+        kinds = [kind for kind in ("400/new", "400/kept") if f"{name}/{kind}" in cpu]
+        return ", ".join(f"{median([sum(found) for found in zip(*cpu[f'{name}/{kind}'].values(), strict=True)]):.2f} s"
+                         for kind in kinds)
+
+    return used(column) if column == "dnslb" else " / ".join(filter(None, map(used, settings(column))))
 
 
 def slow_share(measured: Measured, column: str) -> str:
@@ -111,14 +130,14 @@ L7_ALL = ("yes", "yes", "yes")
 # What is wanted, the experiment that measured it, its cell, and what is said where there is no figure.
 ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
     ("unit of balancing", "", None, ("connection (a resolver, with single answers)", "request", "request", "request")),
-    ("lost when a backend is killed (of 1,000/s)", "failover", lost("SIGKILL"), ("", "", "", "")),
+    ("lost when a backend is killed", "failover", lost("SIGKILL"), ("", "", "", "")),
     ("lost when it hangs", "failover", lost("SIGSTOP"), ("", "", "", "")),
     ("lost when it answers 500", "failover", lost("status 500"), ("", "", "", "")),
-    ("repeats a failed request elsewhere", "", None, (f"{NO} (some clients do)", *L7_ALL)),
+    ("repeats a failed request elsewhere", "", None, (f"{NO} (most clients, when one refuses)", *L7_ALL)),
     ("active probes", "", None, ("yes", "yes", "yes", f"{NO} (in the free version)")),
-    ("added to the median latency (new / kept connections)", "hop", added_latency,
+    ("added to the median latency over new, over kept connections", "hop", added_latency,
      ("a look-up", "a hop", "a hop", "a hop")),
-    ("CPU per 1,000 requests", "hop", added_cpu, ("", "", "", "")),
+    ("CPU of all, clients included, per 1,000 requests: new, kept", "hop", together, ("", "", "", "")),
     ("bandwidth passes through it", "", None, ("no", *L7_ALL)),
     ("share of a backend that is slow (of four)", "unlike", slow_share, (f"least connections {NO}", *L7_ALL)),
     ("lost while it is dead itself", "balancer_death", own_death,
@@ -139,15 +158,24 @@ ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
 def choice(results: Mapping[str, Result]) -> Table:
     """Sentences, with figures where they are."""
     rows = [
-        ["use DNS if", f"requests may fail for some seconds when a backend dies{worst_case(results)}, or clients try "
-                       "the next address (browsers, curl and most libraries do); backends are alike; the data are "
-                       "many, and a hop costs time, CPU and bandwidth; no single machine may stop the service"],
+        ["use DNS if", f"requests may fail for some seconds when a backend dies{worst_case(results)} or hangs; clients "
+                       f"that take the next address when one refuses{movers(results)} lose none to a dead one, but as "
+                       "many as others to one that hangs or is ill; backends are alike; the data are many, and a hop "
+                       "costs time, CPU and bandwidth; no single machine may stop the service"],
         ["use L7 if", "no request may be lost; backends are slow or unlike and least connections matters"
                       f"{least(results)}; deploys must drain in seconds; requests are routed by URL, header or cookie"],
         ["use both if", "there is more than one site or balancer: dnslb hands out the balancers and probes them, each "
                         "balancer looks after the requests of its site; neither is then a single point of failure"],
     ]
     return Table("Which to use", ["", ""], rows, is_numeric=False)
+
+
+def movers(results: Mapping[str, Result]) -> str:
+    found = results.get("clients")
+    if not found:
+        return ""
+    fates = found.measurements["fates"].values()
+    return f" ({sum(fate['refuses']['reached'] is not None for fate in fates)} of {len(fates)} measured)"
 
 
 def worst_case(results: Mapping[str, Result]) -> str:
