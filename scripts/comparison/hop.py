@@ -233,7 +233,7 @@ def report(lab: Lab, names: Sequence[str], rounds: Sequence[Round], idle: dict[s
     failed = {label: sum(sample.failed for sample in found) for label, found in samples.items()}
     notes = [*lab.notes, *(f"{label}: {count} of {sum(sample.requests for sample in samples[label])} requests failed"
                            for label, count in failed.items() if count),
-             "default and tuned: see scripts/README.md; nginx keeps no connections to its servers unless it is told so; "
+             "default and tuned: see scripts/README.md; nginx keeps no connections to servers unless it is told so; "
              "the others do, and save the clones the accepting of connections",
              "what a program uses when nobody asks (probes) is subtracted from its CPU, and stated; the client is "
              "Python, ten times as dear as one in C, the same for all: a look-up is on its bill, as it is in life; so "
@@ -298,7 +298,7 @@ def most_table(names: Sequence[str], rounds: Sequence[Round], idle: dict[str, di
             row += [spread([one.per_second for one in found]).show(0), spread([one.cpu for one in found]).show(3)] \
                 if found else ["as direct, and the look-ups", "–"]
         rows.append([*row, f"{sum(idle[name][role] for role in (BALANCER, RESOLVING)):.1f}"])
-    return Table("At most, by wrk in a closed loop: requests/s, and the balancer's CPU seconds per 1,000; idle: its CPU "
+    return Table("At most, by wrk in a closed loop: requests/s, and the CPU seconds per 1,000; idle: its CPU "
                  "ms a second when nobody asks",
                  ["", *(f"{kind}: {what}" for kind in KINDS for what in ("requests/s", "CPU")), "idle"], rows)
 
