@@ -244,5 +244,7 @@ clients ──> 4 unbound ──────────────────
 clients ── HTTP ──> HAProxy X ───────────────────────────────> b1 b2 b3 b4     (Envoy: the same)
 """,
     run=run,
+    limits="A second L7 balancer with VRRP was not measured; nor was a resolver that knows no second nameserver "
+           "yet.",
     needs=(UNBOUND,),
 )

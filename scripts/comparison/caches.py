@@ -104,13 +104,14 @@ zone "{ZONE}" {{ type static-stub; server-addresses {{ {place.authority}; }}; }}
 
 
 def knot(place: Place, modules: str) -> Command:
+    # Not STUB: with that it keeps whole packets, for 5 s at most whatever their TTL.
     file = place.directory / "kresd.conf"
     file.write_text(f"""\
 net.listen('{place.address}', 53, {{ kind = 'dns' }})
 modules = {{ {modules} }}
 cache.size = 100 * MB
 trust_anchors.remove('.')
-policy.add(policy.suffix(policy.STUB('{place.authority}'), policy.todnames({{ '{ZONE}' }})))
+policy.add(policy.suffix(policy.FORWARD('{place.authority}'), policy.todnames({{ '{ZONE}' }})))
 """)
     return [KNOT, "-n", "-c", file, place.directory]
 

@@ -168,4 +168,5 @@ clients ── img.lb.test? api.lb.test? ──> dnslb
 clients ── HTTP, /img and /api ──> HAProxy, Envoy, nginx ── path ──> img1 img2, api1 api2
 """,
     run=run,
+    limits="No TLS: with it, by name a certificate is needed on each backend.",
 )

@@ -361,4 +361,5 @@ clients ──(look-up for each connection)──> 4 unbound ──> dnslb <─�
 clients ── HTTP ──> HAProxy <── set server b1 state drain ... ───> b1 b2 b3 b4   replaced one after the other
 """,
     run=run,
+    limits="One request a connection: clients that keep connections stay with a drained backend until these end.",
 )

@@ -273,5 +273,7 @@ clients ── HTTP ──> HAProxy, Envoy: round robin ────────
 a third of the clients is behind the first resolver, the rest by Zipf's law; each line of the table has names of its own
 """,
     run=run,
+    limits="Eight resolvers, four backends, one mix of clients; a public resolver with thousands of caches "
+           "behind one address looks like many.",
     needs=(UNBOUND,),
 )

@@ -53,6 +53,7 @@ class Experiment:
     question: str
     setup: str                              # drawn in ASCII
     run: Callable[[Lab], Result]
+    limits: str                             # what it does not show
     needs: Sequence[Program] = ()           # without any one of these it is skipped
 
 

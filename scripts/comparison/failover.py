@@ -23,6 +23,7 @@ from comparison.processes import Program, free_port
 from comparison.statistics import errors, percentiles, spread
 from comparison.unbound import Layer
 from dnslb.advice import forecast
+from dnslb.advice.resolver import KINDS
 from dnslb.balance.ttl import OVERTIME
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def rate_of(lab: Lab) -> float:
 
 
 def worst(condition: Condition) -> float:
-    """The advisor's bound."""
-    return forecast.failover_worst(probing.probe(0), condition.ttl, 0)
+    """The advisor's bound, behind unbound."""
+    return forecast.failover_worst(probing.probe(0), condition.ttl, 0, KINDS["unbound"])
 
 
 def watched(site: Site) -> float:
@@ -405,4 +406,6 @@ refuses (measured: experiment 11); all give up after 1 s
 faults: SIGKILL (refused), SIGSTOP (accepted, never answered), status 500 on all paths
 """,
     run=run,
+    limits="A machine or a network that is gone loses SYNs: see experiment 11 for what clients do then. "
+           "Connections that clients keep, and retries by people, are not in it.",
 )

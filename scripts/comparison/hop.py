@@ -384,4 +384,6 @@ an open loop at {', '.join(map(str, RATES))} requests a second, over new and ove
 loop, for the most that goes through
 """,
     run=run,
+    limits="Two cores for everybody, no network, no TLS, small bodies: the milliseconds are this machine's. What "
+           "carries over are ratios of CPU.",
 )

@@ -194,4 +194,5 @@ EXPERIMENT = Experiment(
 64 users ── HTTP, cookies ──> HAProxy, Envoy: round robin, cookie ───────────────────> (all of them)
 """,
     run=run,
+    limits="Users do not change their network, and no backend leaves: both move sticky clients.",
 )

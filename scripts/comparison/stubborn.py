@@ -224,5 +224,7 @@ clients ──────────────────> 2 unbound, serve
    └───────────────────────── HTTP, a new connection each ────────────────────────────┘
 """,
     run=run,
+    limits="Real resolvers that raise TTLs are some per cent of all (8.74 % in a survey of 8,524, PAM 2023); "
+           "each group here is pure.",
     needs=(UNBOUND,),
 )

@@ -166,5 +166,7 @@ clients ──(40 look-ups/s of each name, by Zipf's law)──> 8 unbound ─�
                                                                                       names with TTL 0, 1, 2 ... 60
 """,
     run=run,
+    limits="unbound only, and look-ups without memory: people come in waves. Other resolvers' clocks are in "
+           "experiment 12.",
     needs=(UNBOUND,),
 )

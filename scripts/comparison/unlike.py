@@ -210,4 +210,6 @@ clients ── HTTP ──> HAProxy, Envoy, nginx: round robin, ─────�
                     weights, least connections                     b4:         | 100 ms        1
 """,
     run=run,
+    limits="Delays are constant and nothing queues: a backend that is overloaded grows slower, which least "
+           "connections sees and DNS does not.",
 )
