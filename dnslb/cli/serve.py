@@ -41,9 +41,11 @@ from dnslb.config.settings import (
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.ipc import takeover as takeovers
+from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
-from dnslb.ipc.takeover import CannotTakeOver, Inherited
+from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
+from dnslb.parent.reading import Reading
 from dnslb.parent.state_file import StateTaken
 from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
@@ -82,7 +84,7 @@ _log = logging.getLogger("dnslb")
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
 _GRACE = option.seconds(0.0, MOST_GRACE)
-_CONTROL = "control"  # the name of a door
+_CONTROL = "control"  # among the sockets where operators come in
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
@@ -157,7 +159,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
                 inherited = _from_workers(control, settings)
             serve_operators = partial(server.serve, _listeners(control, settings, inherited))
             announce = partial(_announce, settings.log_format, announcement)
-            parent.run(directory, catalog, override, announce, serve_operators, inherited, problems)
+            parent.run(directory, Reading(catalog, problems), override, inherited, announce, serve_operators)
         finally:
             _leave(control, inherited)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:

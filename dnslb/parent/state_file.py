@@ -15,11 +15,13 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dnslb.parent import state
-from dnslb.parent.child import FAILED, Child
+from dnslb.parent.child import Child
+from dnslb.parent.fork import FAILED
 from dnslb.parent.state import State
 
 _DELAY = 1.0     # seconds from a change to its being saved: verdicts come in bursts
@@ -102,6 +104,8 @@ class StateFile:
         """Save, so that the file tells when we left, as far as the disk permits in time."""
         if not self._is_taken or not self._is_started:
             return
+        current = self._current
+        self._current = lambda: replace(current(), is_last=True)
         told = self._save()
         try:
             async with asyncio.timeout(_PARTING):

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import socket
 
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Share
-from dnslb.ipc.takeover import Offer
 
 _LOOK = 0.05  # seconds from one look whether it may leave to the next
 
@@ -29,7 +29,7 @@ class Orphan:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, share: Share) -> None:
-        """Called when the parent says nothing any more: it has told us to leave before, or is gone."""
+        """To be called when the channel to the parent has ended: the parent has told us to leave before, or is gone."""
         if self._leaving.is_set() or self._listener is None or not self._grace:
             self._leaving.set()
             return
