@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from contextlib import suppress
@@ -45,6 +46,7 @@ from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
 from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
+from dnslb.parent.reading import Reading
 from dnslb.parent.state_file import StateTaken
 from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
@@ -138,6 +140,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     \b
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
+    gc.freeze()  # the program itself: before the workers are forked, all else is walked for garbage
     catalog, problems = load(directory)
     override = partial(_overridden, options)
     settings = override(catalog.settings)
@@ -158,7 +161,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
                 inherited = _from_workers(control, settings)
             serve_operators = partial(server.serve, _listeners(control, settings, inherited))
             announce = partial(_announce, settings.log_format, announcement)
-            parent.run(directory, catalog, override, announce, serve_operators, inherited, problems)
+            parent.run(directory, Reading(catalog, problems), override, inherited, announce, serve_operators)
         finally:
             _leave(control, inherited)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:

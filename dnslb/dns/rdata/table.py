@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dnslb.dns.rdata.dnssec import ALGORITHM, BITMAP, BITMAP_OR_NONE, CERTIFICATE_TYPE, TIME
-from dnslb.dns.rdata.errors import BadRdata
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.rdata.dnssec import ALGORITHM, BITMAP, BITMAP_OR_NONE, CERTIFICATE_TYPE, SCHEME, TIME
 from dnslb.dns.rdata.field import INTERVAL, IPV4, IPV6, NAME, RRTYPE, U8, U16, U32, Rest, Word
 from dnslb.dns.rdata.formats import Format
-from dnslb.dns.rdata.gateway import HIP, IPSECKEY, PREFIXES
+from dnslb.dns.rdata.gateway import AMTRELAY, HIP, IPSECKEY, PREFIXES
 from dnslb.dns.rdata.loc import LOC
-from dnslb.dns.rdata.octets import BASE64, BASE64_OR_NONE, EUI48, EUI64, HASH, HEX, LOCATOR, NSAP, SALT
+from dnslb.dns.rdata.octets import BASE64, EUI48, EUI64, HASH, HEX, LOCATOR, NSAP, SALT
 from dnslb.dns.rdata.strings import LONG_STRING, STRING, STRINGS, TAG
 from dnslb.dns.rdata.svcb import PARAMS
 from dnslb.dns.rrtype import NUMBERS
@@ -23,7 +23,7 @@ def _length(kind_at: int, start: int, lengths: Mapping[int, int], what: str) -> 
         length = len(rdata) - start
         wanted = lengths.get(rdata[kind_at], length)
         if length != wanted:
-            raise BadRdata(f"the {what} has {length} octets", f"type {rdata[kind_at]} has {wanted}: copy it whole")
+            raise Mistaken(f"the {what} has {length} octets", f"type {rdata[kind_at]} has {wanted}: copy it whole")
 
     return check
 
@@ -35,12 +35,12 @@ _ZONE_DIGEST = _length(5, 6, {1: 48, 2: 64}, "digest")  # RFC 8976 §2.2.3
 
 def _check_psdn(rdata: bytes) -> None:
     if len(rdata) < 5 or not rdata[1:].isdigit():
-        raise BadRdata("the PSDN address is no number", "write four or more digits (RFC 1183 §3.1)")
+        raise Mistaken("the PSDN address is no number", "write four or more digits (RFC 1183 §3.1)")
 
 
 def _check_isdn(rdata: bytes) -> None:
     if len(STRINGS.read(rdata, 0)) > 2:
-        raise BadRdata("the ISDN record has more than two strings", "write an address and a subaddress (RFC 1183 §3.2)")
+        raise Mistaken("the ISDN record has more than two strings", "write an address and a subaddress (RFC 1183 §3.2)")
 
 
 _HOST = (("host name", NAME),)
@@ -48,7 +48,6 @@ _PREFERRED_HOST = (("preference", U16), ("host name", NAME))
 _TWO_NAMES = (("first name", NAME), ("second name", NAME))
 _STRINGS = (("strings", STRINGS),)
 _KEY = (("flags", U16), ("protocol", U8), ("algorithm", ALGORITHM), ("public key", BASE64))
-_KEY_OR_NONE = (*_KEY[:3], ("public key", BASE64_OR_NONE))
 _DELEGATION = (("key tag", U16), ("algorithm", ALGORITHM), ("digest type", U8), ("digest", HEX))
 _CERTIFICATE = (
     ("certificate usage", U8),
@@ -116,6 +115,7 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "SPF": _STRINGS,
     "AVC": _STRINGS,
     "NINFO": _STRINGS,
+    "RESINFO": _STRINGS,
     "HINFO": (("CPU", STRING), ("OS", STRING)),
     "X25": (("PSDN address", STRING),),
     "ISDN": (("ISDN address and subaddress", STRINGS),),
@@ -138,7 +138,7 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "CDS": _DELEGATION,
     "DLV": _DELEGATION,
     "TA": _DELEGATION,
-    "KEY": _KEY_OR_NONE,
+    "KEY": _KEY,
     "RKEY": _KEY,
     "DNSKEY": _KEY,
     "CDNSKEY": _KEY,
@@ -155,6 +155,8 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "CERT": (("type", CERTIFICATE_TYPE), ("key tag", U16), ("algorithm", ALGORITHM), ("certificate", BASE64)),
     "OPENPGPKEY": (("public key", BASE64),),
     "DHCID": (("digest", BASE64),),
+    "DSYNC": (("type", RRTYPE), ("scheme", SCHEME), ("port", U16), ("target", NAME)),
+    "AMTRELAY": (("precedence", U8), ("discovery, type, relay", AMTRELAY)),
     "IPSECKEY": (("precedence", U8), ("gateway type, algorithm, gateway, public key", IPSECKEY)),
     "HIP": (("algorithm, identity tag, public key, rendezvous servers", HIP),),
 }
