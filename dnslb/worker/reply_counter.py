@@ -1,4 +1,4 @@
-"""Replies, counted by their heads.
+"""Replies are counted by their heads: some octets that tell what became of a query.
 
 Nothing is named or sorted while queries are answered: ``dns.reply_kind`` reads from a head, later, what
 became of a query.
@@ -15,7 +15,7 @@ _UNCOUNTED = 4096  # heads kept as they came: to count many at once costs half
 
 
 class ReplyCounter:
-    """Each comes as one number, as the machine reads its octets: that is the cheapest to take from a buffer."""
+    """Heads come as numbers, in the machine's byte order: so they are the cheapest to take from a buffer."""
 
     def __init__(self) -> None:
         self._uncounted: list[int] = []
@@ -27,7 +27,7 @@ class ReplyCounter:
             self._sum_up()
 
     def take(self) -> dict[bytes, int]:
-        """What was counted, and begin anew."""
+        """How often each head was counted.  The counter begins at zero again."""
         self._sum_up()
         counts, self._counts = self._counts, Counter()
         return {head.to_bytes(len(NO_REPLY), byteorder): count for head, count in counts.items()}
