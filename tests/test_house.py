@@ -41,7 +41,7 @@ DOORS = {
 MOST_LINES = 200     # of a class
 MOST_ARGUMENTS = 6   # of a constructor
 # What does not keep to these yet.  The list must be exact: whoever mends one takes it out, and none is added.
-NOT_YET = {"probe.schedule.Schedule"}
+NOT_YET: set[str] = set()
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))
 
