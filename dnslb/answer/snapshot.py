@@ -15,6 +15,7 @@ from random import Random
 from types import MappingProxyType
 from typing import TypeAlias
 
+from dnslb.answer.memo import Memo
 from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Order, Rotation, Stand, Turns, period, slots
@@ -64,6 +65,7 @@ class Replies:
         self.most = most
         self.by_question = Table(owners)  # by folded name + type + class, or folded name
         self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
+        self.memo = Memo()
 
     def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
         """The reply to folded ``name``, or to all missing names like it below ``covers``."""
@@ -79,6 +81,7 @@ class Replies:
         """Drop every reply that one of these nodes decided."""
         self.by_question.forget(owners)
         self.covering.forget(owners)
+        self.memo.clear()
 
     def index(self) -> None:
         """There are more owners than before."""

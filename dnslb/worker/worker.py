@@ -33,6 +33,7 @@ from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections, Limits
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.tally import Counts, Leads
 from dnslb.worker.udp import Batches
 from dnslb.worker.vigil import Vigil
@@ -93,10 +94,12 @@ def run(task: Task) -> None:
     gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
-    asyncio.run(_serve(task))
+    selector = AnsweringSelector()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(_serve(task, selector))
 
 
-async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
+async def _serve(task: Task, selector: AnsweringSelector) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
     loop = asyncio.get_running_loop()
     leaving, making_way = asyncio.Event(), asyncio.Event()
     settings, bugs = task.settings, Bugs()
@@ -111,11 +114,13 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
         idle=settings.tcp_idle,
     )
     counter = ReplyCounter()
-    connections = Connections(limits, over_tcp.respond, bugs, counter)
+    connections = Connections(limits, over_tcp.reply, bugs, counter)
     counts = Counts(snapshot, connections, bugs, tcp=counter)
-    batches = [Batches(pair.udp, over_udp.respond, bugs, counts.udp, len(task.sockets)) for pair in task.sockets]
+    batches = [
+        Batches(pair.udp, over_udp.reply, bugs, counts.udp, len(task.sockets), over_udp.memo) for pair in task.sockets
+    ]
     for pair, batch in zip(task.sockets, batches, strict=True):
-        loop.add_reader(pair.udp, batch.answer)
+        selector.add(pair.udp.fileno(), batch.answer)
         connections.listen(pair.tcp)
     connections.succeed(task.passage)
 
@@ -168,7 +173,7 @@ async def _serve(task: Task) -> None:  # noqa: PLR0915 - all that a worker has, 
         await connections.leave_to_another(task.passage, _HANDING_OVER)
     await _arrived(connections)
     for pair, batch in zip(task.sockets, batches, strict=True):
-        loop.remove_reader(pair.udp)
+        selector.remove(pair.udp.fileno())
         batch.answer()
     await connections.finish(_PARTING)
     for _ in tell():
