@@ -6,7 +6,7 @@ The tables of them are bounded: what was kept longest goes first, since all can 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -16,7 +16,6 @@ from dnslb.balance.rotation import Rotation, Turns, arrangement, period
 from dnslb.dns import message, rrtype
 from dnslb.dns.message import Body, Cut
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Node
 
 _TABLE = 32 << 20     # octets of ready replies in a table: some 20,000 small ones
 _OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects and keys
@@ -43,7 +42,7 @@ class Scope:
 
     owners: frozenset[Name] = frozenset()    # the nodes that decided it
     apart: Collection[bytes] = ()            # types and classes that it does not serve, when it serves all others
-    existing: Mapping[Name, Node] | None = None  # names that it does not serve, when it serves all that are missing
+    existing: Container[Name] = ()  # names that it does not serve, when it serves all that are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,8 @@ class Ready:
     """A reply of one size, but for the id, the spelling of the name and the OPT record."""
 
     __slots__ = (
-        "apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "period", "size", "slots", "special",
-        "turns",
+        "apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "own", "period", "size",
+        "slots", "special", "turns",
     )  # fmt: skip
 
     def __init__(self, of: Reply, flags: int, counts: tuple[int, int, int], size: int, note: bytes) -> None:
@@ -85,8 +84,9 @@ class Ready:
         self.near = of.near                       # what some clients get instead
         # It has a note, or depends on the client, or must not be sent.
         self.special = bool(note) or of.is_withheld or of.near is not None
+        self.own: slice | None = None             # where the name asked for stands once more, as far as it is its own
         self.apart = of.scope.apart
-        self.existing = of.scope.existing or {}
+        self.existing = of.scope.existing
 
 
 def whole(ready: Ready, before: bytes, after: bytes) -> ReplyTurns:
@@ -168,6 +168,8 @@ class Reply:
             chain = sum(one.size <= len(body.before) for one in body.cuts) - 1
             flags, counts, size = body.flags, (body.cuts[chain].counts[0] + window, 0, 0), body.window_size(window)
         ready = Ready(self, flags, counts, size, note)
+        if body.own is not None and body.own.start < size:
+            ready.own, ready.special = body.own, True
         if turning is None or (window is None and cut.size <= len(body.before)):
             every = tuple(range(len(body.turning)))
             octets = body.arranged(every)[: cut.size]

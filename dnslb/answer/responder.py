@@ -139,7 +139,7 @@ class Responder:
         if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return None
         ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
-        if ready.of.is_withheld or ready.near is not None or ready.slots is not None:
+        if ready.of.is_withheld or ready.near is not None or ready.slots is not None or ready.own is not None:
             return None
         return whole(ready, ready.heads[plan.head] + query[10:end], _noted(plan.opt, ready))
 
@@ -147,7 +147,7 @@ class Responder:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
         tail = query[end:]
         asked = edns.plain(tail, self._options) if query[9] else None
-        if asked is None and (tail or query[9]):
+        if len(query) < end or (asked is None and (tail or query[9])):
             return None
         limit, opt = self._room(asked)
         plan = _Plan(len(tail), limit - 2, 2 * bool(opt) + (query[0] & 1), opt)
@@ -242,6 +242,9 @@ def _special(query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -
         leader = ready.slots[crc32(network) % SLOTS]
         ready.drawn[leader] += 1
         body = ready.at(leader)
+    if ready.own is not None:
+        begin, stop = ready.own.start, ready.own.stop
+        body = body[:begin] + fold(query[10 : 10 + stop - begin]) + body[stop:]
     return ready.heads[plan.head] + query[10:end] + body + _noted(plan.opt, ready)
 
 
