@@ -14,8 +14,8 @@ from made_up import QUIET, MadeUp, backend, rrset
 
 from dnslb.admin import server
 from dnslb.admin.guard import Guard, Token
-from dnslb.admin.server import Door
-from dnslb.control.operations import PoolStatus, ProbeStatus, Status
+from dnslb.admin.server import Listener
+from dnslb.control.status import PoolStatus, ProbeStatus, Status
 
 TOKEN = "a-token-for-tests"
 
@@ -87,8 +87,9 @@ async def serving(operations: MadeUp, token: bytes | None = None) -> AsyncIterat
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
     sock.setblocking(False)
     scene = Scene(sock.getsockname()[1])
+    guard = Guard(() if token is None else (Token(token),))
     tasks = [
-        asyncio.create_task(server.serve([Door(sock, Guard(() if token is None else (Token(token),)))], operations)),
+        asyncio.create_task(server.serve([Listener(sock, guard)], operations)),
         asyncio.create_task(look(scene.spent)),
     ]
     # As the server does: else what is measured is a walk over all that the tests have left in memory.

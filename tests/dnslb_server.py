@@ -80,7 +80,7 @@ class Server:
         return in_session(self.parent)
 
     def workers(self) -> list[int]:
-        """Not those that were forked for an errand, which begin a session of their own in their first moment."""
+        """Not other children, which begin a session of their own in their first moment."""
         found = self.processes()
         time.sleep(_FORKED)
         return [pid for pid in self.processes() if pid in found and pid != self.parent]

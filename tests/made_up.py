@@ -12,21 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from dnslb.admin import server
 from dnslb.admin.guard import Guard
-from dnslb.admin.server import Door
-from dnslb.control.operations import (
-    BackendStatus,
-    Change,
-    Obeyed,
-    OrderStatus,
-    ProbeStatus,
-    Refusal,
-    Reloaded,
-    RRsetStatus,
-    ServerStatus,
-    Status,
-    Wanted,
-    ZoneStatus,
-)
+from dnslb.admin.server import Listener
+from dnslb.control.change import Change
+from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.reload import Refusal, Reloaded
+from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 
 QUIET = Status(
     now=0.0,
@@ -99,7 +89,7 @@ class MadeUp:
     async def reload(self) -> Reloaded:
         raise NotImplementedError
 
-    async def order(self, wanted: Wanted) -> Obeyed:
+    async def order(self, wanted: OrderRequest) -> OrderResult:
         raise NotImplementedError
 
     def history(self) -> tuple[Change, ...]:
@@ -121,7 +111,7 @@ def carried(operations: MadeUp, port: int = 0) -> Iterator[str]:
     sock = socket.create_server(("127.0.0.1", port))
     sock.setblocking(False)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(server.serve([Door(sock, Guard())], operations))
+    task = loop.create_task(server.serve([Listener(sock, Guard())], operations))
 
     def run() -> None:
         with suppress(asyncio.CancelledError):

@@ -18,13 +18,13 @@ from transcript import wire, zone
 
 from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.parent.balancer import Balancer
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe import ProbeKey
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)
@@ -47,7 +47,7 @@ def unix_time() -> float:
 class Desk:
     """A balancer, the probes that it hears of, and the publications that it makes, each with its time."""
 
-    def __init__(self, *pools: Pool, orders: Mapping[Scope, Admin] | None = None) -> None:
+    def __init__(self, *pools: Pool, orders: Mapping[Scope, Order] | None = None) -> None:
         self.balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         self.balancer.orders = dict(orders or {})
         self.published: list[tuple[float, Mapping[Key, Serving]]] = []
@@ -58,7 +58,7 @@ class Desk:
         self.balancer.start(lambda servings: self.published.append((unix_time() - EPOCH, servings)))
         return self
 
-    def hear(self, key: Asked, *outcomes: Outcome) -> None:
+    def hear(self, key: ProbeKey, *outcomes: Outcome) -> None:
         for outcome in outcomes:
             before = self.balancer.healths.get(key)
             after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())
@@ -333,10 +333,10 @@ def test_when_all_are_down_the_policy_decides(when_all_down: AllDown, said: str)
 # What time changes
 
 
-def drain(host: str, at: float | None = None, until: float | None = None) -> dict[Scope, Admin]:
+def drain(host: str, at: float | None = None, until: float | None = None) -> dict[Scope, Order]:
     """An order under every name, at so many seconds after the beginning."""
     begin, end = (None if seconds is None else EPOCH + seconds for seconds in (at, until))
-    return {Scope(None, ip_address(host)): Admin(Mode.DRAIN, EPOCH, begin, end)}
+    return {Scope(None, ip_address(host)): Order(Mode.DRAIN, EPOCH, begin, end)}
 
 
 def test_ahead_of_a_planned_drain_the_ttl_descends_and_after_it_climbs() -> None:
@@ -549,7 +549,7 @@ def test_a_change_among_10_000_pools_costs_a_worker_little(capsys: pytest.Captur
     loaded = zone("example.com.", "\n".join(["@ 300 SOA ns1 h 1 2 3 4 60", "@ 300 NS ns1.example.net.", *lines]))
     keys = [(wire(owner(number)), rrtype.A) for number in range(POOLS)]
     servings = {(name, kind): Serving(loaded.nodes[name][0], ROTATION) for name, kind in keys}
-    snapshot = Snapshot({loaded.apex: loaded}, Order.CYCLIC, Random(1), servings)
+    snapshot = Snapshot({loaded.apex: loaded}, RRsetOrder.CYCLIC, Random(1), servings)
     question = b"\0\1\0\1"
     for name, _ in keys[:KEPT]:
         snapshot.ready(name, question, snapshot.over_udp)

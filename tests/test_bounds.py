@@ -16,7 +16,7 @@ from transcript import ANONYMOUS, TCP, query, snapshot, wire, zone
 from dnslb.answer.ready import Reply, Table
 from dnslb.answer.responder import UDP, Responder, Transport
 from dnslb.answer.snapshot import Serving, Snapshot
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.query import LONGEST
 from dnslb.dns.zone import RRset
@@ -43,10 +43,10 @@ ZONE = zone("example.com.", "\n".join([
 SET = wire("set.example.com."), rrtype.A
 
 
-def pool(order: Order, n: int) -> Snapshot:
+def pool(order: RRsetOrder, n: int) -> Snapshot:
     rdatas = tuple((10 << 24 | host).to_bytes(4) for host in range(n))
     servings = {SET: Serving(RRset(rrtype.A, 30, rdatas), Rotation(order))}
-    return Snapshot({ZONE.apex: ZONE}, Order.CYCLIC, Random(1), servings)
+    return Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), servings)
 
 
 @pytest.mark.parametrize("name", ["www A", "set A", "mx MX", "alias A", "www TXT", "none A"])
@@ -62,8 +62,8 @@ def test_a_change_of_the_size_packs_nothing_anew(name: str) -> None:
     assert len(world.over_udp.by_question) + len(world.over_udp.covering) == 1
 
 
-@pytest.mark.parametrize("order", Order)
-def test_every_size_shows_as_much_as_fits_whatever_was_asked_before(order: Order) -> None:
+@pytest.mark.parametrize("order", RRsetOrder)
+def test_every_size_shows_as_much_as_fits_whatever_was_asked_before(order: RRsetOrder) -> None:
     server = Responder(pool(order, 1000), UDP, ANONYMOUS)
     sizes = list(SIZES)
     Random(3).shuffle(sizes)
@@ -75,7 +75,7 @@ def test_every_size_shows_as_much_as_fits_whatever_was_asked_before(order: Order
 
 
 def test_the_leaders_of_all_sizes_are_one_ring() -> None:
-    server = Responder(pool(Order.CYCLIC, 100), UDP, ANONYMOUS)
+    server = Responder(pool(RRsetOrder.CYCLIC, 100), UDP, ANONYMOUS)
     replies = [server.respond(query("set.example.com A", size=size)) or b"" for size in SIZES[:700]]
     leaders = Counter(str(dns.message.from_wire(reply).answer[0][0]) for reply in replies)
     assert set(leaders.values()) == {7}
@@ -83,8 +83,8 @@ def test_the_leaders_of_all_sizes_are_one_ring() -> None:
 
 @pytest.mark.parametrize("transport", [UDP, TCP])
 @pytest.mark.parametrize("n", [1000, 10_000])
-@pytest.mark.parametrize("order", Order)
-def test_a_large_set_costs_what_is_shown_of_it(order: Order, n: int, transport: Transport) -> None:
+@pytest.mark.parametrize("order", RRsetOrder)
+def test_a_large_set_costs_what_is_shown_of_it(order: RRsetOrder, n: int, transport: Transport) -> None:
     """A size that was not asked for before took 12.9 ms at 10,000 addresses."""
     server = Responder(pool(order, n), transport, ANONYMOUS)
     queries = [query("set.example.com A", size=size) for size in range(512, 1232, 6)]
@@ -263,7 +263,7 @@ def test_names_that_a_wildcard_leads_to_a_missing_one_share_one_reply() -> None:
 @pytest.mark.parametrize("n", [2, 64, 1000, 10_000])
 def test_the_first_reply_of_a_sticky_set_is_there_soon(n: int) -> None:
     """Of 10,000 addresses it took 4.8 s, in which the worker answered nobody."""
-    server = Responder(pool(Order.STICKY, n), UDP, ANONYMOUS)
+    server = Responder(pool(RRsetOrder.STICKY, n), UDP, ANONYMOUS)
     begin = time.process_time()
     assert server.respond(query("set.example.com A", size=1232))
     assert time.process_time() - begin < 0.2

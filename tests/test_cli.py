@@ -27,7 +27,7 @@ from dnslb.cli import main
 
 SAMPLE_ZONES = Path(__file__).parent.parent / "zones"
 GOOD = "$TTL 300\n@ SOA ns1 hostmaster 7 3600 900 1209600 60\n@ NS ns1\nns1 A 192.0.2.53\n"
-NO_ZONE = "zones: there is no *.zone file here; write one, such as example.com.zone\n"
+NO_ZONE = "zones: there is no *.zone file here; write one, such as example.com.zone; dnslb init zones does\n"
 BROKEN = GOOD + "www A 192.0.2.300\nftp CNAME www\nftp A 192.0.2.1\nmail FOO 1\n"
 BROKEN_SAYS = """\
 zones/broken.test.zone:5:7: 192.0.2.300 is no IPv4 address; write four numbers from 0 to 255, as in 192.0.2.1
@@ -313,9 +313,12 @@ Error: Invalid value for '{}': {}
 
 @pytest.mark.parametrize(("arguments", "outcome"), [
     (["nowhere"], Outcome(
-        1, "", "nowhere: the directory does not exist; give the one that holds your *.zone files\n"
+        1, "", "nowhere: the directory does not exist; give the one that holds your *.zone files; "
+        "dnslb init nowhere makes one\n"
     )),
-    (["empty"], Outcome(1, "", "empty: there is no *.zone file here; write one, such as example.com.zone\n")),
+    (["empty"], Outcome(
+        1, "", "empty: there is no *.zone file here; write one, such as example.com.zone; dnslb init empty does\n"
+    )),
     (["--listen", "192.0.2.1:5300"], Outcome(1, "", f"Error: cannot listen on 192.0.2.1:5300: {FOREIGN}\n")),
     (["--listen", "[2001:db8::1]:5300"], Outcome(1, "", f"Error: cannot listen on [2001:db8::1]:5300: {FOREIGN}\n")),
     (["--user", "no-such-user", "--listen", "127.0.0.1:{port}"], Outcome(

@@ -84,7 +84,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def errands(server: Server) -> list[int]:
+def children(server: Server) -> list[int]:
     """The processes that write, read and watch: children of the parent, each in a session of its own."""
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if living(pid) == (server.parent, pid)]
 
@@ -169,7 +169,7 @@ def test_what_changes_while_a_save_runs_is_saved_by_the_next(world: World, disk:
         for order in orders:
             order.start()
             time.sleep(0.1)
-        assert len(errands(server)) <= 2  # one writes, one watches
+        assert len(children(server)) <= 2  # one writes, one watches
         for order in orders:
             order.join()
         assert [one["warnings"] for one in found] == [[], [], []]
@@ -185,7 +185,7 @@ def test_the_end_does_not_wait_for_a_disk_that_hangs(world: World, disk: Disk) -
         saved = world.saved()
         disk.written.touch()
         world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
-        left = errands(server)
+        left = children(server)
         server.popen.terminate()
         assert server.ends_within(12) == 0
         assert "state.json is not written: the disk is slow; what changed last is lost" in server.log
@@ -207,8 +207,8 @@ def test_nothing_outlives_a_parent_that_is_killed(world: World, disk: Disk) -> N
 
         ordering = threading.Thread(target=order)
         ordering.start()
-        eventually(lambda: len(errands(server)) == 2, "nobody saves")
-        left = errands(server)
+        eventually(lambda: len(children(server)) == 2, "nobody saves")
+        left = children(server)
         kill(server)
         ordering.join()
     eventually(lambda: are_dead(left), f"some of {left} live on")
@@ -255,10 +255,10 @@ def test_a_reload_from_a_disk_that_hangs_is_refused_and_stops_nothing(world: Wor
 def test_the_end_does_not_wait_for_a_reload_that_hangs(world: World, disk: Disk) -> None:
     with world.server() as server:
         disk.read.touch()
-        before = set(errands(server))
+        before = set(children(server))
         os.kill(server.parent, signal.SIGHUP)
-        eventually(lambda: bool(set(errands(server)) - before), "nothing is read")
-        left = errands(server)
+        eventually(lambda: bool(set(children(server)) - before), "nothing is read")
+        left = children(server)
         server.popen.terminate()
         assert server.ends_within(8) == 0
     eventually(lambda: are_dead(left), f"some of {left} live on")
@@ -292,23 +292,23 @@ def test_what_is_no_file_is_a_refused_reload(world: World, name: str, kind: str)
 def test_an_edit_is_noticed_though_the_process_that_watches_was_killed(world: World) -> None:
     with world.server() as server:
         eventually(lambda: bool(world.saved()), "the verdicts are not saved")
-        eventually(lambda: len(errands(server)) == 1, "nobody watches")
-        (watching,) = errands(server)
+        eventually(lambda: len(children(server)) == 1, "nobody watches")
+        (watching,) = children(server)
         os.kill(watching, signal.SIGKILL)
         world.configure("order: none\n")
         eventually(lambda: "reloaded" in server.log, "the edit is not noticed", 8)
-        eventually(lambda: len(errands(server)) == 1 and errands(server) != [watching], "nobody watches any more")
+        eventually(lambda: len(children(server)) == 1 and children(server) != [watching], "nobody watches any more")
 
 
 def test_the_process_that_watches_shares_the_memory_of_the_present_zones(world: World) -> None:
     """It is forked anew after every reload, and ends with the server."""
     with world.server() as server:
         eventually(lambda: bool(world.saved()), "the verdicts are not saved")
-        eventually(lambda: len(errands(server)) == 1, "nobody watches")
-        watching = errands(server)
+        eventually(lambda: len(children(server)) == 1, "nobody watches")
+        watching = children(server)
         world.ask("POST", "/reload")
-        eventually(lambda: len(errands(server)) == 1 and errands(server) != watching, "the old one watches on")
-        left = errands(server)
+        eventually(lambda: len(children(server)) == 1 and children(server) != watching, "the old one watches on")
+        left = children(server)
     assert are_dead(left)
 
 

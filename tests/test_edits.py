@@ -88,6 +88,25 @@ def test_a_file_that_is_written_slowly_is_never_served_by_half(tmp_path: Path) -
         eventually(lambda: edited.status()["refused"] is None, "the status still complains")
 
 
+def test_a_file_that_is_cut_off_in_a_line_is_held_however_much_is_there(tmp_path: Path) -> None:
+    """192.0.2.9 was served for 192.0.2.90."""
+    with served(tmp_path) as edited:
+        text = ZONE.format(serial=2) + HOSTS
+        cut = text.index("host90 A 192.0.2.90") + len("host90 A 192.0.2.9")
+        with edited.zone.open("w") as writer:
+            writer.write(text[:cut])
+            writer.flush()
+            eventually(edited.is_held, "it is not held")
+            assert edited.status()["refused"]["problems"] == [f"{edited.zone} ends in the middle of a line"]
+            assert ask(edited.address, "host90", "A") == ["192.0.2.90"]
+            writer.write(text[cut:].removesuffix("\n"))
+        eventually(edited.is_held, "it is not held")
+        assert client.ask(edited.directory / "control", "POST", "/reload")[0] == 200
+        # It is meant: so the next edit is none that was cut off.
+        edited.zone.write_text(text.replace('"2"', '"3"').removesuffix("\n"))
+        eventually(lambda: ask(edited.address, "a") == ["3"], "the next edit is held too")
+
+
 def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: Path) -> None:
     """No matter that each state of it would be valid and large enough."""
     with served(tmp_path, settings="settle: 1s\n") as edited:
@@ -99,6 +118,16 @@ def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: 
         assert reloads(edited.server) == 0
         eventually(lambda: edited.has("more19"), "the file was not read when it was quiet")
         eventually(lambda: reloads(edited.server) == 1, "it was read more than once")
+
+
+def test_another_settle_holds_from_the_edit_on_that_brings_it(tmp_path: Path) -> None:
+    with served(tmp_path, more=WWW) as edited:
+        (edited.zones / "dnslb.yaml").write_text("settle: 3s\n")
+        eventually(lambda: edited.server.log.endswith(": settings: settle\n"), "it was not read, or more than it")
+        began = time.monotonic()
+        edited.zone.write_text(ZONE.format(serial=2) + WWW)
+        eventually(serving(edited.address, 2), "the edit was not read")
+        assert time.monotonic() - began > 2.5
 
 
 def test_files_that_are_never_quiet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +157,7 @@ def test_a_shrunk_zone_is_held_until_somebody_means_it(tmp_path: Path, how: str)
         eventually(edited.is_held, "it is not held")
         assert edited.has("host90")
         said = status(edited.directory)
-        assert said[0].startswith("held since ") and "takes much away" in said[0]
+        assert said[0].startswith("held since ") and "this may be half of an edit; " in said[0]
         assert said[1] == "  example.test. would shrink from 105 records to 5"
         assert said[2].startswith("  it is taken at ")
         assert said[2].endswith(" unless the files change; dnslb reload takes it now")
@@ -142,6 +171,14 @@ def test_a_shrunk_zone_is_held_until_somebody_means_it(tmp_path: Path, how: str)
         eventually(lambda: not edited.has("host90"), "the old workers have not left")
         eventually(lambda: edited.status()["refused"] is None, "the status still complains")
         assert edited.server.log.count("would shrink") == 1
+
+
+def test_a_held_edit_is_logged_whatever_the_level(tmp_path: Path) -> None:
+    with served(tmp_path, settings="log_level: error\n") as edited:
+        edited.zone.write_text(ZONE.format(serial=2))
+        eventually(edited.is_held, "it is not held")
+        (line,) = edited.server.log.splitlines()
+        assert " WARNING not reloaded: " in line and "example.test. would shrink from 105 records to 5; " in line
 
 
 def test_what_is_held_is_taken_only_if_it_stays_as_it_is(tmp_path: Path) -> None:
@@ -332,10 +369,25 @@ def test_an_include_that_an_edit_adds_is_watched(tmp_path: Path) -> None:
         (edited.zones / "more.inc").write_text("c TXT one\n")
         edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
         eventually(lambda: ask(edited.address, "c") == ["one"], "the edit was not read")
+        time.sleep(1.5)
+        assert reloads(edited.server) == 1
         (edited.zones / "more.inc").write_text("c TXT two\n")
         eventually(lambda: ask(edited.address, "c") == ["two"], "the edit of the included file was not noticed")
         time.sleep(1.5)
         assert reloads(edited.server) == 2
+
+
+@pytest.mark.parametrize("before", [None, "c TXT\n"], ids=["missing", "wrong"])
+def test_an_include_that_keeps_an_edit_from_being_read_is_watched(tmp_path: Path, before: str | None) -> None:
+    with served(tmp_path, more="") as edited:
+        if before is not None:
+            (edited.zones / "more.inc").write_text(before)
+        edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
+        eventually(lambda: edited.server.log.count("not reloaded") == 1, "the edit was not refused")
+        time.sleep(1.5)
+        assert edited.server.log.count("not reloaded") == 1
+        (edited.zones / "more.inc").write_text("c TXT one\n")
+        eventually(lambda: ask(edited.address, "c") == ["one"], "the edit of the included file was not noticed")
 
 
 # Reading

@@ -24,7 +24,7 @@ from test_processes import answers, listen, send_load
 from world import World
 
 from dnslb.admin import client
-from dnslb.ipc.pulse import Pulse, Silence
+from dnslb.ipc.heartbeat import Heartbeat, Silence
 from dnslb.system.usage import Usage
 
 TIMEOUT = 2.0   # seconds of silence after which a worker is replaced, here
@@ -142,7 +142,7 @@ PATCHED = """
 import os, sys, time
 from dataclasses import replace
 from dnslb.cli import main
-from dnslb.serve import sockets, worker
+from dnslb.worker import counters, worker
 
 run = worker.run
 def patched(task):
@@ -161,18 +161,19 @@ DEAF = """
         import socket
         other = socket.create_server(("127.0.0.1", 0))
         other.setblocking(False)
-        run(replace(task, sockets=[replace(pair, tcp=other) for pair in task.sockets]))
+        deaf = [replace(pair, tcp=other) for pair in task.share.sockets]
+        run(replace(task, share=replace(task.share, sockets=deaf)))
 """
 WORKING = """
-        hear = worker.Counts.take
-        def take(counts, times=[]):
+        hear = counters.Counters.take
+        def take(own, times=[]):
             times.append(1)
             if len(times) == 3:
                 end = time.monotonic() + {seconds}
                 while time.monotonic() < end:
                     pass
-            return hear(counts)
-        worker.Counts.take = take
+            return hear(own)
+        counters.Counters.take = take
         run(task)
 """
 
@@ -238,10 +239,10 @@ def used(cpu: float = 0.0, state: str = "S") -> Usage:
     ([None] * 60, False),                                            # it has ended, and is about to be buried
 ])  # fmt: skip
 def test_a_process_hangs_when_it_is_silent_and_does_nothing(looks: list[Usage | None], stopped: bool) -> None:
-    pulse = Pulse(0.0)
+    heartbeat = Heartbeat(0.0)
     for number, look in enumerate(looks, 1):
-        pulse.look(number / 4, look)
-    assert pulse.has_stopped(5.0) is stopped
+        heartbeat.look(number / 4, look)
+    assert heartbeat.has_stopped(5.0) is stopped
 
 
 def test_silence_counts_only_while_somebody_listens() -> None:

@@ -24,7 +24,7 @@ from world import World
 from dnslb.balance.pool import HttpCheck
 from dnslb.config import settings
 from dnslb.config.hook import CommandHook, UrlHook
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent.telling import delivery, hooks
 from dnslb.parent.telling.hooks import Hooks
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "dnslb"
 # neighbour on the same floor.
 FLOORS = [
     ["cli"],
-    ["parent", "admin"],
+    ["parent", "admin", "migrate"],
     ["worker"],
     ["ipc", "probe"],
     ["config", "answer", "control"],
@@ -27,7 +27,7 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "yaml": {"text.document", "config"},
+    "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
     "asyncio": {"parent", "worker", "ipc", "admin", "probe", "system"},
     "logging": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},

@@ -109,7 +109,7 @@ def test_what_is_no_level_changes_nothing(tmp_path: Path) -> None:
 
 JOURNAL = """
 import logging, os, sys
-from dnslb import logs
+from dnslb.system import logs
 found = os.fstat(2)
 logs.begin(sys.argv[2], "debug", f"{found.st_dev}:{found.st_ino}" if sys.argv[1] == "journal" else sys.argv[1])
 log = logging.getLogger("dnslb")

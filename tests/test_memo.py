@@ -19,7 +19,7 @@ from dnslb.answer.ready import ReplyTurns
 from dnslb.answer.responder import UDP, Responder
 from dnslb.answer.snapshot import Serving, Snapshot
 from dnslb.balance.near import Near, around
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.worker.bugs import Bugs
@@ -36,12 +36,12 @@ def remembered(server: Responder, packet: bytes) -> ReplyTurns | None:
     return server.memo.get(packet[2:])
 
 
-def serving(*hosts: str, order: Order = Order.CYCLIC, withheld: bool = False) -> dict[tuple[bytes, int], Serving]:
+def serving(*hosts: str, order: RRsetOrder = RRsetOrder.CYCLIC, withheld: bool = False) -> dict[tuple[bytes, int], Serving]:
     return {WWW: Serving(RRset(rrtype.A, 30, packed(*hosts)), Rotation(order), withheld=withheld)}
 
 
 def world(servings: dict[tuple[bytes, int], Serving]) -> tuple[Snapshot, Responder]:
-    made = Snapshot({ZONE.apex: ZONE}, Order.CYCLIC, Random(1), servings)
+    made = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), servings)
     return made, Responder(made, UDP, ANONYMOUS)
 
 
@@ -100,10 +100,10 @@ def test_what_is_remembered_is_forgotten_when_a_pool_changes() -> None:
 
 def test_replies_that_differ_by_the_client_are_not_remembered() -> None:
     packet = query("www.example.com A")
-    assert remembered(world(serving(*HOSTS, order=Order.STICKY))[1], packet) is None
+    assert remembered(world(serving(*HOSTS, order=RRsetOrder.STICKY))[1], packet) is None
     assert remembered(world(serving(*HOSTS, withheld=True))[1], packet) is None
     near = {WWW[0]: Near(1, around([ip_address(host) for host in HOSTS]))}
-    nearby = Snapshot({ZONE.apex: ZONE}, Order.CYCLIC, Random(1), serving(*HOSTS), near)
+    nearby = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), serving(*HOSTS), near)
     assert remembered(Responder(nearby, UDP, ANONYMOUS), packet) is None
 
 
@@ -160,7 +160,7 @@ def test_a_batch_of_known_and_unknown_queries_is_answered_in_order_and_counted()
 
 def test_a_client_is_told_apart_in_every_place_of_a_batch() -> None:
     """A sticky order goes by the network that asks."""
-    _, server = world(serving(*HOSTS, order=Order.STICKY))
+    _, server = world(serving(*HOSTS, order=RRsetOrder.STICKY))
     one = leader(server.reply(query("www.example.com A")[2:], client("127.0.0.1")))
     with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
         ours.bind(("127.0.0.1", 0))

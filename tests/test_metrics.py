@@ -30,11 +30,11 @@ from dnslb.balance.health import Health, Outcome
 from dnslb.balance.pool import Probe, TcpCheck
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.zone import RRset
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import BOUNDS, OTHER, Records
+from dnslb.parent.telling.probe_record import BOUNDS, OTHER, ProbeRecords
+from dnslb.parent.telling.totals import Totals
 from dnslb.text import exposition
 from dnslb.text.exposition import counter, gauge, histogram, labels
-from dnslb.worker.tally import Leads
+from dnslb.worker.messages import LeadCounts
 
 ROOT = Path(__file__).parent.parent
 HOSTS = ("192.0.2.1", "192.0.2.2", "192.0.2.3")
@@ -254,6 +254,18 @@ def test_a_refused_reload_shows_and_does_not_make_the_server_unready(scene: Scen
     assert value(scene.metrics(), "dnslb_zone_loaded_timestamp_seconds") > read
 
 
+def test_a_setting_that_waits_for_a_start_shows(scene: Scene) -> None:
+    settings = scene.directory / "zones" / "dnslb.yaml"
+    before = settings.read_text() if settings.exists() else ""
+    assert value(scene.metrics(), "dnslb_restart_needed") == 0
+    settings.write_text(f"{before}log_format: json\n")
+    os.kill(scene.server.parent, signal.SIGHUP)
+    eventually(lambda: value(scene.metrics(), "dnslb_restart_needed") == 1, "it does not show", 10)
+    settings.write_text(before)
+    os.kill(scene.server.parent, signal.SIGHUP)
+    eventually(lambda: value(scene.metrics(), "dnslb_restart_needed") == 0, "it still shows", 10)
+
+
 def test_the_server_is_not_ready_while_a_worker_is_silent(scene: Scene) -> None:
     control, (stuck, _) = scene.directory / "control", scene.server.workers()
     assert fetch(control, "/readyz")[0] == 200
@@ -340,6 +352,14 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(scene: Scene, f
     assert asked <= names(scene.metrics())
 
 
+def test_the_dashboard_shows_all_that_status_begins_with() -> None:
+    dashboard = json.loads((ROOT / "scripts" / "monitoring" / "grafana.json").read_text())
+    first = {name for panel in dashboard["panels"] if panel["gridPos"]["y"] == 0
+             for target in panel["targets"] for name in NAME.findall(target["expr"])}  # fmt: skip
+    trouble = {"pool_failing_open", "pool_empty", "last_reload_successful", "restart_needed", "workers_silent"}
+    assert {f"dnslb_{name}" for name in trouble} <= first
+
+
 def test_the_alerts_are_rules() -> None:
     (group,) = yaml.safe_load((ROOT / "scripts" / "monitoring" / "alerts.yaml").read_text())["groups"]
     for rule in group["rules"]:
@@ -395,9 +415,9 @@ UP, DOWN = Health(up=True), Health(up=False)
 
 
 def test_a_record_is_bounded_whatever_the_probes_say() -> None:
-    records = Records()
+    records = ProbeRecords()
     for number in range(100):
-        records.hear(KEY, Outcome(False, f"load {number}", number / 100), UP, UP)
+        records.record_outcome(KEY, Outcome(False, f"load {number}", number / 100), UP, UP)
     record = records[KEY]
     assert len(record.outcomes) == 9
     assert record.outcomes[False, OTHER] == 92
@@ -408,35 +428,35 @@ def test_a_record_is_bounded_whatever_the_probes_say() -> None:
 
 
 def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target() -> None:
-    records = Records()
+    records = ProbeRecords()
     for before, after in ((None, UP), (UP, UP), (UP, DOWN), (DOWN, DOWN), (DOWN, UP), (UP, DOWN)):
-        records.hear(KEY, Outcome(after.up, "", 0.1), before, after)
+        records.record_outcome(KEY, Outcome(after.up, "", 0.1), before, after)
     assert records[KEY].changes == 3
-    records.keep([KEY])
+    records.keep_only([KEY])
     assert KEY in records
-    records.keep([])
+    records.keep_only([])
     assert KEY not in records
 
 
-def leads(led: dict[bytes, int]) -> Leads:
-    return Leads({(b"www", 1): led})
+def leads(led: dict[bytes, int]) -> LeadCounts:
+    return LeadCounts({(b"www", 1): led})
 
 
 def test_what_is_told_of_the_time_before_a_change_does_not_count_after_it() -> None:
-    ledger, key = Ledger(), (b"www", 1)
-    assert ledger.achieved(key, b"a") is None
-    ledger.credit(leads({b"a": 2, b"b": 2}), (1, 0))
-    assert ledger.achieved(key, b"a") == 0.5
-    ledger.note({key: Serving(RRset(1, 30, (b"a", b"b")), Rotation())}, (1, 1))
-    ledger.credit(leads({b"b": 5}), (1, 0))  # a worker that has not heard of the change
-    assert ledger.achieved(key, b"b") is None
-    ledger.credit(leads({b"a": 3}), (1, 1))
-    ledger.credit(leads({b"b": 1}), (2, 0))  # of the next generation
-    assert ledger.achieved(key, b"a") == 0.75
-    assert ledger.led(key) == {b"a": 5, b"b": 8}
-    ledger.keep({key: {b"a"}})
-    assert ledger.led(key) == {b"a": 5}
-    ledger.keep({})
-    assert ledger.led(key) == {}
+    totals, key = Totals(), (b"www", 1)
+    assert totals.achieved(key, b"a") is None
+    totals.add_leads(leads({b"a": 2, b"b": 2}), (1, 0))
+    assert totals.achieved(key, b"a") == 0.5
+    totals.begin_serving({key: Serving(RRset(1, 30, (b"a", b"b")), Rotation())}, (1, 1))
+    totals.add_leads(leads({b"b": 5}), (1, 0))  # a worker that has not heard of the change
+    assert totals.achieved(key, b"b") is None
+    totals.add_leads(leads({b"a": 3}), (1, 1))
+    totals.add_leads(leads({b"b": 1}), (2, 0))  # of the next generation
+    assert totals.achieved(key, b"a") == 0.75
+    assert totals.led(key) == {b"a": 5, b"b": 8}
+    totals.keep_only({key: {b"a"}})
+    assert totals.led(key) == {b"a": 5}
+    totals.keep_only({})
+    assert totals.led(key) == {}
 
 

@@ -24,7 +24,7 @@ from dnslb.answer.ready import Ready
 from dnslb.answer.responder import UDP, Responder, Transport
 from dnslb.answer.snapshot import Serving, Snapshot
 from dnslb.balance.near import Near, Networks, are_sorted, around, merged
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 
@@ -78,7 +78,7 @@ def world(
     rrset = RRset(rrtype.A, 30, packed(*hosts))
     served = Serving(rrset, rotation or Rotation(), fails_open, withheld=withheld)
     clients = Near(near, around([ip_address(host) for host in hosts]))
-    snapshot = Snapshot({ZONE.apex: ZONE}, Order.CYCLIC, Random(1), {key: served}, {key[0]: clients})
+    snapshot = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), {key: served}, {key[0]: clients})
     return snapshot, Responder(snapshot, transport, ANONYMOUS)
 
 
@@ -217,12 +217,12 @@ ANSWERS = st.none() | st.integers(1, 6)
 
 
 @given(
-    n=st.integers(0, 5), near=ANSWERS, far=ANSWERS, order=st.sampled_from(Order), fails_open=st.booleans(),
+    n=st.integers(0, 5), near=ANSWERS, far=ANSWERS, order=st.sampled_from(RRsetOrder), fails_open=st.booleans(),
     asked=st.lists(st.tuples(st.booleans(), st.sampled_from([None, 512, 1232])), max_size=12),
 )  # fmt: skip
-@example(n=5, near=None, far=1, order=Order.STICKY, fails_open=True, asked=[(True, 512), (False, 512)])
+@example(n=5, near=None, far=1, order=RRsetOrder.STICKY, fails_open=True, asked=[(True, 512), (False, 512)])
 def test_each_gets_what_a_pool_with_its_answers_would_tell_it(  # noqa: PLR0917 - hypothesis gives them by position
-    n: int, near: int | None, far: int | None, order: Order, fails_open: bool, asked: list[tuple[bool, int | None]]
+    n: int, near: int | None, far: int | None, order: RRsetOrder, fails_open: bool, asked: list[tuple[bool, int | None]]
 ) -> None:
     """And as it would: the ready reply, from the octets of the header to the note."""
     hosts = [f"192.0.2.{host}" for host in range(11, 11 + n)]
@@ -239,8 +239,8 @@ def test_each_gets_what_a_pool_with_its_answers_would_tell_it(  # noqa: PLR0917 
 
 
 @pytest.mark.parametrize(("near", "far"), [(1, None), (None, 1), (40, None), (200, None), (90, 80), (80, 90)])
-@pytest.mark.parametrize("order", Order)
-def test_a_large_pool_shows_each_as_much_as_fits(near: int | None, far: int | None, order: Order) -> None:
+@pytest.mark.parametrize("order", RRsetOrder)
+def test_a_large_pool_shows_each_as_much_as_fits(near: int | None, far: int | None, order: RRsetOrder) -> None:
     hosts = [f"198.51.100.{host}" for host in range(100)]
     snapshot, server = world(hosts, near, Rotation(order, answers=far), "big")
     for size, room in ((1232, 74), (512, 29), (600, 34), (1232, 74)):
@@ -265,7 +265,7 @@ def test_a_pool_of_which_nothing_is_known_keeps_silent_to_both() -> None:
 
 
 def test_a_near_client_of_a_sticky_pool_keeps_its_leader() -> None:
-    _, server = world(HOSTS, rotation=Rotation(Order.STICKY))
+    _, server = world(HOSTS, rotation=Rotation(RRsetOrder.STICKY))
     leader = {told(server, NEIGHBOUR)[0] for _ in range(5)}
     assert len(leader) == 1
     assert {tuple(told(server, NEIGHBOUR)) for _ in range(5)} == {tuple(leader)}

@@ -11,13 +11,14 @@ from ipaddress import ip_address
 
 import pytest
 
-from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import Backend, Pool, TtlPolicy
-from dnslb.control.operations import Rejected, Unknown, Wanted
+from dnslb.control.errors import Rejected, Unknown
+from dnslb.control.order import OrderRequest
 from dnslb.dns import name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling import status
-from dnslb.text import moment
+from dnslb.text import timestamp
 
 NOW = 1_000_000.0
 OWNER = name.parse("www.example.test.", name.ROOT)
@@ -30,14 +31,14 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
     return Pool("www.example.test.", backends, {4: ttl}, ttl=TtlPolicy(min=least))
 
 
-def amended(orders: Mapping[Scope, Admin], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Admin]:
-    wanted = Wanted(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
+def amended(orders: Mapping[Scope, Order], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Order]:
+    wanted = OrderRequest(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
     about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
     return status.amended(orders, wanted, about, NOW)
 
 
-STANDING = Admin(Mode.DRAIN, NOW - 10)
-READY = Admin(Mode.READY, NOW)
+STANDING = Order(Mode.DRAIN, NOW - 10)
+READY = Order(Mode.READY, NOW)
 
 
 @pytest.mark.parametrize(("orders", "named", "left"), [
@@ -49,19 +50,19 @@ READY = Admin(Mode.READY, NOW)
     ({GENERAL: STANDING}, True, {OWN: READY, GENERAL: STANDING}),
     ({OWN: READY, GENERAL: STANDING}, False, {}),
 ])  # fmt: skip
-def test_ready_leaves(orders: dict[Scope, Admin], named: bool, left: dict[Scope, Admin]) -> None:
+def test_ready_leaves(orders: dict[Scope, Order], named: bool, left: dict[Scope, Order]) -> None:
     assert amended(orders, Mode.READY, named=named) == left
 
 
 def test_ready_at_a_time_ends_what_stands_then_and_not_later() -> None:
     assert amended({GENERAL: STANDING}, Mode.READY, named=False, at=NOW + 60) == {
-        GENERAL: Admin(Mode.DRAIN, NOW - 10, until=NOW + 60),
+        GENERAL: Order(Mode.DRAIN, NOW - 10, until=NOW + 60),
     }  # fmt: skip
-    short = Admin(Mode.DRAIN, NOW - 10, until=NOW + 5)
+    short = Order(Mode.DRAIN, NOW - 10, until=NOW + 5)
     assert amended({GENERAL: short}, Mode.READY, named=False, at=NOW + 60) == {GENERAL: short}
 
 
-HERS = Admin(Mode.DRAIN, NOW - 10, by="alice")
+HERS = Order(Mode.DRAIN, NOW - 10, by="alice")
 
 
 @pytest.mark.parametrize(("standing", "at", "until", "reason", "is_news"), [
@@ -77,10 +78,10 @@ HERS = Admin(Mode.DRAIN, NOW - 10, by="alice")
     (replace(HERS, mode=Mode.MAINT), None, None, "", True),
 ])  # fmt: skip
 def test_what_stands_already_is_not_given_again(
-    standing: Admin, at: float | None, until: float | None, reason: str, is_news: bool
+    standing: Order, at: float | None, until: float | None, reason: str, is_news: bool
 ) -> None:
     orders = {GENERAL: standing}
-    wanted = Wanted(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
+    wanted = OrderRequest(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
     about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
     after = status.amended(orders, wanted, about, NOW)
     assert after[GENERAL].by == ("bob" if is_news else "alice")
@@ -88,13 +89,13 @@ def test_what_stands_already_is_not_given_again(
 
 
 def test_an_exception_that_stands_already_is_not_made_again() -> None:
-    orders = {OWN: Admin(Mode.READY, NOW - 10, by="alice"), GENERAL: STANDING}
+    orders = {OWN: Order(Mode.READY, NOW - 10, by="alice"), GENERAL: STANDING}
     assert amended(orders, Mode.READY, named=True) == orders
 
 
 def test_orders_that_are_over_are_dropped() -> None:
-    over = Admin(Mode.MAINT, NOW - 10, until=NOW)
-    assert amended({OWN: over}, Mode.DRAIN, named=False) == {GENERAL: Admin(Mode.DRAIN, NOW)}
+    over = Order(Mode.MAINT, NOW - 10, until=NOW)
+    assert amended({OWN: over}, Mode.DRAIN, named=False) == {GENERAL: Order(Mode.DRAIN, NOW)}
 
 
 def test_a_planned_order_may_not_end_one_that_stands() -> None:
@@ -123,10 +124,10 @@ def test_the_drain_clock_counts_the_highest_ttl_that_is_still_cached() -> None:
         balancer = Balancer({OWNER: pool()}, clock)
         balancer.start(lambda servings: None)
         clock.now += 100
-        balancer.obey({Scope(None, HOSTS[1]): Admin(Mode.DRAIN, clock.now)})  # so that the TTL falls to 2
+        balancer.obey({Scope(None, HOSTS[1]): Order(Mode.DRAIN, clock.now)})  # so that the TTL falls to 2
         clock.now += 3
         assert balancer.rrset(OWNER, 4)[1].seconds == 2
-        balancer.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        balancer.obey({GENERAL: Order(Mode.DRAIN, clock.now)})
         assert expiry(balancer, clock) == 30 - 3 + 1
         clock.now += 20
         assert expiry(balancer, clock) == 30 - 23 + 1
@@ -141,7 +142,7 @@ def test_a_new_server_knows_that_caches_may_hold_what_an_older_one_said() -> Non
     async def story() -> None:
         clock = Clock()
         balancer = Balancer({OWNER: pool()}, clock)
-        balancer.orders = {GENERAL: Admin(Mode.DRAIN, NOW)}
+        balancer.orders = {GENERAL: Order(Mode.DRAIN, NOW)}
         balancer.start(lambda servings: None)
         clock.now += 5
         assert expiry(balancer, clock) == 30 - 5 + 1
@@ -162,7 +163,7 @@ def test_the_drain_clock_goes_on_over_a_reload_that_lowers_the_ttl(was_a_pool: b
         new.start(lambda servings: None)
         old.stop()
         clock.now += 10
-        new.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        new.obey({GENERAL: Order(Mode.DRAIN, clock.now)})
         assert expiry(new, clock) == 30 - 10 + 1
         new.stop()
 
@@ -203,7 +204,7 @@ def test_what_a_slow_worker_went_on_handing_out_is_in_the_clock() -> None:
         clock.now += 100
         for _ in range(2):  # the second order takes nothing out
             given = clock.now
-            balancer.obey({GENERAL: Admin(Mode.DRAIN, given)})
+            balancer.obey({GENERAL: Order(Mode.DRAIN, given)})
             clock.now += 4
             list(balancer.linger([(OWNER, HOSTS[0])], given, clock.now))
         assert expiry(balancer, clock) == 30 + 4 + 1 - 8
@@ -218,7 +219,7 @@ def test_a_reload_makes_no_answer_more_trusted() -> None:
         old = Balancer({OWNER: pool()}, clock)
         old.start(lambda servings: None)
         clock.now += 100
-        old.obey({GENERAL: Admin(Mode.DRAIN, clock.now)})
+        old.obey({GENERAL: Order(Mode.DRAIN, clock.now)})
         new = Balancer({OWNER: pool()}, clock)
         new.inherit(old)
         new.orders = old.orders
@@ -233,15 +234,15 @@ def test_a_reload_makes_no_answer_more_trusted() -> None:
 
 @pytest.mark.parametrize("text", ["", "noon", "24:00", "1:60", "12:00:00:00", "9999-12-31T23:59", "0001-01-01", "²:00"])
 def test_what_is_no_time(text: str) -> None:
-    assert moment.parse(text, NOW) is None
+    assert timestamp.parse(text, NOW) is None
 
 
 def test_a_time_of_day_is_the_next_one() -> None:
     for text in ("0:00", "00:01", "09:30", "12:00", "23:59"):
-        at = moment.parse(text, NOW)
+        at = timestamp.parse(text, NOW)
         assert at is not None
         assert NOW < at <= NOW + 25 * 3600  # a day with an hour more, where clocks are set back
-    assert moment.parse("2100-01-01T00:00+00:00", NOW) == 4102444800.0
+    assert timestamp.parse("2100-01-01T00:00+00:00", NOW) == 4102444800.0
 
 
 # Names and patterns, and how long they take.
@@ -301,11 +302,11 @@ def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
 def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
     balancer = Balancer(MANY)
     addresses = tuple(str(pool.backends[0].address) for pool in MANY.values())[:1000]
-    found = [one for one in status.concerned(balancer, Wanted(Mode.DRAIN, addresses)) if one is not None]
+    found = [one for one in status.concerned(balancer, OrderRequest(Mode.DRAIN, addresses)) if one is not None]
     assert [str(one.address) for one in found] == list(addresses)
     with pytest.raises(Rejected, match="too many"):
-        list(status.concerned(balancer, Wanted(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
-    wild = Wanted(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
+        list(status.concerned(balancer, OrderRequest(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
+    wild = OrderRequest(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
     with pytest.raises(Rejected, match="too many"):
         list(status.concerned(balancer, wild))
 
@@ -315,11 +316,11 @@ def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> 
         backends = tuple(Backend(ip_address(0xC6120000 + number)) for number in range(4000))
         balancer = Balancer({OWNER: Pool("www.example.test.", backends, {4: 30})}, lambda: NOW)
         balancer.start(lambda servings: None)
-        wanted = Wanted(Mode.DRAIN, ("*",))
+        wanted = OrderRequest(Mode.DRAIN, ("*",))
         about = [one for one in status.concerned(balancer, wanted) if one is not None]
         assert longest_step(status.clocks(balancer, wanted, about, (), NOW)) < 0.02
         began = time.process_time()
-        orders = {Scope(None, backend.address): Admin(Mode.MAINT, NOW) for backend in backends}
+        orders = {Scope(None, backend.address): Order(Mode.MAINT, NOW) for backend in backends}
         status.to_pause(balancer, orders, NOW)
         assert time.process_time() - began < 1
         balancer.stop()

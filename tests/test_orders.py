@@ -9,8 +9,8 @@ from typing import Any
 
 import virtual_time
 
-from dnslb.balance.operator_order import Admin, Mode, Scope
-from dnslb.control.operations import Change
+from dnslb.balance.operator_order import Mode, Order, Scope
+from dnslb.control.change import Change
 from dnslb.parent.orders import Orders
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
@@ -20,7 +20,7 @@ HOST = "192.0.2.11"
 class Scene:
     """Orders, with a wall clock that can be set: or the machine sleeps, which the loop's clock does not see."""
 
-    def __init__(self, *orders: Admin) -> None:
+    def __init__(self, *orders: Order) -> None:
         self.ahead = 0.0  # seconds that the wall clock is before the loop's
         self.obeyed: list[float] = []  # by the loop's clock
         self.told: list[Change] = []
@@ -43,10 +43,10 @@ def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
     virtual_time.run(story())
 
 
-def order(at: float | None = None, until: float | None = None) -> Admin:
+def order(at: float | None = None, until: float | None = None) -> Order:
     """A maint from one time to another, both in seconds from the beginning."""
     begin, end = (None if time is None else EPOCH + time for time in (at, until))
-    return Admin(Mode.MAINT, EPOCH - 10, begin, end)
+    return Order(Mode.MAINT, EPOCH - 10, begin, end)
 
 
 def test_the_end_of_an_order_is_noticed_within_a_minute_of_a_jump_of_the_clock() -> None:
@@ -94,7 +94,7 @@ def test_an_order_that_is_given_is_not_told_again() -> None:
     async def story() -> None:
         scene = Scene()
         await asyncio.sleep(500)
-        scene.orders.standing = {Scope(None, ip_address(HOST)): Admin(Mode.DRAIN, EPOCH + 500, EPOCH + 499.9)}
+        scene.orders.standing = {Scope(None, ip_address(HOST)): Order(Mode.DRAIN, EPOCH + 500, EPOCH + 499.9)}
         scene.orders.wake()
         await asyncio.sleep(500)
         assert scene.said == []

@@ -12,7 +12,7 @@ from crowds import look
 
 from dnslb.balance.pool import Backend, Pool
 from dnslb.config.hook import CommandHook
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.dns import name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling import event, hooks

@@ -27,9 +27,11 @@ from dnslb.balance.pool import (
     TcpCheck,
     TtlPolicy,
 )
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.config.policy import Owner, read
 from dnslb.text.problem import Level, has_errors
+
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
 
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
@@ -130,7 +132,7 @@ def test_the_example_of_the_design_is_read_as_written() -> None:
                 HttpCheck(443, "/healthz", tls=True, host="www.example.com", expect=((200, 299),), body="ok"),
                 interval=5.0, timeout=2.0, fall=3, rise=2,
             ),
-            Order.CYCLIC, 2, TtlPolicy(min=5, max=None, failover=60.0), AllDown.ALL, 60.0, 60,
+            RRsetOrder.CYCLIC, 2, TtlPolicy(min=5, max=None, failover=60.0), AllDown.ALL, 60.0, 60,
         ),
         pool("db-ro", probe=Probe(TcpCheck(3306), interval=5.0, timeout=2.0, fall=3, rise=2)),
         pool("mail", probe=Probe(
@@ -157,10 +159,10 @@ def test_a_file_may_say_nothing(text: str) -> None:
     ('pools: {"*": {}}', [pool("*")]),
     ('pools: {"*.example.com.": {}}', [pool("*")]),
     ("pools: {six: {}, www: {}}", [pool("six"), pool()]),
-    ("pools: {dual: {order: none}}", [pool("dual", order=Order.NONE)]),
-    ("pools: {www: {order: random}}", [pool(order=Order.RANDOM)]),
-    ("pools: {www: {order: spread}}", [pool(order=Order.SPREAD)]),
-    ("pools: {www: {order: sticky, answers: 1}}", [pool(order=Order.STICKY, answers=1)]),
+    ("pools: {dual: {order: none}}", [pool("dual", order=RRsetOrder.NONE)]),
+    ("pools: {www: {order: random}}", [pool(order=RRsetOrder.RANDOM)]),
+    ("pools: {www: {order: spread}}", [pool(order=RRsetOrder.SPREAD)]),
+    ("pools: {www: {order: sticky, answers: 1}}", [pool(order=RRsetOrder.STICKY, answers=1)]),
     ("pools: {www: {answers: 1}}", [pool(answers=1)]),
     ("pools: {www: {answers: {near: 1, far: all}}}", [pool(near=Near(1, AROUND))]),
     ("pools: {www: {answers: {near: 1}}}", [pool(near=Near(1, AROUND))]),
@@ -203,7 +205,8 @@ def test_a_file_may_say_nothing(text: str) -> None:
     ]),
     # An anchor.
     ("pools: {www: &a {order: none, probe: {tcp: 1}}, mail: *a}", [
-        pool(order=Order.NONE, probe=Probe(TcpCheck(1))), pool("mail", order=Order.NONE, probe=Probe(TcpCheck(1)))
+        pool(order=RRsetOrder.NONE, probe=Probe(TcpCheck(1))),
+        pool("mail", order=RRsetOrder.NONE, probe=Probe(TcpCheck(1))),
     ]),
 ])  # fmt: skip
 def test_a_pool_is_what_the_zone_lists_and_the_policy_refines(text: str, expected: list[Pool]) -> None:
@@ -211,7 +214,7 @@ def test_a_pool_is_what_the_zone_lists_and_the_policy_refines(text: str, expecte
 
 
 @pytest.mark.parametrize(("defaults", "own", "expected"), [
-    ("order: none", "{}", {"order": Order.NONE}),
+    ("order: none", "{}", {"order": RRsetOrder.NONE}),
     ("order: none", "order: cyclic", {}),
     ("answers: 2", "{}", {"answers": 2}),
     ("answers: 2", "answers: all", {}),

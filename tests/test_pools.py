@@ -18,7 +18,7 @@ from transcript import ANONYMOUS, TCP, ask, query, wire, zone
 
 from dnslb.answer.responder import UDP, Responder, Transport
 from dnslb.answer.snapshot import Key, Serving, Snapshot
-from dnslb.balance.rotation import Order, Rotation
+from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 
@@ -47,7 +47,7 @@ def serving(*hosts: str, ttl: int = 30, rotation: Rotation | None = None, fails_
 
 
 def world(servings: dict[Key, Serving], transport: Transport = UDP) -> tuple[Snapshot, Responder]:
-    snapshot = Snapshot({ZONE.apex: ZONE}, Order.CYCLIC, Random(1), servings)
+    snapshot = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), servings)
     return snapshot, Responder(snapshot, transport, ANONYMOUS)
 
 
@@ -181,7 +181,7 @@ def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str, k
 def test_a_referral_to_a_pool_that_is_empty_or_withheld_is_sent_all_the_same() -> None:
     below = zone("example.com.", "@ 300 SOA ns1 h 1 2 3 4 60\n@ 300 NS ns1\nns1 300 A 192.0.2.1\nsub 300 NS ns1")
     key = wire("ns1.example.com."), rrtype.A
-    snapshot = Snapshot({below.apex: below}, Order.CYCLIC, Random(1), {key: replace(serving(), withheld=True)})
+    snapshot = Snapshot({below.apex: below}, RRsetOrder.CYCLIC, Random(1), {key: replace(serving(), withheld=True)})
     server = Responder(snapshot, UDP, ANONYMOUS)
     reply = dns.message.from_wire(server.respond(query("www.sub.example.com A", size=1232)) or b"")
     assert (reply.rcode(), list(reply.options), len(reply.authority)) == (dns.rcode.NOERROR, [], 1)
@@ -201,7 +201,7 @@ def client(host: str) -> bytes:
     return AF_INET.to_bytes(2, byteorder) + b"\x30\x39" + inet_aton(host)
 
 
-STICKY = Rotation(Order.STICKY)
+STICKY = Rotation(RRsetOrder.STICKY)
 
 
 def test_sticky_gives_a_network_the_same_leader_always() -> None:
@@ -228,8 +228,8 @@ def test_sticky_moves_only_the_clients_of_the_address_that_went() -> None:
     assert len(moved) / len(clients) < 1 / 4 + 0.05
 
 
-@pytest.mark.parametrize("order", Order)
-def test_one_address_is_no_rotation(order: Order) -> None:
+@pytest.mark.parametrize("order", RRsetOrder)
+def test_one_address_is_no_rotation(order: RRsetOrder) -> None:
     _, server = world({WWW_A: serving("192.0.2.11", rotation=Rotation(order))})
     assert addresses(server, client=client("192.0.2.200")) == ["192.0.2.11"]
 
@@ -239,10 +239,10 @@ HOSTS = [f"192.0.2.{host}" for host in (11, 12, 13, 14)]
 
 @given(steps=st.lists(st.tuples(
     st.lists(st.sampled_from(HOSTS), unique=True),
-    st.integers(0, 300), st.sampled_from(Order), st.none() | st.integers(1, 5), st.booleans(),
+    st.integers(0, 300), st.sampled_from(RRsetOrder), st.none() | st.integers(1, 5), st.booleans(),
 ), min_size=1, max_size=5))  # fmt: skip
 def test_whatever_the_pool_serves_is_what_every_reply_shows(
-    steps: list[tuple[list[str], int, Order, int | None, bool]],
+    steps: list[tuple[list[str], int, RRsetOrder, int | None, bool]],
 ) -> None:
     snapshot, server = world({})
     for hosts, ttl, order, answers, fails_open in steps:
@@ -281,8 +281,8 @@ def test_a_pool_larger_than_any_message_shows_a_window() -> None:
         assert len(addresses(server, "big")) == shown
 
 
-@pytest.mark.parametrize("order", Order)
-def test_a_large_pool_does_not_take_memory_by_the_square_of_its_size(order: Order) -> None:
+@pytest.mark.parametrize("order", RRsetOrder)
+def test_a_large_pool_does_not_take_memory_by_the_square_of_its_size(order: RRsetOrder) -> None:
     packed = tuple((10 << 24 | host).to_bytes(4) for host in range(2000))
     _, server = world({BIG: Serving(RRset(rrtype.A, 30, packed), Rotation(order))}, TCP)
     tracemalloc.start()
@@ -293,17 +293,17 @@ def test_a_large_pool_does_not_take_memory_by_the_square_of_its_size(order: Orde
 
 
 SOME = st.lists(st.sampled_from([f"192.0.2.{host}" for host in (11, 12, 13, 14)]), unique=True)
-MOMENTS = st.tuples(SOME, st.sampled_from(Order), st.integers(0, 12), st.booleans())
+MOMENTS = st.tuples(SOME, st.sampled_from(RRsetOrder), st.integers(0, 12), st.booleans())
 
 
 @given(story=st.lists(MOMENTS, min_size=1, max_size=6))
 def test_every_leading_answer_is_credited_to_its_address_whatever_changes(
-    story: list[tuple[list[str], Order, int, bool]],
+    story: list[tuple[list[str], RRsetOrder, int, bool]],
 ) -> None:
     snapshot, server = world({})
     seen, counted = Counter[bytes](), Counter[bytes]()
     for hosts, order, questions, is_told in story:
-        rotation = Rotation(order, answers=1 if order is Order.SPREAD else None)
+        rotation = Rotation(order, answers=1 if order is RRsetOrder.SPREAD else None)
         counted.update(snapshot.update({WWW_A: serving(*hosts, rotation=rotation)}).get(WWW_A, {}))
         for number in range(questions):
             client = AF_INET.to_bytes(2, byteorder) + bytes((0, 53, 198, 51, number, 1))

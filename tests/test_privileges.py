@@ -17,7 +17,7 @@ from dnslb_server import DNSLB, eventually, launched, status_field
 from peers import free_port
 from world import World
 
-from dnslb.admin.control_socket import CannotControl, Place
+from dnslb.admin.control_socket import CannotControl, ControlSocket
 from dnslb.system import privileges
 from dnslb.system.user import is_roots
 
@@ -63,7 +63,7 @@ def test_a_link_in_the_place_of_the_socket_gives_nothing(
 
     monkeypatch.setattr(socket, "socket", Raced)
     with suppress(CannotControl):
-        Place(path, {}, "nobody")
+        ControlSocket(path, {}, "nobody")
     assert is_untouched(treasure)
 
 
@@ -100,7 +100,7 @@ def test_the_socket_is_the_users_wherever_it_is(home: Path, whose: str) -> None:
             directory = home / "run"
     environment = {"XDG_RUNTIME_DIR": str(directory)}
     for _ in range(2):  # the second finds a dead one
-        place = Place(None, environment, "nobody")
+        place = ControlSocket(None, environment, "nobody")
         assert place.sock is not None
         found = (directory / "dnslb.sock").lstat()
         assert (found.st_uid, found.st_gid, stat.filemode(found.st_mode)) == (*NOBODY[2:4], "srw-rw----")
@@ -116,7 +116,7 @@ def test_what_the_user_may_not_do_root_does_not_do_for_it(home: Path, monkeypatc
     foreign.mkdir()
     os.chown(foreign, pwd.getpwnam("daemon").pw_uid, 0)
     with pytest.raises(CannotControl, match="permission denied; give another path"):
-        Place(foreign / "control.sock", {}, "nobody")
+        ControlSocket(foreign / "control.sock", {}, "nobody")
     with pytest.raises(privileges.CannotDrop, match="state cannot be made for nobody: permission denied"):
         privileges.make_for("nobody", foreign / "state")
 

@@ -19,7 +19,7 @@ import pytest
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, TcpCheck
 from dnslb.probe import probe
-from dnslb.probe.verdict import Progress, judge
+from dnslb.probe.outcome import Progress, judge
 
 HOME = IPv4Address(backends.HOME)
 NOWHERE = IPv6Address("fe80::1%lo")  # the loopback has no such network: nothing is sent

@@ -20,16 +20,18 @@ import virtual_time
 
 from dnslb.balance.health import Health, Outcome
 from dnslb.balance.pool import Address, Check, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.probe.schedule import Key, Schedule
+from dnslb.probe import ProbeKey
+from dnslb.probe.lanes import Bounds
+from dnslb.probe.schedule import Schedule
 
 EPOCH = 1_800_000_000.0  # Unix time at the beginning of a test
 
 
-def key(number: int, probe: Probe | None = None) -> Key:
+def key(number: int, probe: Probe | None = None) -> ProbeKey:
     return probe or Probe(TcpCheck(80), interval=5.0), IPv4Address(0x7F000100 + number)
 
 
-def keys(count: int, probe: Probe | None = None) -> list[Key]:
+def keys(count: int, probe: Probe | None = None) -> list[ProbeKey]:
     return [key(number, probe) for number in range(count)]
 
 
@@ -41,11 +43,11 @@ class Field:
         self.dead: set[Address] = set()
         self.hanging: set[Address] = set()
         self.fault = ""                         # what keeps us from asking
-        self.faults: list[Key] = []             # reported
+        self.faults: list[ProbeKey] = []             # reported
         self.starts: dict[Address, list[float]] = defaultdict(list)
         self.now: Counter[Address] = Counter()  # probes in flight
         self.most = 0                           # in flight at once
-        self.reports: list[tuple[Key, Outcome, Health | None, Health]] = []
+        self.reports: list[tuple[ProbeKey, Outcome, Health | None, Health]] = []
 
     async def ask(self, check: Check, address: Address, source: Address | None, timeout: float) -> Outcome:
         loop = asyncio.get_running_loop()
@@ -64,27 +66,30 @@ class Field:
         ok = address not in self.dead and not hangs
         return Outcome(ok, "fine" if ok else "dead", took)
 
-    def report(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def report(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         self.reports.append((key, outcome, before, after))
 
-    def report_fault(self, key: Key, outcome: Outcome) -> None:
+    def report_fault(self, key: ProbeKey, outcome: Outcome) -> None:
         self.faults.append(key)
 
     def schedule(
-        self, wanted: Iterable[Key], most: int = 500, programs: int = 3, healths: dict[Key, Health] | None = None
+        self,
+        wanted: Iterable[ProbeKey],
+        most: int = 500,
+        programs: int = 3,
+        healths: dict[ProbeKey, Health] | None = None,
     ) -> Schedule:
         loop = asyncio.get_running_loop()
-        return Schedule(
-            wanted,
+        schedule = Schedule(
             self.report,
-            healths=healths,
+            self.report_fault,
             clock=lambda: EPOCH + loop.time(),
             rng=Random(7),
             ask=self.ask,
-            most_in_flight=most,
-            report_fault=self.report_fault,
-            most_programs=programs,
+            bounds=Bounds(most, programs),
         )
+        schedule.replace_keys(wanted, healths)
+        return schedule
 
     def gaps(self, number: int) -> list[float]:
         """Seconds from start to start."""
@@ -117,7 +122,7 @@ def test_a_first_round_without_keys_returns() -> None:
     virtual_time.run(asyncio.wait_for(async_first_round([]), 1))
 
 
-async def async_first_round(wanted: list[Key]) -> None:
+async def async_first_round(wanted: list[ProbeKey]) -> None:
     await Field().schedule(wanted).first_round()
 
 
@@ -399,11 +404,11 @@ def test_our_own_bug_changes_no_verdict_and_is_one_line_of_the_log(caplog: pytes
     async def main() -> list[Outcome]:
         outcomes: list[Outcome] = []
         schedule = Schedule(
-            keys(5, told),
             lambda key, outcome, before, after: pytest.fail("a bug says nothing of the target"),
-            report_fault=lambda key, outcome: outcomes.append(outcome),
+            lambda key, outcome: outcomes.append(outcome),
             ask=broken,
         )
+        schedule.replace_keys(keys(5, told))
         await run_for(schedule, 60)
         return outcomes
 
@@ -566,12 +571,14 @@ def test_a_report_that_raises_does_not_stop_the_schedule() -> None:
         field = Field()
         seen = []
 
-        def report(key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+        def report(key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
             seen.append(key)
             raise ZeroDivisionError
 
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        await run_for(Schedule(keys(1), report, ask=field.ask), 60)
+        schedule = Schedule(report, ask=field.ask)
+        schedule.replace_keys(keys(1))
+        await run_for(schedule, 60)
         assert len(seen) > 10
 
     virtual_time.run(main())
@@ -620,7 +627,7 @@ def test_whatever_happens_to_the_keys_the_bounds_hold(seed: int) -> None:
 
 def test_500_keys_at_half_a_second_cost_less_than_a_core_can_give() -> None:
     """Over real sockets: so little processor time each that 2,000 a second fit on one core, whoever shares it."""
-    counts: Counter[Key] = Counter()
+    counts: Counter[ProbeKey] = Counter()
     home = IPv4Address(backends.HOME)
 
     async def main() -> float:
@@ -629,7 +636,8 @@ def test_500_keys_at_half_a_second_cost_less_than_a_core_can_give() -> None:
             # The kernel completes connections by itself: no server takes part in what is measured.  Timeouts that
             # differ make different keys of one target.
             probes = [Probe(TcpCheck(port), interval=0.5, timeout=9 + number / 1000) for number in range(500)]
-            schedule = Schedule([(probe, home) for probe in probes], report)
+            schedule = Schedule(report)
+            schedule.replace_keys([(probe, home) for probe in probes])
             began = time.process_time()
             task = asyncio.create_task(schedule.run())
             enough = asyncio.create_task(four_each())
@@ -638,7 +646,7 @@ def test_500_keys_at_half_a_second_cost_less_than_a_core_can_give() -> None:
             await asyncio.gather(task, return_exceptions=True)
             return time.process_time() - began
 
-    def report(key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def report(key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         counts[key] += outcome.ok
 
     async def four_each() -> None:

@@ -13,7 +13,7 @@ import pytest
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, HttpCheck, TcpCheck
 from dnslb.probe import probe
-from dnslb.probe.verdict import Progress, judge
+from dnslb.probe.outcome import Progress, judge
 
 AMPLE = 10.0  # seconds
 

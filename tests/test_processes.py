@@ -21,8 +21,8 @@ from dnslb_server import DNSLB, ZONE, eventually, launched, question, resident, 
 from peers import STARTING, Address, free_port, is_served
 
 from dnslb.config.settings import Settings
-from dnslb.parent.crew import Crew, WorkersFailed
-from dnslb.parent.telling.ledger import Ledger
+from dnslb.parent.telling.totals import Totals
+from dnslb.parent.workers import Workers, WorkersFailed
 
 ENDING = 2.0            # seconds from a signal to the last process
 SAMPLE_ZONES = Path(__file__).parent.parent / "zones"
@@ -192,7 +192,8 @@ def test_queries_that_come_while_there_is_no_worker_wait_for_the_next(tmp_path: 
 BROKEN = """
 import sys
 from dnslb.cli import main
-from dnslb.serve import sockets, worker
+from dnslb.ipc import sockets
+from dnslb.worker import worker
 
 shares = []
 open_all, run = sockets.open_all, worker.run
@@ -202,7 +203,7 @@ def open_and_remember(*arguments):
     return shares
 
 def fail(task):
-    if shares.index(task.sockets) in {failing}:
+    if shares.index(task.share.sockets) in {failing}:
         raise SystemError("broken on purpose")
     run(task)
 
@@ -407,27 +408,27 @@ def ask_some(port: int) -> None:
                 assert sock.recv(65535)
 
 
-# The crew alone
+# The workers alone
 
 
 def test_a_worker_answers_by_the_updates_that_came_before_its_birth() -> None:
     async def live() -> None:
-        crew = Crew({}, Settings(), [[]], Ledger())
-        number = crew.publish({})
+        workers = Workers({}, Settings(), [[]], Totals())
+        number = workers.publish({})
         try:
-            await crew.come_up()
+            await workers.come_up()
             async with asyncio.timeout(STARTING):
-                await crew.in_force(number)
+                await workers.in_force(number)
         finally:
-            await crew.stop()
+            await workers.stop()
 
     asyncio.run(live())
 
 
-def test_a_crew_that_cannot_be_forked_does_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_cannot_be_forked_do_not_come_up(monkeypatch: pytest.MonkeyPatch) -> None:
     def fork() -> int:
         raise OSError(errno.EAGAIN, "no more processes")
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(WorkersFailed):
-        asyncio.run(Crew({}, Settings(), [[]], Ledger()).come_up())
+        asyncio.run(Workers({}, Settings(), [[]], Totals()).come_up())

@@ -34,7 +34,7 @@ from dnslb.text.problem import Level, Problem
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "zones"
-DOCUMENTS = [ROOT / "README.md", SAMPLES / "README.md", ROOT / "scripts" / "README.md"]
+DOCUMENTS = [ROOT / "README.md", SAMPLES / "README.md", ROOT / "scripts" / "README.md", ROOT / "dnslb" / "README.md"]
 REFERENCE = SAMPLES / "README.md"
 PORT = 5300  # as the documents have it
 COMMANDS = {"cat", "dig", "dnslb"}

@@ -13,7 +13,7 @@ from transcript import ANONYMOUS, TCP, query, responder, zone
 
 from dnslb.answer.responder import UDP, Responder
 from dnslb.answer.snapshot import Serving, Snapshot
-from dnslb.balance.rotation import SLOTS, Order, Rotation, Stand, Turns, arrangements, period, slots, smooth
+from dnslb.balance.rotation import SLOTS, Rotation, RRsetOrder, Stand, Turns, arrangements, period, slots, smooth
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 
@@ -100,14 +100,14 @@ def test_large_sets_rotate_as_well(question: str) -> None:
 
 
 def test_order_none_keeps_the_files() -> None:
-    server = responder(POOL, order=Order.NONE)
+    server = responder(POOL, order=RRsetOrder.NONE)
     assert {tuple(order(server, "www.example.com A")) for _ in range(10)} == {
         ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4")
     }
 
 
 def test_order_random_is_even_and_has_no_pattern() -> None:
-    server = responder(POOL, order=Order.RANDOM)
+    server = responder(POOL, order=RRsetOrder.RANDOM)
     orders = [tuple(order(server, "www.example.com A")) for _ in range(2000)]
     leaders = [first for first, *_ in orders]
     for host in ("192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"):
@@ -121,15 +121,17 @@ def test_order_random_is_even_and_has_no_pattern() -> None:
 WEIGHTS = st.lists(st.integers(1, 12), min_size=1, max_size=12).map(tuple)
 
 
-@given(order=st.sampled_from(Order), n=st.integers(1, 40), answers=st.none() | st.integers(1, 50))
-def test_an_arrangement_permutes_and_is_cut_to_the_answers_wanted(order: Order, n: int, answers: int | None) -> None:
+@given(order=st.sampled_from(RRsetOrder), n=st.integers(1, 40), answers=st.none() | st.integers(1, 50))
+def test_an_arrangement_permutes_and_is_cut_to_the_answers_wanted(
+    order: RRsetOrder, n: int, answers: int | None
+) -> None:
     for arrangement in arrangements(Rotation(order, answers=answers), n):
         assert len(arrangement) == len(set(arrangement)) == min(n, answers or n)
         assert set(arrangement) <= set(range(n))
 
 
-@given(order=st.sampled_from([Order.CYCLIC, Order.SPREAD, Order.RANDOM]), n=st.integers(1, 40))
-def test_in_each_lap_every_record_leads_once(order: Order, n: int) -> None:
+@given(order=st.sampled_from([RRsetOrder.CYCLIC, RRsetOrder.SPREAD, RRsetOrder.RANDOM]), n=st.integers(1, 40))
+def test_in_each_lap_every_record_leads_once(order: RRsetOrder, n: int) -> None:
     leaders = [arrangement[0] for arrangement in arrangements(Rotation(order), n)]
     assert len(leaders) == period(Rotation(order), n)
     for lap in range(0, len(leaders), n):
@@ -138,12 +140,12 @@ def test_in_each_lap_every_record_leads_once(order: Order, n: int) -> None:
 
 @pytest.mark.parametrize("n", range(2, 9))
 def test_spread_sends_a_dead_leaders_clients_to_all_others_alike(n: int) -> None:
-    seconds = [arrangement[1] for arrangement in arrangements(Rotation(Order.SPREAD), n) if arrangement[0] == 0]
+    seconds = [arrangement[1] for arrangement in arrangements(Rotation(RRsetOrder.SPREAD), n) if arrangement[0] == 0]
     assert sorted(seconds) == list(range(1, n))
 
 
-@given(order=st.sampled_from([Order.CYCLIC, Order.SPREAD, Order.RANDOM]), weights=WEIGHTS)
-def test_over_a_lap_each_record_leads_as_often_as_it_weighs(order: Order, weights: tuple[int, ...]) -> None:
+@given(order=st.sampled_from([RRsetOrder.CYCLIC, RRsetOrder.SPREAD, RRsetOrder.RANDOM]), weights=WEIGHTS)
+def test_over_a_lap_each_record_leads_as_often_as_it_weighs(order: RRsetOrder, weights: tuple[int, ...]) -> None:
     table = list(arrangements(Rotation(order, weights), len(weights)))
     lap = [arrangement[0] for arrangement in table[: sum(weights)]]
     assert tuple(lap.count(record) for record in range(len(weights))) == weights
@@ -165,8 +167,8 @@ def test_smooth_weights_do_not_come_in_bursts() -> None:
     assert smooth((1, 1, 1)) == (0, 1, 2)
 
 
-@given(order=st.sampled_from(Order), n=st.integers(1, 40), data=st.data())
-def test_turns_stay_within_the_period(order: Order, n: int, data: st.DataObject) -> None:
+@given(order=st.sampled_from(RRsetOrder), n=st.integers(1, 40), data=st.data())
+def test_turns_stay_within_the_period(order: RRsetOrder, n: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, period(Rotation(order), n) - 1))
     taken = iter(Turns(Rotation(order), n, Random(1), start))
     assert all(0 <= next(taken) < period(Rotation(order), n) for _ in range(100))
@@ -192,14 +194,14 @@ def test_sticky_leaders_have_their_weights_share() -> None:
 
 
 @given(
-    order=st.sampled_from(Order),
+    order=st.sampled_from(RRsetOrder),
     weights=WEIGHTS,
     weighted=st.booleans(),
     start=st.integers(0, 1000),
     asked=st.lists(st.integers(0, 70), max_size=5),
 )
 def test_leading_answers_are_counted_one_by_one(
-    order: Order, weights: tuple[int, ...], weighted: bool, start: int, asked: list[int]
+    order: RRsetOrder, weights: tuple[int, ...], weighted: bool, start: int, asked: list[int]
 ) -> None:
     n = len(weights)
     rotation = Rotation(order, weights if weighted else None)
@@ -220,10 +222,10 @@ def leader(snapshot: Snapshot, question: str) -> str:
 def test_over_many_reloads_each_record_leads_as_often_as_the_others(seed: int, gaps: list[int]) -> None:
     """However few queries come between two of them; also those that were not asked for between."""
     question = "www.example.com A"
-    snapshot, leaders = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(seed), stands={}), []
+    snapshot, leaders = Snapshot({POOL.apex: POOL}, RRsetOrder.CYCLIC, Random(seed), stands={}), []
     for gap in gaps:
         leaders += [leader(snapshot, question) for _ in range(gap)]
-        snapshot = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(seed), stands=dict(snapshot.stands(100)))
+        snapshot = Snapshot({POOL.apex: POOL}, RRsetOrder.CYCLIC, Random(seed), stands=dict(snapshot.stands(100)))
     counts = [leaders.count(f"192.0.2.{host}") for host in (1, 2, 3, 4)]
     assert max(counts) - min(counts) <= 1
 
@@ -231,18 +233,18 @@ def test_over_many_reloads_each_record_leads_as_often_as_the_others(seed: int, g
 def test_turns_of_which_nothing_is_known_begin_anywhere() -> None:
     rng = Random(7)
     question, zones = "www.example.com A", {POOL.apex: POOL}
-    leaders = [leader(Snapshot(zones, Order.CYCLIC, rng, stands={}), question) for _ in range(400)]
+    leaders = [leader(Snapshot(zones, RRsetOrder.CYCLIC, rng, stands={}), question) for _ in range(400)]
     for host in (1, 2, 3, 4):
         assert 60 < leaders.count(f"192.0.2.{host}") < 140  # of 100: four standard deviations
     other = {((b"\3www\7example\3com\0"), 1): Stand(0, 3)}  # the RRset has had three records
-    leaders = [leader(Snapshot(zones, Order.CYCLIC, rng, stands=other), question) for _ in range(400)]
+    leaders = [leader(Snapshot(zones, RRsetOrder.CYCLIC, rng, stands=other), question) for _ in range(400)]
     assert 60 < leaders.count("192.0.2.1") < 140
 
 
 def test_those_of_pools_are_told_before_others() -> None:
     pool = RRset(rrtype.A, 30, tuple(bytes((192, 0, 2, host)) for host in (1, 2, 3, 4)))
     name = b"\3www\7example\3com\0"
-    snapshot = Snapshot({POOL.apex: POOL}, Order.CYCLIC, Random(1), {(name, 1): Serving(pool, Rotation())})
+    snapshot = Snapshot({POOL.apex: POOL}, RRsetOrder.CYCLIC, Random(1), {(name, 1): Serving(pool, Rotation())})
     for question in ("example.com MX", "example.com NS", "www.example.com A", "www.example.com A"):
         leader(snapshot, question)
     assert dict(snapshot.stands(1)) == {(name, 1): Stand(2, 4)}

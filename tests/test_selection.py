@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TcpCheck
 from dnslb.balance.rotation import smooth
 from dnslb.balance.selection import MOST_TURNS, Selection, next_change, quantise, select
@@ -30,7 +30,7 @@ class World:
 
     pool: Pool
     healths: dict[Address, Health]
-    orders: dict[Scope, Admin]
+    orders: dict[Scope, Order]
 
     def select(self, version: int = 4, now: float = NOW) -> Selection:
         return select(self.pool, version, self.healths, self.orders, now)
@@ -60,7 +60,7 @@ def world(text: str, when_all_down: AllDown = ALL, slowstart: float = 0.0, probe
                 case "age":
                     health = Health(since=NOW - float(value), recovered=True)
                 case "drain" | "maint" | "ready":
-                    orders[Scope(None, backend.address)] = Admin(Mode(name), since=NOW)
+                    orders[Scope(None, backend.address)] = Order(Mode(name), since=NOW)
         backends.append(backend)
         if health is not None:
             healths[backend.target] = health
@@ -117,7 +117,7 @@ def test_the_best_rank_that_is_available_is_handed_out(backends: str, expected: 
     ("11 down w=3, 12 down, 13 down w=0",       "open 11*3 12 13"),  # weight 0 too, with the smallest share
     ("11 down, 12 down backup",                 "open 11 12"),       # all means all
     ("11 down, 12 down drain",                  "open 11"),
-    ("11 down, 12 up drain, 13 up maint",       "open 11"),          # the admin's word beats health
+    ("11 down, 12 up drain, 13 up maint",       "open 11"),          # the operator's word beats health
     ("11 drain, 12 backup down",                "open 12"),
     # Nothing but drained ones: health has no part in it …
     ("11 drain, 12 maint",                      "11 12"),
@@ -150,16 +150,16 @@ def test_a_version_without_addresses_is_empty_and_does_not_fail_open() -> None:
 
 
 def test_an_order_for_another_name_does_not_concern_the_pool() -> None:
-    admin = Admin(Mode.DRAIN, since=NOW)
+    order = Order(Mode.DRAIN, since=NOW)
     pool = world("11, 12").pool
-    assert told(select(pool, 4, {}, {Scope("db.example.com.", address("11")): admin}, NOW)) == "11 12"
-    assert told(select(pool, 4, {}, {Scope(OWNER, address("11")): admin}, NOW)) == "12"
+    assert told(select(pool, 4, {}, {Scope("db.example.com.", address("11")): order}, NOW)) == "11 12"
+    assert told(select(pool, 4, {}, {Scope(OWNER, address("11")): order}, NOW)) == "12"
 
 
 def test_ready_for_the_name_overrides_a_general_drain() -> None:
     orders = {
-        Scope(None, address("11")): Admin(Mode.DRAIN, since=NOW),
-        Scope(OWNER, address("11")): Admin(Mode.READY, since=NOW, until=NOW + 60),
+        Scope(None, address("11")): Order(Mode.DRAIN, since=NOW),
+        Scope(OWNER, address("11")): Order(Mode.READY, since=NOW, until=NOW + 60),
     }
     pool = world("11, 12").pool
     assert told(select(pool, 4, {}, orders, NOW)) == "11 12"
@@ -169,7 +169,7 @@ def test_ready_for_the_name_overrides_a_general_drain() -> None:
 
 def test_a_planned_drain_with_an_end() -> None:
     there = world("11, 12")
-    there.orders[Scope(None, address("11"))] = Admin(Mode.DRAIN, since=NOW, at=NOW + 10, until=NOW + 20)
+    there.orders[Scope(None, address("11"))] = Order(Mode.DRAIN, since=NOW, at=NOW + 10, until=NOW + 20)
     story, now = [], NOW
     while (change := there.next_change(now)) is not None:
         story.append(f"{now - NOW:g}: {told(there.select(now=now))}")
@@ -315,7 +315,7 @@ HOSTS = [address(host) for host in ("11", "12", "13", "14", "::11", "::12", "::1
 TARGETS = [ip_address("10.0.0.1"), ip_address("10.0.0.2")]
 OUTCOMES = st.builds(Outcome, st.booleans(), st.just(""), st.just(0.01))
 SECONDS = st.floats(-100, 300).map(lambda seconds: NOW + seconds)
-ADMINS = st.builds(Admin, st.sampled_from(Mode), since=SECONDS, at=st.none() | SECONDS, until=st.none() | SECONDS)
+ORDERS = st.builds(Order, st.sampled_from(Mode), since=SECONDS, at=st.none() | SECONDS, until=st.none() | SECONDS)
 
 
 @st.composite
@@ -346,7 +346,7 @@ def worlds(draw: st.DrawFn) -> World:
         healths[target] = first(outcome, now) if known is None else observe(known, outcome, probe, now)
         now += draw(st.sampled_from([0.0, 1.0, 7.3]))
     scopes = st.builds(Scope, st.sampled_from([None, OWNER, "db.example.com."]), st.sampled_from(HOSTS))
-    return World(pool, healths, draw(st.dictionaries(scopes, ADMINS, max_size=8)))
+    return World(pool, healths, draw(st.dictionaries(scopes, ORDERS, max_size=8)))
 
 
 def is_up(there: World, backend: Backend) -> bool:
@@ -396,7 +396,7 @@ def test_who_is_in_and_who_is_not(there: World, version: int, now: float) -> Non
 def test_a_and_aaaa_are_independent(there: World, now: float, data: st.DataObject) -> None:
     before = there.select(4, now)
     other = {backend.address for backend in there.pool.backends if backend.address.version == 6}
-    orders = there.orders | {Scope(None, host): data.draw(ADMINS) for host in other}
+    orders = there.orders | {Scope(None, host): data.draw(ORDERS) for host in other}
     healths = there.healths | {host: Health(up=data.draw(st.booleans())) for host in other}
     assert select(there.pool, 4, healths, orders, now) == before
     alone = tuple(backend for backend in there.pool.backends if backend.address.version == 4)

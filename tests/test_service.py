@@ -124,7 +124,7 @@ def test_no_program_that_we_start_may_speak_for_us(tmp_path: Path, monkeypatch: 
             assert "NOTIFY_SOCKET" not in file.read_text() and "WATCHDOG" not in file.read_text()
 
 
-@pytest.mark.parametrize(("given", "pulse"), [
+@pytest.mark.parametrize(("given", "interval"), [
     ({}, None),
     ({"NOTIFY_SOCKET": "/x"}, None),
     ({"WATCHDOG_USEC": "1000000"}, None),
@@ -134,9 +134,9 @@ def test_no_program_that_we_start_may_speak_for_us(tmp_path: Path, monkeypatch: 
     ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "0"}, None),
     ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, None),
 ])  # fmt: skip
-def test_the_pulse_is_half_of_what_the_manager_waits(given: dict[str, str], pulse: float | None) -> None:
+def test_the_interval_is_half_of_what_the_manager_waits(given: dict[str, str], interval: float | None) -> None:
     left = dict(given)
-    assert Service(left).pulse == pulse
+    assert Service(left).interval == interval
     assert left == {}
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from click import Option
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
+from dnslb.cli.serve import serve
 from dnslb.config import settings
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
+
+README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "
@@ -42,9 +48,9 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("listen: [0.0.0.0:1, '[::]:65535']", Settings(listen=(endpoint("0.0.0.0", 1), endpoint("::", 65535)))),
     ("workers: 3", Settings(workers=3)),
     ("user: nobody", Settings(user="nobody")),
-    ("order: cyclic", Settings(order=Order.CYCLIC)),
-    ("order: random", Settings(order=Order.RANDOM)),
-    ("order: none", Settings(order=Order.NONE)),
+    ("order: cyclic", Settings(order=RRsetOrder.CYCLIC)),
+    ("order: random", Settings(order=RRsetOrder.RANDOM)),
+    ("order: none", Settings(order=RRsetOrder.NONE)),
     ("server_id: ns1", Settings(server_id="ns1")),
     ("server_id: 1", Settings(server_id="1")),
     ("server_version: 'dnslb, and more'", Settings(server_version="dnslb, and more")),
@@ -62,7 +68,7 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("admin_hosts: NS1.example.com.", Settings(admin_hosts=("ns1.example.com",))),
     ("admin_hosts: [ns1, ns2.example.com]", Settings(admin_hosts=("ns1", "ns2.example.com"))),
     ("admin_token_file: /etc/dnslb/token", Settings(admin_token_file=Path("/etc/dnslb/token"))),
-    ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=Order.NONE)),     # as Windows writes it
+    ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=RRsetOrder.NONE)),     # as Windows writes it
     ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
 ])  # fmt: skip
 def test_what_is_written_is_set(text: str, expected: Settings) -> None:
@@ -119,11 +125,18 @@ def test_every_mistake_is_reported_in_its_place(text: str, problems: list[str]) 
 def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
     found, problems = settings.read(b"workers: x\norder: none\n", "dnslb.yaml")
     assert len(problems) == 1
-    assert found == Settings(order=Order.NONE)
+    assert found == Settings(order=RRsetOrder.NONE)
 
 
 def test_every_setting_has_a_key() -> None:
     assert ", ".join(sorted(field.name for field in fields(Settings))) == KNOWN
+
+
+def test_every_setting_is_in_the_readme_with_its_option() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
+    options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
+    for field in fields(Settings):
+        assert (field.name, options.get(field.name, "")) in rows
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -13,16 +13,16 @@ from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, pla
 from transcript import wire
 
 from dnslb.balance.health import Health, Outcome, first, observe
-from dnslb.balance.operator_order import Admin, Mode, Scope
+from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe import ProbeKey
 
 OWNER = wire("www.example.com.")
 ALL, FIRST, REST = " ".join(HOSTS), HOSTS[0], " ".join(HOSTS[1:])
 UP, DOWN = Health(since=EPOCH - 1000), Health(up=False, since=EPOCH - 1000, reason="gone")
 
 
-def key(host: str) -> Asked:
+def key(host: str) -> ProbeKey:
     return PROBE, ip_address(host)
 
 
@@ -321,7 +321,7 @@ def test_a_new_backend_that_cannot_be_probed_counts_as_up_after_five_seconds() -
 def test_what_was_not_probed_for_a_while_passes_before_it_is_handed_out(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         desk = Desk(pool()).start()
-        desk.balancer.obey({Scope(None, ip_address(FIRST)): Admin(Mode.MAINT, EPOCH)})
+        desk.balancer.obey({Scope(None, ip_address(FIRST)): Order(Mode.MAINT, EPOCH)})
         await asyncio.sleep(3600)
         desk.balancer.doubt([key(FIRST)])
         desk.balancer.obey({})
@@ -415,13 +415,13 @@ def test_while_a_new_probe_has_judged_nobody_the_last_verdicts_stand() -> None:
 # After an outage
 
 
-def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[Asked]]:
+def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[ProbeKey]]:
     """After a restart, with what the schedule is asked to hurry with."""
     desk = fresh(replace(pool(), when_all_down=when))
     desk.balancer.healths = {key(host): health for host, health in known.items()}
     desk.balancer.recalled = set(desk.balancer.healths)
     desk.balancer.left = EPOCH - 2
-    hastened: list[Asked] = []
+    hastened: list[ProbeKey] = []
     desk.balancer.hasten = hastened.append
     return desk.start(), hastened
 

@@ -18,7 +18,7 @@ import dns.rrset
 
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.dns import master, name
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
@@ -39,12 +39,12 @@ def wire(text: str) -> Name:
     return name.parse(text, name.ROOT)
 
 
-def snapshot(*zones: Zone, order: Order = Order.CYCLIC) -> Snapshot:
+def snapshot(*zones: Zone, order: RRsetOrder = RRsetOrder.CYCLIC) -> Snapshot:
     return Snapshot({loaded.apex: loaded for loaded in zones}, order, Random(1))
 
 
 def responder(
-    *zones: Zone, transport: Transport = UDP, identity: Identity = ANONYMOUS, order: Order = Order.CYCLIC
+    *zones: Zone, transport: Transport = UDP, identity: Identity = ANONYMOUS, order: RRsetOrder = RRsetOrder.CYCLIC
 ) -> Responder:
     return Responder(snapshot(*zones, order=order), transport, identity)
 

@@ -31,7 +31,7 @@ def default_path(environment: Mapping[str, str]) -> Path:
     return Path(base, "dnslb.sock") if os.path.isabs(base) else SYSTEM
 
 
-class Place:
+class ControlSocket:
     """The control socket, from before privileges are dropped to the end."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Place:
                 raise CannotControl(f"cannot make the control socket {given}: {reason}; give another path") from None
             _log.warning("no control socket: %s: %s; give --control PATH", self.path, reason)
 
-    def beside(self, path: Path, user: str | None) -> socket.socket | None:
+    def listen_beside(self, path: Path, user: str | None) -> socket.socket | None:
         """One more socket, for whoever may use the first.  None when it cannot be made, with a warning."""
         try:
             return _listen(path, user, make_directory=False)
@@ -66,7 +66,7 @@ class Place:
             _log.warning("nobody can take over: %s: %s", path, (error.strerror or str(error)).lower())
             return None
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Remove the socket; the directory stays."""
         if self.sock is None:
             return

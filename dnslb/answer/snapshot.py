@@ -18,7 +18,7 @@ from typing import TypeAlias
 from dnslb.answer.memo import Memo
 from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Order, Rotation, Stand, Turns, period, slots
+from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
@@ -101,7 +101,7 @@ class Snapshot:
     def __init__(  # noqa: PLR0913, PLR0917 - everything that decides an answer
         self,
         zones: Mapping[Name, Zone],
-        order: Order,
+        order: RRsetOrder,
         rng: Random,
         servings: Mapping[Key, Serving] | None = None,
         near: Mapping[Name, Near] = MappingProxyType({}),
@@ -265,7 +265,7 @@ class Snapshot:
         if turns is None:
             turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
         leaders = None
-        if rotation.order is Order.STICKY and n > 1:
+        if rotation.order is RRsetOrder.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
         return Turning(rotation, turns, serving is not None, leaders)
 

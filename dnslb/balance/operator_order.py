@@ -25,7 +25,7 @@ class Mode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Admin:
+class Order:
     """One order."""
 
     mode: Mode
@@ -44,35 +44,35 @@ class Scope:
     address: Address
 
 
-def mode_at(admin: Admin | None, now: float) -> Mode:
+def mode_at(order: Order | None, now: float) -> Mode:
     """What one order, or none, makes of its address."""
-    return admin.mode if admin is not None and is_in_force(admin, now) else Mode.READY
+    return order.mode if order is not None and is_in_force(order, now) else Mode.READY
 
 
-def is_in_force(admin: Admin, now: float) -> bool:
-    return (admin.at is None or admin.at <= now) and not is_over(admin, now)
+def is_in_force(order: Order, now: float) -> bool:
+    return (order.at is None or order.at <= now) and not is_over(order, now)
 
 
-def is_over(admin: Admin, now: float) -> bool:
-    return admin.until is not None and admin.until <= now
+def is_over(order: Order, now: float) -> bool:
+    return order.until is not None and order.until <= now
 
 
-def leaves_at(admin: Admin | None, now: float) -> float | None:
+def leaves_at(order: Order | None, now: float) -> float | None:
     """The planned start, still ahead, of an order that takes its address out."""
-    if admin is None or admin.at is None or admin.at <= now:
+    if order is None or order.at is None or order.at <= now:
         return None
-    return None if mode_at(admin, admin.at) is Mode.READY else admin.at
+    return None if mode_at(order, order.at) is Mode.READY else order.at
 
 
-def next_change(admin: Admin | None, now: float) -> float | None:
+def next_change(order: Order | None, now: float) -> float | None:
     """The time from which on ``mode`` is another; None: never, by time alone."""
-    if admin is None:
+    if order is None:
         return None
-    current = mode_at(admin, now)
-    return next((time for time in _edges(admin, now) if mode_at(admin, time) is not current), None)
+    current = mode_at(order, now)
+    return next((time for time in _edges(order, now) if mode_at(order, time) is not current), None)
 
 
-def order_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: float) -> Admin | None:
+def order_for(orders: Mapping[Scope, Order], owner: str, address: Address, now: float) -> Order | None:
     """The order in force for the address under the name; while none is, the one that comes into force first.
 
     The name's own order before the general one.  ``mode`` of it is right at ``now`` only, since the other order may
@@ -87,19 +87,19 @@ def order_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: 
     return min(concerned, key=lambda order: order.at or 0.0, default=None)
 
 
-def mode_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: float) -> Mode:
+def mode_for(orders: Mapping[Scope, Order], owner: str, address: Address, now: float) -> Mode:
     """What all orders together make of the address under the name."""
     return mode_at(order_for(orders, owner, address, now), now)
 
 
-def leaves_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: float) -> float | None:
+def leaves_for(orders: Mapping[Scope, Order], owner: str, address: Address, now: float) -> float | None:
     """When the address, ready now, will be taken out under the name; None: not by time alone, or it is out already."""
     if mode_for(orders, owner, address, now) is not Mode.READY:
         return None
     return next_change_for(orders, owner, address, now)
 
 
-def next_change_for(orders: Mapping[Scope, Admin], owner: str, address: Address, now: float) -> float | None:
+def next_change_for(orders: Mapping[Scope, Order], owner: str, address: Address, now: float) -> float | None:
     """The time from which on ``mode_for`` is another; None: never, by time alone."""
     if not orders:
         return None
@@ -108,11 +108,11 @@ def next_change_for(orders: Mapping[Scope, Admin], owner: str, address: Address,
     return next((time for time in edges if mode_for(orders, owner, address, time) is not current), None)
 
 
-def _concerned(orders: Mapping[Scope, Admin], owner: str, address: Address) -> list[Admin]:
+def _concerned(orders: Mapping[Scope, Order], owner: str, address: Address) -> list[Order]:
     found = (orders.get(Scope(owner, address)), orders.get(Scope(None, address)))
     return [order for order in found if order is not None]
 
 
-def _edges(admin: Admin, now: float) -> list[float]:
+def _edges(order: Order, now: float) -> list[float]:
     """The times ahead at which the order comes into force or ends."""
-    return sorted(time for time in (admin.at, admin.until) if time is not None and now < time)
+    return sorted(time for time in (order.at, order.until) if time is not None and now < time)

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Order
+from dnslb.balance.rotation import RRsetOrder
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -127,7 +127,7 @@ class Pool:
     backends: tuple[Backend, ...]               # in the zone file's order, A before AAAA
     zone_ttls: Mapping[int, int] = field(default_factory=dict)  # seconds, by IP version
     probe: Probe | None = None                  # None: every backend counts as up
-    order: Order = Order.CYCLIC
+    order: RRsetOrder = RRsetOrder.CYCLIC
     answers: int | None = None                  # addresses in a reply, at most; to clients that are not near
     ttl: TtlPolicy = TtlPolicy()
     when_all_down: AllDown = AllDown.ALL

@@ -29,7 +29,7 @@ _NUMBERS = Struct("8Q")
 _TABLE = 4096         # for SPREAD: arrangements in all, about
 
 
-class Order(Enum):
+class RRsetOrder(Enum):
     """Who leads, and how the others follow."""
 
     CYCLIC = "cyclic"  # each in turn; the rest follow in ring order (BIND's rrset-order, RFC 1794 §2)
@@ -43,7 +43,7 @@ class Order(Enum):
 class Rotation:
     """How the records of one RRset take turns."""
 
-    order: Order = Order.CYCLIC
+    order: RRsetOrder = RRsetOrder.CYCLIC
     weights: tuple[int, ...] | None = None  # one for each record, 1 or more, their sum at most 256; None: all alike
     answers: int | None = None              # records in a reply, at most
 
@@ -71,9 +71,9 @@ def period(rotation: Rotation, n: int) -> int:
 def laps(rotation: Rotation, n: int) -> int:
     """How many orders the followers of one leader come in."""
     match rotation.order:
-        case Order.SPREAD:
+        case RRsetOrder.SPREAD:
             return max(1, min(n - 1, _SPREAD_LAPS, _TABLE // n))
-        case Order.RANDOM:
+        case RRsetOrder.RANDOM:
             return max(1, min(_RANDOM_LAPS, _RANDOM_TABLE // len(_leaders(rotation, n))))
     return 1
 
@@ -106,7 +106,7 @@ class Turns:
         self._turns: Iterator[int]
         if count == 1:
             self._turns = self._ticks
-        elif rotation.order is Order.RANDOM:
+        elif rotation.order is RRsetOrder.RANDOM:
             self._turns = self._draw(count, rng)
         else:
             self._turns = map(add, cycle((*range(start, count), *range(start))), self._ticks)
@@ -144,9 +144,9 @@ class Turns:
 
 
 def _leaders(rotation: Rotation, n: int) -> Sequence[int]:
-    if rotation.order is Order.NONE:
+    if rotation.order is RRsetOrder.NONE:
         return (0,)
-    if rotation.weights is None or rotation.order is Order.STICKY:
+    if rotation.weights is None or rotation.order is RRsetOrder.STICKY:
         return range(n)
     return smooth(rotation.weights)
 
@@ -154,9 +154,9 @@ def _leaders(rotation: Rotation, n: int) -> Sequence[int]:
 def _behind(rotation: Rotation, leader: int, n: int, lap: int) -> Arrangement:
     """The leader, and those behind it that are shown: their number is what it costs, not how many there are."""
     followers = min(n, rotation.answers or n) - 1
-    if rotation.order is Order.RANDOM:
+    if rotation.order is RRsetOrder.RANDOM:
         places: Iterable[int] = Random(lap * n + leader).sample(range(n - 1), followers)
-    elif rotation.order is Order.SPREAD and n > 2:
+    elif rotation.order is RRsetOrder.SPREAD and n > 2:
         # In each lap another of them comes second: evenly chosen when there are more than laps.
         second = lap * (n - 1) // laps(rotation, n)
         places = ((second + place) % (n - 1) for place in range(followers))

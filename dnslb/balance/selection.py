@@ -1,6 +1,6 @@
 """Which addresses of a pool are handed out, and with which weight.
 
-Pure: no clock, no I/O.  Health and orders come in; ``order`` makes arrangements of what comes out.
+Pure: no clock, no I/O.  Health and orders come in; ``rotation`` makes arrangements of what comes out.
 
 **Which.**  A backend is up unless a probe says otherwise: without a probe, and before its first outcome, it is up.  It
 is available when it is up and no order takes it out.  Of the available ones the best rank is handed out, alone:
@@ -13,8 +13,8 @@ is available when it is up and no order takes it out.  Of the available ones the
 When none is available, the answer is empty (NODATA) if the pool says ``when_all_down: none``; else it is, whatever
 the rank, the first of these that is not empty:
 
-- all that no order takes out: they are down, and the pool fails open.  The admin's word beats health: what is drained
-  stays out although it may be up;
+- all that no order takes out: they are down, and the pool fails open.  The operator's word beats health: what is
+  drained stays out although it may be up;
 - all that are up: everything is drained, which health had no part in, so that the pool does not fail open;
 - all: everything is drained, and down.  The pool fails open.
 
@@ -33,7 +33,7 @@ from fractions import Fraction
 from math import gcd, inf, lcm
 
 from dnslb.balance.health import Health
-from dnslb.balance.operator_order import Admin, Mode, Scope, mode_for, next_change_for
+from dnslb.balance.operator_order import Mode, Order, Scope, mode_for, next_change_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 
 # The sum of weights is the number of arrangements in a table of ready replies.
@@ -58,7 +58,7 @@ class Selection:
 
 
 def select(
-    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Admin], now: float
+    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
 ) -> Selection:
     """What the pool's A (``version`` 4) or AAAA (6) RRset consists of, by the rules above.
 
@@ -71,7 +71,7 @@ def select(
 
 
 def next_change(
-    pool: Pool, healths: Mapping[Address, Health], orders: Mapping[Scope, Admin], now: float
+    pool: Pool, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
 ) -> float | None:
     """The time up to which ``select`` gives, for both versions, what it gives now, as long as nothing else changes.
 
@@ -95,14 +95,12 @@ def quantise(weights: Sequence[Fraction | float]) -> tuple[int, ...]:
     """
     if len(weights) > MOST_TURNS or len(set(weights)) == 1:
         return (1,) * len(weights)
-    exact = [Fraction(weight) for weight in weights]
-    scale = lcm(*(weight.denominator for weight in exact))
-    whole = _reduced([int(weight * scale) for weight in exact])
+    whole = _reduced(_whole(weights))
     return whole if sum(whole) <= MOST_TURNS else _reduced(_deal(whole, MOST_TURNS))
 
 
 def _choose(
-    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Admin], now: float
+    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
 ) -> tuple[list[Backend], bool]:
     """The backends that are handed out, and whether that is failing open."""
     backends = [backend for backend in pool.backends if backend.address.version == version]
@@ -163,6 +161,15 @@ def _ramp(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> tu
 def _moment(ramps: list[tuple[float, ...]], now: float) -> float:
     """When to read the ramps: now, or, while all are ramping, when the first is done."""
     return max(now, min((ramp[-1] if ramp else -inf for ramp in ramps), default=now))
+
+
+def _whole(weights: Sequence[Fraction | float]) -> list[int]:
+    """The same in proportion."""
+    if all(isinstance(weight, int) for weight in weights):
+        return [int(weight) for weight in weights]
+    exact = [Fraction(weight) for weight in weights]
+    scale = lcm(*(weight.denominator for weight in exact))
+    return [int(weight * scale) for weight in exact]
 
 
 def _reduced(weights: Sequence[int]) -> tuple[int, ...]:

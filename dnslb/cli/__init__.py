@@ -6,6 +6,8 @@ import click
 
 from dnslb import __version__
 from dnslb.cli.check import check
+from dnslb.cli.import_ import import_
+from dnslb.cli.init import init
 from dnslb.cli.lookup import lookup
 from dnslb.cli.operate import drain, log_level, maint, ready, reload
 from dnslb.cli.serve import serve
@@ -25,5 +27,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history, log_level):
+for command in (init, import_, serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history, log_level):
     main.add_command(command)

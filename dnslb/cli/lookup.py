@@ -38,8 +38,8 @@ def lookup(owner: str, wanted: str, directory: Path, client: str | None) -> None
     \b
     Example: dnslb lookup www.example.com AAAA
     """
-    kind = rrtype.parse(wanted)
-    if kind is None:
+    wanted_type = rrtype.parse(wanted)
+    if wanted_type is None:
         raise click.UsageError(f"{wanted} is no record type; write A, AAAA, MX … or TYPE65280")
     if not owner.isascii():
         raise click.UsageError("the name is not ASCII; write its A-labels (xn--…), or its octets as \\DDD")
@@ -52,12 +52,12 @@ def lookup(owner: str, wanted: str, directory: Path, client: str | None) -> None
     servings = at_rest(catalog.pools)
     snapshot = Snapshot(catalog.zones, catalog.settings.order, Random(), servings)
     # The responder refuses these by type, whatever the zone holds.
-    if kind in (rrtype.AXFR, rrtype.IXFR):
+    if wanted_type in (rrtype.AXFR, rrtype.IXFR):
         answer = NOT_OURS
     else:
-        answer = snapshot.plain(name.fold(asked), kind.to_bytes(2) + rrtype.IN.to_bytes(2))
+        answer = snapshot.plain(name.fold(asked), wanted_type.to_bytes(2) + rrtype.IN.to_bytes(2))
         answer = _windowed(answer, catalog.pools, servings, who)
-    click.echo("\n".join(_dig(asked, kind, answer)))
+    click.echo("\n".join(_dig(asked, wanted_type, answer)))
 
 
 def _packed(client: str) -> bytes:
@@ -80,7 +80,7 @@ def _windowed(answer: Answer, pools: Mapping[Name, Pool], servings: Mapping[Key,
     return replace(answer, answer=(*chain, Placed(owner, shown)))
 
 
-def _dig(asked: Name, kind: int, answer: Answer) -> list[str]:
+def _dig(asked: Name, wanted_type: int, answer: Answer) -> list[str]:
     sections = {
         "ANSWER": answer.answer,
         "AUTHORITY": answer.authority,
@@ -92,7 +92,7 @@ def _dig(asked: Name, kind: int, answer: Answer) -> list[str]:
         f";; flags: qr{' aa' if answer.authoritative else ''}; QUERY: 1, {counts}",
         "",
         ";; QUESTION SECTION:",
-        _columns(f";{name.text(asked)}", "", kind, ""),
+        _columns(f";{name.text(asked)}", "", wanted_type, ""),
     ]
     for title, section in sections.items():
         if section:
@@ -112,5 +112,5 @@ def _rows(section: tuple[Placed, ...]) -> list[str]:
     ]
 
 
-def _columns(owner: str, ttl: str, kind: int, record: str) -> str:
-    return f"{owner:<23} {ttl:<7} IN      {rrtype.text(kind):<7} {record}".rstrip()
+def _columns(owner: str, ttl: str, number: int, record: str) -> str:
+    return f"{owner:<23} {ttl:<7} IN      {rrtype.text(number):<7} {record}".rstrip()

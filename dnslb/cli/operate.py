@@ -14,7 +14,7 @@ import click
 from dnslb.cli import report, wait
 from dnslb.cli.control import age, ask, clock, control_option
 from dnslb.config.settings import LOG_LEVELS
-from dnslb.text import duration, moment
+from dnslb.text import duration, timestamp
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
@@ -27,7 +27,7 @@ def reload(control: Path | None) -> None:
     """Let the running server read its files again; returns when every worker serves them.
 
     With any mistake in them nothing changes, all mistakes are printed, and the exit status is 1.
-    An edit that is held because it takes much away is taken.
+    An edit that is held because it may be half-written is taken.
 
     \b
     Example: dnslb reload
@@ -73,7 +73,7 @@ def _duration(text: str) -> str:
 
 def _moment(text: str) -> float:
     now = time.time()
-    at = moment.parse(text, now)
+    at = timestamp.parse(text, now)
     if at is None:
         raise click.BadParameter(f"{text} is no time; write 14:00 or 2026-11-20T14:00")
     if at <= now:

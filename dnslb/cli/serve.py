@@ -15,10 +15,10 @@ import click
 
 from dnslb import __version__
 from dnslb.admin import address, server
-from dnslb.admin.control_socket import CannotControl, Place, default_path
+from dnslb.admin.control_socket import CannotControl, ControlSocket, default_path
 from dnslb.admin.guard import Guard
-from dnslb.admin.server import Door
-from dnslb.balance.rotation import Order
+from dnslb.admin.server import Listener
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli import option, report
 from dnslb.config.catalog import Catalog, load
 from dnslb.config.settings import (
@@ -41,11 +41,12 @@ from dnslb.config.settings import (
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.ipc import takeover as takeovers
+from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
-from dnslb.ipc.takeover import CannotTakeOver, Heritage
+from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
-from dnslb.parent.crew import WorkersFailed
-from dnslb.parent.keeper import StateTaken
+from dnslb.parent.state_file import StateTaken
+from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
 from dnslb.system.privileges import CannotDrop
 from dnslb.text.problem import Level, Problem, has_errors
@@ -82,7 +83,7 @@ _log = logging.getLogger("dnslb")
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
 _GRACE = option.seconds(0.0, MOST_GRACE)
-_CONTROL = "control"  # the name of a door
+_CONTROL = "control"  # among the sockets where operators come in
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
@@ -99,7 +100,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
     "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer; default: one per CPU, at most 4."
 )
 @click.option("--user", help="Become this user once the ports are open.")
-@click.option("--order", type=click.Choice([order.value for order in Order]), help="Of the addresses in a reply.")
+@click.option("--order", type=click.Choice([order.value for order in RRsetOrder]), help="Of the addresses in a reply.")
 @click.option("--server-id", type=_short_text, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
 @click.option("--server-version", type=_short_text, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
@@ -149,17 +150,17 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
     announcement = _announcement(directory, catalog, settings)
     try:
-        heritage = _from_server(settings) if takeover else Heritage()
+        inherited = _from_server(settings) if takeover else Inherited()
         # Before privileges are dropped: the user may not be allowed to make it.
-        place = Place(settings.control, os.environ, settings.user, heritage.doors.get(_CONTROL))
+        control = ControlSocket(settings.control, os.environ, settings.user, inherited.admin_sockets.get(_CONTROL))
         try:
-            if not heritage.is_from_parent:
-                heritage = _from_workers(place, settings)
-            doors = partial(server.serve, _doors(place, settings, heritage))
+            if not inherited.is_from_parent:
+                inherited = _from_workers(control, settings)
+            serve_operators = partial(server.serve, _listeners(control, settings, inherited))
             announce = partial(_announce, settings.log_format, announcement)
-            parent.run(directory, catalog, override, announce, doors, heritage, problems)
+            parent.run(directory, catalog, override, announce, serve_operators, inherited, problems)
         finally:
-            _leave(place, heritage)
+            _leave(control, inherited)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:
         if not is_json:
             raise click.ClickException(str(error)) from None
@@ -182,58 +183,58 @@ def _announce(format: str, text: str) -> None:
     click.echo(logs.announced(format, text))
 
 
-def _from_server(settings: Settings) -> Heritage:
+def _from_server(settings: Settings) -> Inherited:
     """What the living server hands over, if there is one.  Raises CannotTakeOver."""
-    heritage = takeovers.ask(takeovers.path_beside(settings.control or default_path(os.environ)), 1)
-    if heritage.is_from_parent:
-        return heritage
+    inherited = takeovers.ask(takeovers.path_beside(settings.control or default_path(os.environ)), 1)
+    if inherited.is_from_parent:
+        return inherited
     # Workers without a parent are asked once the control socket is ours: then nobody else asks them.
-    heritage.decline()
-    return Heritage()
+    inherited.decline()
+    return Inherited()
 
 
-def _from_workers(place: Place, settings: Settings) -> Heritage:
+def _from_workers(control: ControlSocket, settings: Settings) -> Inherited:
     """What workers hand over whose server is gone, and where others will be able to ask us.  Raises CannotTakeOver."""
-    if place.sock is None:
-        return Heritage()
-    path = takeovers.path_beside(place.path)
-    heritage = takeovers.ask(path)
-    if heritage.is_from_parent:
-        heritage.decline()
+    if control.sock is None:
+        return Inherited()
+    path = takeovers.path_beside(control.path)
+    inherited = takeovers.ask(path)
+    if inherited.is_from_parent:
+        inherited.decline()
         raise CannotTakeOver(f"another dnslb listens on {path}; stop it, or give --takeover")
-    if heritage.listener is None:
-        heritage.listener = place.beside(path, settings.user)
-    return heritage
+    if inherited.listener is None:
+        inherited.listener = control.listen_beside(path, settings.user)
+    return inherited
 
 
-def _leave(place: Place, heritage: Heritage) -> None:
+def _leave(control: ControlSocket, inherited: Inherited) -> None:
     """Nobody can reach us any more.
 
     Who has taken over from us, or goes on because we have not taken over, is reached in the same places.
     """
-    if heritage.listener is not None:
-        heritage.listener.close()
-    if heritage.is_handed_on or (heritage.is_from_parent and heritage.lines):
+    if inherited.listener is not None:
+        inherited.listener.close()
+    if inherited.is_handed_on or (inherited.is_from_parent and inherited.predecessors):
         return
-    if heritage.listener is not None and not heritage.lines:
+    if inherited.listener is not None and not inherited.predecessors:
         with suppress(OSError):
-            takeovers.path_beside(place.path).unlink()
-    place.leave()
+            takeovers.path_beside(control.path).unlink()
+    control.close()
 
 
-def _doors(place: Place, settings: Settings, heritage: Heritage) -> list[Door]:
+def _listeners(control: ControlSocket, settings: Settings, inherited: Inherited) -> list[Listener]:
     """Where operators come in.  Raises CannotControl."""
-    doors, socks = [], {}
-    if place.sock is not None:
-        doors.append(Door(place.sock))
-        socks[_CONTROL] = place.sock
+    listeners, socks = [], {}
+    if control.sock is not None:
+        listeners.append(Listener(control.sock))
+        socks[_CONTROL] = control.sock
     if settings.admin is not None:
         tokens = () if settings.admin_token_file is None else address.read_tokens(settings.admin_token_file)
         name = f"admin {settings.admin}"
-        socks[name] = heritage.doors.get(name) or address.listen(settings.admin)
-        doors.append(Door(socks[name], Guard(tokens, settings.admin_hosts)))
-    heritage.adopt(socks)
-    return doors
+        socks[name] = inherited.admin_sockets.get(name) or address.listen(settings.admin)
+        listeners.append(Listener(socks[name], Guard(tokens, settings.admin_hosts)))
+    inherited.adopt(socks)
+    return listeners
 
 
 def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
@@ -241,7 +242,7 @@ def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     if "listen" in given:
         given["listen"] = tuple(dict.fromkeys(given["listen"]))  # the same address twice is one
     if "order" in given:
-        given["order"] = Order(given["order"])
+        given["order"] = RRsetOrder(given["order"])
     return replace(settings, **given)
 
 

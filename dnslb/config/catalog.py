@@ -20,20 +20,21 @@ from dnslb.config.settings import Settings
 from dnslb.dns import master, name
 from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import Zone
-from dnslb.system import file
+from dnslb.system import collector, file
 from dnslb.text.problem import Level, Problem, listed
 
 SETTINGS = "dnslb.yaml"
 _SUFFIX = ".zone"
 _POLICY = ".yaml"
 _MISNAMED = ".yml"
+_NAMED_CONF = "named.conf"
 _LOCK = ".#"  # how the lock files of Emacs begin, which are there while a file is edited
 
 Fingerprint: TypeAlias = frozenset[tuple[str, int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class ZoneSize:
     """How much there is of a zone."""
 
     records: int
@@ -48,8 +49,9 @@ class Catalog:
     zones: Mapping[Name, Zone]  # by apex; those without errors
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
-    sizes: Mapping[Name, Size] = field(default_factory=dict)  # of the zones
+    sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
+    unfinished: frozenset[str] = frozenset()  # of the files, those that end in the middle of a line
 
 
 class Files(Protocol):
@@ -67,6 +69,9 @@ class Files(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Of what was there before it was read; raises nothing."""
 
+    def unfinished(self) -> frozenset[str]:
+        """Of the files that were read, those that end in the middle of a line; raises nothing."""
+
 
 class Disk:
     """The files as they are, and what was there before they were read."""
@@ -76,25 +81,35 @@ class Disk:
         self._directory = directory
         self._found = fingerprint(directory, sources)
         self._known = {path for path, *_ in self._found} | sources
+        self._unfinished: set[str] = set()
 
     def names(self, directory: str) -> list[str]:
         return os.listdir(directory)
 
     def read(self, path: str, most: int) -> bytes:
-        return file.read(path, most)
+        return self._read(path, most)
 
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
         if path not in self._known:
             self._known.add(path)
-            self._found |= prints([path])
-        return file.read(path, most) if file.is_within(path, directories) else None
+            self._found |= _fingerprints([path])
+        return self._read(path, most) if file.is_within(path, directories) else None
 
     def fingerprint(self) -> Fingerprint:
         return self._found
 
+    def unfinished(self) -> frozenset[str]:
+        return frozenset(self._unfinished)
+
     def has_changed(self) -> bool:
         """Whether anything has been edited since: what was read may be half of it."""
         return fingerprint(self._directory, frozenset(self._known)) != self._found
+
+    def _read(self, path: str, most: int) -> bytes:
+        octets = file.read(path, most)
+        if octets and not octets.endswith(b"\n"):
+            self._unfinished.add(path)
+        return octets
 
 
 def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Problem]]:
@@ -102,11 +117,17 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
 
     What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
     """
-    files = files or Disk(str(directory))
+    # Pools and records are made by the hundred thousand, and none of them is garbage.
+    with collector.paused():
+        return _load(directory, files or Disk(str(directory)))
+
+
+def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
     try:
         entries = _Entries(directory, files)
     except FileNotFoundError:
-        return _nothing(files, directory, "the directory does not exist", "give the one that holds your *.zone files")
+        remedy = f"give the one that holds your *.zone files; dnslb init {directory} makes one"
+        return _nothing(files, directory, "the directory does not exist", remedy)
     except NotADirectoryError:
         return _nothing(files, directory, "this is no directory", "give the one that holds your *.zone files")
     except OSError as error:
@@ -114,7 +135,7 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
         return _nothing(files, directory, fact, "let this user read it")
     paths = entries.named(_SUFFIX)
     if not paths:
-        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", "write one, such as example.com.zone")
+        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", _beginning(directory, entries))
     found, problems = _settings(directory / SETTINGS, files)
     problems += [
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
@@ -139,8 +160,8 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
         if zone is not None:
             zones[apex] = zone
     pools, numbers = _pools(entries, zones, zone_files, problems)
-    sizes = {apex: Size(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
-    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint()), problems
+    sizes = {apex: ZoneSize(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
+    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint(), files.unfinished()), problems
 
 
 def _records(zone: Zone) -> int:
@@ -194,10 +215,10 @@ def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
     with suppress(OSError):
         names = (entry for entry in os.listdir(directory) if entry.endswith((_SUFFIX, _POLICY)))
         sources |= {os.path.join(directory, entry) for entry in names if _is_meant(entry)}
-    return prints(sources)
+    return _fingerprints(sources)
 
 
-def prints(sources: Iterable[str]) -> Fingerprint:
+def _fingerprints(sources: Iterable[str]) -> Fingerprint:
     """Of those files that are there."""
     found = set()
     for source in sources:
@@ -217,6 +238,9 @@ class _Entries:
 
     def named(self, suffix: str) -> list[Path]:
         return [path for path in self._paths if path.suffix == suffix]
+
+    def has(self, entry: str) -> bool:
+        return any(path.name == entry for path in self._paths)
 
 
 def _is_meant(entry: str) -> bool:
@@ -255,6 +279,13 @@ def _apex(path: Path, problems: list[Problem]) -> Name | None:
 
 def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
     return Catalog(Settings(), {}, {}, fingerprint=files.fingerprint()), [_error(directory, fact, remedy)]
+
+
+def _beginning(directory: Path, entries: _Entries) -> str:
+    """What to do in a directory without zones."""
+    if entries.has(_NAMED_CONF):
+        return f"dnslb import {directory / _NAMED_CONF} makes them from what BIND serves"
+    return f"write one, such as example.com.zone; dnslb init {directory} does"
 
 
 def _error(path: Path, fact: str, remedy: str) -> Problem:

@@ -22,14 +22,14 @@ def packed(message: object) -> bytes:
 
 
 class Channel(asyncio.Protocol):
-    """One end.  ``heard`` gets every message of the other end."""
+    """One end.  ``receive`` is called with every message of the other end."""
 
-    def __init__(self, heard: Callable[[Any], None]) -> None:
-        self._heard = heard
+    def __init__(self, receive: Callable[[Any], None]) -> None:
+        self._receive = receive
         self._call: Callable[[], None] | None = None  # when the other end has ended
         self._has_ended = False   # and all that came before is heard
         self._is_ending = False
-        self._is_hearing = False  # in later turns of the loop
+        self._is_delivering = False  # in later turns of the loop
         self._lost = asyncio.Event()
         self._received = bytearray()
         self._unsent: list[bytes] = []
@@ -47,12 +47,12 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if not self._is_hearing:
-            self._hear()
+        if not self._is_delivering:
+            self._deliver()
 
     def eof_received(self) -> bool:
         self._is_ending = True
-        if not self._is_hearing:
+        if not self._is_delivering:
             self._end()
         return True  # this end may still have something to say
 
@@ -60,16 +60,16 @@ class Channel(asyncio.Protocol):
         self.eof_received()
         self._lost.set()
 
-    def _hear(self) -> None:
+    def _deliver(self) -> None:
         """Pass on what has come, for a while; the rest in the loop's next turn."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN
-        self._is_hearing = False
+        self._is_delivering = False
         while (message := self._next()) is not None:
-            self._heard(pickle.loads(message))
+            self._receive(pickle.loads(message))
             if loop.time() >= until:
-                self._is_hearing = True
-                loop.call_soon(self._hear)
+                self._is_delivering = True
+                loop.call_soon(self._deliver)
                 return
         if self._is_ending:
             self._end()
@@ -96,11 +96,11 @@ class Channel(asyncio.Protocol):
         if call is not None:
             call()
 
-    def say(self, message: object) -> None:
+    def send(self, message: object) -> None:
         """Send the message, now or as soon as the channel is open."""
-        self.pass_on(packed(message))
+        self.send_packed(packed(message))
 
-    def pass_on(self, frame: bytes) -> None:
+    def send_packed(self, frame: bytes) -> None:
         """The same with a packed message, which may go to others too."""
         if self._transport is None:
             self._unsent.append(frame)

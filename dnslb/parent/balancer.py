@@ -36,7 +36,7 @@ from types import MappingProxyType
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.operator_order import Admin, Mode, Scope, leaves_for, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.rotation import Rotation
 from dnslb.balance.selection import Selection
@@ -45,7 +45,7 @@ from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.parent.bounded_log import BoundedLog, Kind
-from dnslb.probe.schedule import Key as Asked
+from dnslb.probe import ProbeKey
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row
@@ -92,17 +92,17 @@ class _Desk:
     pool: Pool
     rrsets: dict[int, _RRset] = field(default_factory=dict)  # by IP version
     timer: asyncio.TimerHandle | None = None
-    verdicts: list[tuple[Asked, Health]] = field(default_factory=list)  # changed since, to be logged
-    firsts: set[Asked] = field(default_factory=set)  # of these: by their first probe
+    verdicts: list[tuple[ProbeKey, Health]] = field(default_factory=list)  # changed since, to be logged
+    firsts: set[ProbeKey] = field(default_factory=set)  # of these: by their first probe
     served: set[int] = field(default_factory=set)    # IP versions that were served before this generation
     withheld: set[int] = field(default_factory=set)  # IP versions that are not served yet
-    awaited: set[Asked] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
-    stand_ins: dict[Asked, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
+    awaited: set[ProbeKey] = field(default_factory=set)  # of which nothing is known, and which do not count as up yet
+    stand_ins: dict[ProbeKey, Health] = field(default_factory=dict)  # by what went before, until there is an outcome
     plain: dict[int, set[Address]] = field(default_factory=dict)  # by IP version: served before there was a pool
     proxies: dict[Address, Address] = field(default_factory=dict)  # what is probed instead, by backend
     troubled: set[int] = field(default_factory=set)  # IP versions of which the log says that all is not well
 
-    def asked(self, address: Address) -> Asked | None:
+    def asked(self, address: Address) -> ProbeKey | None:
         """What its backend goes by."""
         probe = self.pool.probe
         return None if probe is None else (probe, self.proxies.get(address, address))
@@ -112,22 +112,22 @@ class Balancer:
     """Keeps ``servings`` right, and hands every change of them to ``publish``.  ``clock`` gives Unix time."""
 
     def __init__(self, pools: Mapping[Name, Pool], clock: Callable[[], float] = time.time) -> None:
-        self.healths: dict[Asked, Health] = {}
-        self.recalled: set[Asked] = set()    # of these: from an earlier life of the server
+        self.healths: dict[ProbeKey, Health] = {}
+        self.recalled: set[ProbeKey] = set()    # of these: from an earlier life of the server
         self.left: float | None = None       # Unix time up to which that life may have known them
         self.changed_at: Mapping[str, float] = {}  # of the answers of an earlier life, by ``_label``
-        self.returning: set[Asked] = set()   # that were down then, and have not failed since
-        self.doubted: set[Asked] = set()     # that were up, were not probed for a while, and have no outcome since
-        self.hasten: Callable[[Asked], object] = _leave  # is asked to have a key probed again soon
-        self.faults: dict[Asked, str] = {}   # what cannot be probed, by no fault of its own, and why
-        self.orders: dict[Scope, Admin] = {}
+        self.returning: set[ProbeKey] = set()   # that were down then, and have not failed since
+        self.doubted: set[ProbeKey] = set()     # that were up, were not probed for a while, and have no outcome since
+        self.hasten: Callable[[ProbeKey], object] = _leave  # is asked to have a key probed again soon
+        self.faults: dict[ProbeKey, str] = {}   # what cannot be probed, by no fault of its own, and why
+        self.orders: dict[Scope, Order] = {}
         self.servings: dict[Key, Serving] = {}
         self.copies: dict[Key, dict[Address, float]] = {}  # when caches have lost an address, as handed out until now
         self._clock = clock
         self._publish: Callable[[Mapping[Key, Serving]], object] | None = None
         self._desks = {owner: _Desk(owner, pool) for owner, pool in pools.items()}
-        self._asking: dict[Asked, list[_Desk]] = {}
-        self._users: dict[Asked, list[tuple[Pool, Backend]]] = {}
+        self._asking: dict[ProbeKey, list[_Desk]] = {}
+        self._users: dict[ProbeKey, list[tuple[Pool, Backend]]] = {}
         for desk in self._desks.values():
             asked = _asked(desk.pool)
             for key in dict.fromkeys(asked):
@@ -151,7 +151,7 @@ class Balancer:
         self._is_patient = True
 
     @property
-    def keys(self) -> set[Asked]:
+    def keys(self) -> set[ProbeKey]:
         """All that must be probed."""
         return set(self._asking)
 
@@ -172,7 +172,7 @@ class Balancer:
                 found.setdefault((owner, rrtype.ADDRESS_TYPES[address.version]), set()).add(address.packed)
         return found
 
-    def asking(self, key: Asked) -> Sequence[tuple[Pool, Backend]]:
+    def asking(self, key: ProbeKey) -> Sequence[tuple[Pool, Backend]]:
         """The backends that go by this key."""
         return self._users.get(key, ())
 
@@ -180,7 +180,7 @@ class Balancer:
         """The pools that have the address, with their owners."""
         return [(desk.owner, desk.pool) for desk in self._holding.get(address, ())]
 
-    def hear(self, key: Asked, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def hear(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         is_doubted = key in self.doubted
         is_first = before is None or key in self.recalled or is_doubted
@@ -207,7 +207,7 @@ class Balancer:
                     desk.firsts.add(key)
             self._concern(self._urgent, desk)
 
-    def miss(self, key: Asked, reason: str) -> None:
+    def miss(self, key: ProbeKey, reason: str) -> None:
         """A probe could not be made, which says nothing of the target."""
         is_known = self.faults.get(key) == reason
         self.faults[key] = reason
@@ -218,7 +218,7 @@ class Balancer:
             if self._publish is not None:
                 self._concern(self._urgent, desk)
 
-    def doubt(self, keys: Iterable[Asked]) -> None:
+    def doubt(self, keys: Iterable[ProbeKey]) -> None:
         """Nobody has probed these for a while: those that were up are not handed out beside others before they pass."""
         for key in keys:
             health = self.healths.get(key)
@@ -320,7 +320,7 @@ class Balancer:
                 for version, seconds in desk.pool.zone_ttls.items():
                     self._assume_copies(desk, version, now + seconds)
 
-    def obey(self, orders: Mapping[Scope, Admin]) -> None:
+    def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
 
         What they change is published before this returns, unless it is much: then when it is ``settled``.
@@ -395,13 +395,26 @@ class Balancer:
         rrset = self._desks[owner].rrsets.get(version)
         return frozenset() if rrset is None else frozenset(_addresses(rrset.selection))
 
-    def remember(self, clocks: Mapping[Scope, float]) -> None:
-        """Caches lose these addresses then, which another life of the server has handed out."""
-        owners = {desk.pool.owner: owner for owner, desk in self._desks.items()}
+    def remember(self, clocks: Mapping[Scope, float], is_last: bool) -> None:
+        """Caches lose these addresses then, which another life of the server has handed out.
+
+        Unless that is the ``last`` that is to be said, who was down may have returned in the moment before a crash.
+        Then workers without a parent have handed it out until now, with the lowest TTL.
+        """
+        now = self._clock()
+        desks = {desk.pool.owner: desk for desk in self._desks.values()}
         for scope, lost in clocks.items():
-            if scope.owner in owners:
-                copies = self.copies.setdefault((owners[scope.owner], rrtype.ADDRESS_TYPES[scope.address.version]), {})
-                copies[scope.address] = max(lost, copies.get(scope.address, 0.0))
+            desk, version = desks.get(scope.owner or ""), scope.address.version
+            if desk is not None and version in desk.pool.zone_ttls:
+                is_sure = is_last or self._is_kept_out(scope, now)
+                least = 0.0 if is_sure else now + ttl.bounds(desk.pool, version).floor
+                copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
+                copies[scope.address] = max(lost, least, copies.get(scope.address, 0.0))
+
+    def _is_kept_out(self, scope: Scope, now: float) -> bool:
+        """Whether an order has stood since the end of the earlier life of the server, and stands."""
+        times = (self.left or 0.0, now)
+        return all(mode_for(self.orders, scope.owner or "", scope.address, at) is not Mode.READY for at in times)
 
     def stop(self) -> None:
         now = self._clock()
@@ -523,7 +536,7 @@ class Balancer:
         desk.awaited = unknown - desk.stand_ins.keys()
         desk.withheld = {version for version in desk.pool.zone_ttls if version not in desk.served}
 
-    def _is_trusted(self, pool: Pool, key: Asked, now: float) -> bool:
+    def _is_trusted(self, pool: Pool, key: ProbeKey, now: float) -> bool:
         health = self.healths.get(key)
         if health is None or key not in self.recalled or not health.up:
             return health is not None
@@ -667,7 +680,7 @@ class Balancer:
             desk.timer = loop.call_later(min(max(_SOONEST, at - now), _LATEST), self._concern, self._due, desk)
 
 
-def _leave(key: Asked) -> None:
+def _leave(key: ProbeKey) -> None:
     """It is probed when it is due."""
 
 
@@ -680,12 +693,12 @@ def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
     }
 
 
-def _asked(pool: Pool) -> list[Asked]:
+def _asked(pool: Pool) -> list[ProbeKey]:
     """What is probed for the pool, in the order of its backends."""
     return [(pool.probe, backend.target) for backend in pool.backends] if pool.probe is not None else []
 
 
-def _versions(pool: Pool, key: Asked) -> set[int]:
+def _versions(pool: Pool, key: ProbeKey) -> set[int]:
     """Of the backends that go by the key."""
     return {backend.address.version for backend in pool.backends if backend.target == key[1]}
 
@@ -694,7 +707,7 @@ def _work_out(  # noqa: PLR0913, PLR0917 - everything that decides an RRset, and
     pool: Pool,
     version: int,
     healths: Mapping[Address, Health],
-    orders: Mapping[Scope, Admin],
+    orders: Mapping[Scope, Order],
     before: _Before,
     now: float,
     unsure: Mapping[Address, str] = MappingProxyType({}),
@@ -745,7 +758,7 @@ def _addresses(chosen: Selection) -> list[Address]:
     return [share.address for share in chosen.shares]
 
 
-def _tell(lines: BoundedLog, desk: _Desk, key: Asked, health: Health) -> None:
+def _tell(lines: BoundedLog, desk: _Desk, key: ProbeKey, health: Health) -> None:
     """One line for a changed verdict."""
     probe, target = key
     level, what = (logging.INFO, "up") if health.up else (logging.WARNING, "down")

@@ -7,8 +7,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
-from dnslb.balance.operator_order import Admin, Scope, is_over
-from dnslb.control.operations import Change, Wanted
+from dnslb.balance.operator_order import Order, Scope, is_over
+from dnslb.control.change import Change
+from dnslb.control.order import OrderRequest
 from dnslb.parent.telling import status
 from dnslb.parent.telling.status import Concerned
 
@@ -26,14 +27,14 @@ class Orders:
     def __init__(
         self, obey: Callable[[], None], tell: Callable[[Change], None], clock: Callable[[], float] = time.time
     ) -> None:
-        self.standing: dict[Scope, Admin] = {}
+        self.standing: dict[Scope, Order] = {}
         self._obey = obey
         self._tell = tell
         self._clock = clock
         self._looked = clock()  # when we last looked who begins or ends
         self._edge: asyncio.TimerHandle | None = None  # the next look
 
-    def give(self, wanted: Wanted, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
+    def give(self, wanted: OrderRequest, about: list[Concerned], now: float) -> Iterator[Concerned | None]:
         """Let what is wanted stand, in a first step; then tell of it, in a step for each address that it alters.
 
         What stands already is not given again: that alters nothing, and nothing is told.  Raises Rejected.
@@ -72,7 +73,7 @@ class Orders:
         if self._edge is not None:
             self._edge.cancel()
 
-    def _stand(self, orders: dict[Scope, Admin]) -> None:
+    def _stand(self, orders: dict[Scope, Order]) -> None:
         self.standing = orders
         self._obey()
         self.wake()

@@ -11,9 +11,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__
@@ -21,45 +20,39 @@ from dnslb.balance.health import Health, Outcome
 from dnslb.balance.operator_order import Scope
 from dnslb.config.catalog import Catalog, Fingerprint
 from dnslb.config.settings import Settings
-from dnslb.control.operations import (
-    Change,
-    Delayed,
-    NotReloaded,
-    Obeyed,
-    Operations,
-    ProbeStatus,
-    Refusal,
-    Reloaded,
-    ServerStatus,
-    Status,
-    Wanted,
-    ZoneStatus,
-)
+from dnslb.control.change import Change
+from dnslb.control.errors import Delayed, NotReloaded
+from dnslb.control.operations import Operations
+from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.reload import Refusal, Reloaded
+from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
-from dnslb.ipc.passage import Passage
+from dnslb.ipc.handover import Handover
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Heritage, Offer
-from dnslb.parent import difference, loss, reading, renewal, state
+from dnslb.parent import difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.crew import WorkersFailed
-from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
-from dnslb.parent.keeper import Keeper, StateTaken
 from dnslb.parent.orders import Orders
+from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.reading import NotAnswered, Reading
 from dnslb.parent.service import Service
 from dnslb.parent.state import State
+from dnslb.parent.state_file import StateFile, StateTaken
 from dnslb.parent.telling import event, history, metrics, status
 from dnslb.parent.telling.history import History
 from dnslb.parent.telling.hooks import Hooks
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import Records
+from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.status import Concerned
+from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
-from dnslb.probe.schedule import Key, Schedule
-from dnslb.system import privileges
+from dnslb.parent.workers import WorkersFailed
+from dnslb.probe import ProbeKey
+from dnslb.probe.schedule import Schedule
+from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
 from dnslb.text.problem import Level, Problem, has_errors
@@ -85,41 +78,41 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     override: Callable[[Settings], Settings],
     announce: Callable[[], None],
     control: Callable[[Operations], Awaitable[None]],
-    heritage: Heritage,
+    inherited: Inherited,
     warned: Iterable[Problem] = (),
 ) -> None:
     """Serve the catalog of ``directory`` until SIGTERM or SIGINT; ``announce`` is called once all workers answer.
 
     ``override`` puts the options of the command line above the settings of the directory, now and at a reload.
-    ``control`` lets operators in, from the announcement until it is cancelled.  ``heritage`` is what another server has
-    handed over; that one ends once all our workers answer.  Of what is ``warned`` already, nobody is told again.
+    ``control`` lets operators in, from the announcement until it is cancelled.  ``inherited`` is what another server
+    has handed over; that one ends once all our workers answer.  Of what is ``warned`` already, nobody is told again.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service = Service(os.environ)
     # What was edited since the reading began must be noticed, however long the start takes.
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
-    shares = sockets.open_all(settings.listen, worker_count(settings), heritage.pairs)
+    shares = sockets.open_all(settings.listen, worker_count(settings), inherited.pairs)
     directory_of_state = state.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
         if catalog.pools:
             privileges.make_for(settings.user, directory_of_state)
         privileges.drop(settings.user)
     privileges.keep_to_ourselves()
-    keeper = Keeper(directory_of_state)
-    if heritage.is_from_parent:
-        keeper.borrow()
+    state_file = StateFile(directory_of_state)
+    if inherited.is_from_parent:
+        state_file.borrow()
     elif catalog.pools:
-        keeper.take()
+        state_file.take()
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
-    parent = _Parent(directory, override, shares, watch, keeper, service, heritage)
+    parent = _Parent(directory, override, shares, watch, state_file, service, inherited)
     parent.warned = set(map(_gist, warned))
     try:
         asyncio.run(parent.run(catalog, announce, control))
     finally:
-        keeper.close()
+        state_file.close()
 
 
 class _Parent:
@@ -129,18 +122,18 @@ class _Parent:
         override: Callable[[Settings], Settings],
         shares: list[list[Sockets]],
         watch: Watch,
-        keeper: Keeper,
+        state_file: StateFile,
         service: Service,
-        heritage: Heritage,
+        inherited: Inherited,
     ) -> None:
         self._directory = directory
         self._override = override
         self._shares = shares
-        self._passages = [Passage() for _ in shares]
+        self._handovers = [Handover() for _ in shares]
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
-        self._left: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
+        self._left = State()  # by an earlier life of the server
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
@@ -149,17 +142,17 @@ class _Parent:
         self._running: Settings | None = None  # with which the server was started
         self._waiting: tuple[str, ...] = ()    # settings that the files have otherwise now
         self._changed: dict[str, float] = {}  # when a zone's present records were read, if not at the start
-        self._ledger = Ledger()
-        self._records = Records()
+        self._totals = Totals()
+        self._records = ProbeRecords()
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
-        self._faults = Faults()
-        self._schedule = Schedule((), self._hear, report_fault=self._miss)
+        self._faults = ProbeFaults()
+        self._schedule = Schedule(self._record_outcome, self._record_fault)
         self._leaving = asyncio.Event()
         self._watch = watch
-        self._keeper = keeper
+        self._state_file = state_file
         self._service = service
-        self._heritage = heritage
+        self._inherited = inherited
         self._offer: Offer | None = None
         self._successor: int | None = None  # the process that has taken over from us
         self._hooks = Hooks(self._event, self._worked_out)
@@ -185,7 +178,7 @@ class _Parent:
             for change in self._history.changes:
                 if change.at >= self._started:  # found by the first round
                     self._hooks.tell(change)
-            if self._heritage.lines and not await unless(self._leaving, self._succeed()):
+            if self._inherited.predecessors and not await unless(self._leaving, self._succeed()):
                 return
             self._offer_to_others()
             tasks.append(asyncio.ensure_future(control(self)))
@@ -193,7 +186,7 @@ class _Parent:
             self._service.ready(self._summary())
             tasks.append(asyncio.create_task(again_and_again(self._reload_when_told)))
             tasks.append(asyncio.create_task(again_and_again(self._mind_the_lag)))
-            if self._service.pulse is not None:
+            if self._service.interval is not None:
                 tasks.append(asyncio.create_task(again_and_again(self._keep_alive)))
             if self._settings.watch:
                 tasks.append(asyncio.create_task(again_and_again(self._notice_edits)))
@@ -213,20 +206,20 @@ class _Parent:
         await self._hooks.stop()
         if self._successor is not None:
             # It waits for this: what was ordered here up to now must stand there.
-            await self._keeper.stop()
-            self._keeper.close()
+            await self._state_file.stop()
+            self._state_file.close()
         if self._offer is not None:
             self._offer.close()
         if self._generation is not None:
             await self._generation.stop()
-        await self._keeper.stop()
+        await self._state_file.stop()
 
     # From one server to the next.
 
     async def _succeed(self) -> None:
         """Our workers answer: who answered until now may leave, and what was ordered there meanwhile stands."""
-        has_ended = await self._heritage.succeed()
-        if not self._heritage.is_from_parent:
+        has_ended = await self._inherited.dismiss_predecessors()
+        if not self._inherited.is_from_parent:
             _log.info("this server has taken over from the workers of one that was gone")
             return
         if not has_ended:
@@ -239,44 +232,44 @@ class _Parent:
     async def _take_state(self) -> None:
         for tried in range(_TRIES):
             try:
-                self._keeper.take()
+                self._state_file.take()
                 break
             except StateTaken as error:
                 if tried == _TRIES - 1:
                     _log.error("orders and verdicts are not saved: %s", error)
                 await asyncio.sleep(_TRY)
-        known = self._keeper.load()
+        known = self._state_file.load()
         if known is None:
             return
-        self._current().balancer.remember(known.clocks)
         self._orders.standing = dict(known.orders)
         self._orders.wake()
         self._obey()
+        self._current().balancer.remember(known.clocks, known.is_last)
         ours = [change for change in self._history.changes if change.at >= self._started]
         self._history = History(sorted({*known.history, *ours}, key=lambda change: change.at))
-        self._keeper.note()
+        self._state_file.save_soon()
 
     def _offer_to_others(self) -> None:
         """From now on another server can take over from us."""
-        listener = self._heritage.listener
+        listener = self._inherited.listener
         if listener is None:
             return
         # Anew, so that the system tells whoever connects that it is we who listen.
         listener.listen()
-        self._offer = Offer(listener, (0, len(self._shares)), True, self._hear_of_successor, self._make_way)
+        self._offer = Offer(listener, (0, len(self._shares)), True, self._leave_to, self._make_way)
         self._offer.pairs = [pair for share in self._shares for pair in share]
-        self._offer.doors = self._heritage.doors
+        self._offer.admin_sockets = self._inherited.admin_sockets
         self._offer.open()
 
     async def _make_way(self) -> None:
         """What another server is to begin with must be saved."""
-        await self._keeper.save()
+        await self._state_file.save()
 
-    def _hear_of_successor(self, pid: int) -> None:
+    def _leave_to(self, pid: int) -> None:
         """Another server answers on our sockets."""
         _log.info("pid %d has taken over: this server leaves", pid)
         self._successor = pid
-        self._heritage.is_handed_on = True
+        self._inherited.is_handed_on = True
         self._leaving.set()
 
     def _renew(self) -> None:
@@ -284,7 +277,7 @@ class _Parent:
         if self._offer is None:
             _log.error("not started anew: without a control socket no server can take over from this one")
             return
-        renewal.start(self._service.environment)
+        restart.start(self._service.environment)
 
     # What operators ask.
 
@@ -298,19 +291,19 @@ class _Parent:
             refused=self._refused,
             zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
             pools=(
-                None if owner is None else status.pool_status(balancer, self._ledger, owner, now)
+                None if owner is None else status.pool_status(balancer, self._totals, owner, now)
                 for owner in self._owners(pattern)
             ),
             orders=(status.order_status(scope, order) for scope, order in self._orders.standing.items()),
             server=ServerStatus(
                 version=__version__,
                 started=self._started,
-                generation=self._ledger.generations,
+                generation=self._totals.generations,
                 workers=len(self._shares),
-                restarts=self._ledger.restarts,
-                hung=self._ledger.hung,
+                restarts=self._totals.restarts,
+                hung=self._totals.hung,
                 silent=self.silent(),
-                queries=self._ledger.queries,
+                queries=self._totals.queries,
             ),
             restart=self._waiting,
         )
@@ -322,13 +315,13 @@ class _Parent:
                 return await self._take(await self._read())
 
     async def _reload_edited(self, meant: Fingerprint | None) -> None:
-        """Take an edit that was noticed, unless it takes much away and is not known to be meant."""
+        """Take an edit that was noticed, unless it may be half of one and is not known to be meant."""
         async with self._reloading:
-            if self._watch.is_noted:
+            if self._watch.is_up_to_date:
                 return
             with self._told_to_service():
                 found = await self._read()
-                lost = loss.losses(self._current().catalog, found.catalog)
+                lost = held_edit.losses(self._current().catalog, found.catalog)
                 is_held = lost and self._settings.confirm and meant != found.catalog.fingerprint
                 if is_held and not has_errors(found.problems):
                     self._hold(found, lost)
@@ -343,7 +336,7 @@ class _Parent:
         finally:
             self._service.ready(self._summary())
 
-    async def order(self, wanted: Wanted) -> Obeyed:
+    async def order(self, wanted: OrderRequest) -> OrderResult:
         async with self._ordering:
             generation, about = await self._concerned(wanted)
             given = time.time()
@@ -353,24 +346,24 @@ class _Parent:
                 for each in self._listening:
                     each.balancer.trust((one.owner, one.address) for one in about)
             # What we have said we do must outlive a crash in the next moment.
-            warning = await self._keeper.save()
+            warning = await self._state_file.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 for each in list(self._listening):
                     await each.settled()
         except TimeoutError:
             raise Delayed from None
-        self._keeper.note()  # what was much to work out may have changed answers since
+        self._state_file.save_soon()  # what was much to work out may have changed answers since
         now = time.time()
         async for _ in gently(generation.balancer.linger(altered, given, now)):
             pass
         if altered:
-            self._keeper.note()  # the drain clocks
+            self._state_file.save_soon()  # the drain clocks
         clocks = status.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
-        return Obeyed(tuple(told), () if warning is None else (warning,))
+        return OrderResult(tuple(told), () if warning is None else (warning,))
 
-    async def _concerned(self, wanted: Wanted) -> tuple[Generation, list[Concerned]]:
+    async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current()
@@ -393,14 +386,14 @@ class _Parent:
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
-            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed, bool(self._waiting)
         )
         return metrics.pieces(metrics.View(
             pid=os.getpid(),
             started=self._started,
             now=time.time(),
             generation=self._current(),
-            ledger=self._ledger,
+            totals=self._totals,
             records=self._records,
             faults=self._faults,
             schedule=self._schedule,
@@ -408,7 +401,7 @@ class _Parent:
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:
-        return tuple(self._current().crew.silent)
+        return tuple(self._current().workers.silent)
 
     def _owners(self, pattern: str | None) -> Iterable[Name | None]:
         """Of the pools whose names match.  Raises Unknown."""
@@ -435,12 +428,12 @@ class _Parent:
 
     # What changes.
 
-    def _hear(self, key: Key, outcome: Outcome, before: Health | None, after: Health) -> None:
+    def _record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
-        self._faults.hear(key)
-        self._records.hear(key, outcome, before, after)
+        self._faults.record_probe(key)
+        self._records.record_outcome(key, outcome, before, after)
         for generation in self._listening:
             generation.balancer.hear(key, outcome, before, after)
         if before is not None and before.up == after.up:
@@ -448,13 +441,13 @@ class _Parent:
         if before is not None and self._listening:
             for change in history.verdicts(self._listening[0].balancer, key, after):
                 self._remember(change)
-        self._keeper.note()
+        self._state_file.save_soon()
 
-    def _miss(self, key: Key, outcome: Outcome) -> None:
+    def _record_fault(self, key: ProbeKey, outcome: Outcome) -> None:
         """A probe could not be made, and that is our fault."""
         if _log.isEnabledFor(logging.DEBUG):
             _tell_outcome(key, outcome)
-        self._faults.miss(key, outcome)
+        self._faults.record_fault(key, outcome)
         for generation in self._listening:
             generation.balancer.miss(key, outcome.reason)
 
@@ -464,16 +457,16 @@ class _Parent:
         for generation in self._listening:
             generation.balancer.doubt(resumed)
             generation.balancer.obey(self._orders.standing)
-        self._keeper.note()
+        self._state_file.save_soon()
 
     def _remember(self, change: Change) -> None:
         self._history.add(change)
         self._hooks.tell(change)
 
-    def _hear_of_hung(self, fact: str) -> None:
+    def _record_hung(self, fact: str) -> None:
         """A worker hung, and is replaced."""
         self._remember(Change(time.time(), None, "", "worker hung", fact))
-        self._keeper.note()
+        self._state_file.save_soon()
 
     def _event(self, change: Change) -> bytes:
         server = self._settings.server_id or os.uname().nodename
@@ -493,32 +486,29 @@ class _Parent:
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
-        """When caches lose what orders keep out of the answers."""
-        if not self._listening:
-            return {}
-        clocks = status.kept_clocks(self._listening[0].balancer, time.time())
-        return dict(islice(clocks, state.MOST_CLOCKS))
+        """When caches lose what is not handed out."""
+        return dict(status.kept_clocks(self._listening[0].balancer)) if self._listening else {}
 
-    def _recall(self, balancer: Balancer) -> dict[Key, Health]:
+    def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
-        known = self._keeper.load()
+        known = self._state_file.load()
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
-        self._left = known.clocks
+        self._left = known
         self._history = History(known.history)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
-    def _probe(self, generations: list[Generation], healths: dict[Key, Health]) -> None:
+    def _probe(self, generations: list[Generation], healths: dict[ProbeKey, Health]) -> None:
         """From now on probe for these generations."""
         keys = {key for each in generations for key in each.balancer.keys}
         self._schedule.replace_keys(keys, healths)
-        self._records.keep(keys)
+        self._records.keep_only(keys)
         self._faults.keep(keys)
         self._pause()
 
-    def _pause(self) -> set[Key]:
+    def _pause(self) -> set[ProbeKey]:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._listening:
             return set()
@@ -530,7 +520,7 @@ class _Parent:
     async def _begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         settings = self._override(catalog.settings)
-        ours = (self._shares, self._ledger, self._hear_of_hung, self._heritage.listener, self._passages)
+        ours = (self._shares, self._totals, self._record_hung, self._inherited.listener, self._handovers)
         old, new = self._generation, Generation(catalog, settings, *ours)
         healths = self._schedule.healths | self._recall(new.balancer)
         # The old generation answers until the new one does, and so is probed until then.
@@ -541,18 +531,18 @@ class _Parent:
             # Nobody waits for probes here: the balancer knows what must not be answered yet.
             if old is not None:
                 await new.follow(old)
-            await new.start(self._schedule, self._keeper.left, self._orders.standing, self._left)
+            await new.start(self._schedule, self._state_file.left, self._orders.standing, self._left)
         except BaseException:
             self._listening.remove(new)
             await (new.stop() if old is None else new.make_way())
             self._probe(both[:-1], {})
             raise
-        self._generation, self._left = new, {}
+        self._generation, self._left = new, State()
         self._listening = [new]
         self._probe([new], {})
         self._orders.wake()
-        self._keeper.start(self._state)
-        self._keeper.note()
+        self._state_file.start(self._state)
+        self._state_file.save_soon()
         if old is not None:
             await old.make_way()
 
@@ -595,16 +585,16 @@ class _Parent:
             return await self._reload(found.catalog, found.problems)
         finally:
             # Only now: the process that watches is to share the memory of the new zones, not keep the old.
-            self._watch.note(found.catalog.fingerprint, sources)
+            self._watch.expect_edit(found.catalog.fingerprint, sources)
 
     def _hold(self, found: Reading, lost: tuple[str, ...]) -> None:
         until = time.time() + self._settings.confirm
         self._watch.hold(found.catalog.fingerprint, self._current().catalog.sources | found.catalog.sources)
-        fact = "the edit takes much away, as a half-written file would"
+        fact = "this may be half of an edit"
         self._refuse(fact, "reload to take it", lost, until)
         at = time.strftime("%H:%M:%S", time.localtime(until))
-        _log.warning(
-            "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
+        logs.always(
+            logging.WARNING, "not reloaded: %s: %s; the old data go on being served until %s, or until dnslb reload",
             fact, _some(lost), at, extra=_NOT_RELOADED,
         )  # fmt: skip
 
@@ -622,7 +612,7 @@ class _Parent:
             raise self._refuse("the files have mistakes", "mend them and reload", told)
         try:
             if catalog.pools:
-                self._keeper.take()
+                self._state_file.take()
             gc.freeze()
             await self._begin(catalog)
         except (StateTaken, WorkersFailed) as error:
@@ -677,7 +667,7 @@ def _gist(problem: Problem) -> tuple[str, str, str]:
     return problem.file, problem.fact, problem.remedy
 
 
-def _tell_outcome(key: Key, outcome: Outcome) -> None:
+def _tell_outcome(key: ProbeKey, outcome: Outcome) -> None:
     what = "not made" if outcome.fault else "passed" if outcome.ok else "failed"
     fields = {"what": what, "address": str(key[1])}
     _log.debug("%s %s in %.1f ms: %s", state.key(*key), what, 1000 * outcome.took, outcome.reason, extra=fields)

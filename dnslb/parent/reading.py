@@ -23,11 +23,11 @@ from typing import TypeVar
 from dnslb.balance.pool import Pool
 from dnslb.config import catalog as catalogs
 from dnslb.config.catalog import Catalog, Disk
-from dnslb.dns import collector
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Node, Zone
 from dnslb.ipc.channel import packed
-from dnslb.parent.errand import Errand
+from dnslb.parent.child import Child
+from dnslb.system import collector
 from dnslb.system.pace import gently
 from dnslb.text.problem import Problem
 
@@ -60,22 +60,22 @@ async def read(directory: Path, sources: frozenset[str], settle: float) -> Readi
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            errand = Errand(partial(_serve, theirs, directory, sources, settle), [theirs.fileno()])
+            child = Child(partial(_serve, theirs, directory, sources, settle), [theirs.fileno()])
         except OSError as error:
             ours.close()
             raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
     stream, writer = await asyncio.open_unix_connection(sock=ours)
     try:
         with collector.paused():
-            found = await _heard(stream, _Assembly(str(directory)))
+            found = await _received(stream, _Assembly(str(directory)))
             gc.freeze()
             return found
     finally:
-        await errand.end()
+        await child.end()
         writer.close()
 
 
-async def _heard(stream: asyncio.StreamReader, assembly: _Assembly) -> Reading:
+async def _received(stream: asyncio.StreamReader, assembly: _Assembly) -> Reading:
     received = bytearray()
     while assembly.reading is None:
         try:
@@ -87,7 +87,7 @@ async def _heard(stream: asyncio.StreamReader, assembly: _Assembly) -> Reading:
         if not octets:
             raise NotAnswered(f"the process that reads files has ended: {assembly.about} was not read")
         received += octets
-        async for _ in gently(map(assembly.hear, _messages(received))):
+        async for _ in gently(map(assembly.receive, _messages(received))):
             pass
     return assembly.reading
 
@@ -152,7 +152,7 @@ class _Assembly:
         self._nodes: dict[Name, Node] = {}
         self._cuts: set[Name] = set()
 
-    def hear(self, message: bytes) -> None:
+    def receive(self, message: bytes) -> None:
         """Raises NotAnswered."""
         match pickle.loads(message):
             case _Asking(about):
@@ -179,7 +179,7 @@ class _Assembly:
 # In the child.
 
 
-class _Narrator(Disk):
+class _ReportingDisk(Disk):
     """The disk; says before it is asked for anything, since that may take for ever."""
 
     def __init__(self, sock: socket.socket, directory: str, sources: frozenset[str]) -> None:
@@ -215,7 +215,7 @@ class _Narrator(Disk):
 def _serve(sock: socket.socket, directory: Path, sources: frozenset[str], settle: float) -> int:
     """Read until nobody edits meanwhile, and tell what was read."""
     for _ in range(_TRIES):
-        files = _Narrator(sock, str(directory), sources)
+        files = _ReportingDisk(sock, str(directory), sources)
         catalog, problems = catalogs.load(directory, files)
         if not files.has_changed():
             break
@@ -225,12 +225,12 @@ def _serve(sock: socket.socket, directory: Path, sources: frozenset[str], settle
         return 0
     # The parent has no more use for us.
     with suppress(BrokenPipeError, ConnectionResetError):
-        for message in _told(catalog, problems):
+        for message in _parts(catalog, problems):
             sock.sendall(packed(message))
     return 0
 
 
-def _told(catalog: Catalog, problems: list[Problem]) -> Iterator[object]:
+def _parts(catalog: Catalog, problems: list[Problem]) -> Iterator[object]:
     """In pieces that keep the parent's loop for a moment each."""
     for zone in catalog.zones.values():
         yield from map(_Nodes, _pieces(zone.nodes.items()))

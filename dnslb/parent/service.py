@@ -19,7 +19,7 @@ _log = logging.getLogger("dnslb")
 
 
 class Service:
-    """``pulse`` is how often the manager wants to hear that we are alive, in seconds; None: never."""
+    """``interval`` is how often the manager wants to hear that we are alive, in seconds; None: never."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         """Takes what is ours out of the environment: no program that we start may speak for us."""
@@ -30,7 +30,7 @@ class Service:
         # A name that begins with @ is abstract: its first octet is 0 (unix(7)).
         self._place = f"\0{place[1:]}" if place.startswith("@") else place
         is_ours = place and micros.isascii() and micros.isdigit() and int(micros) and pid in ("", str(os.getpid()))
-        self.pulse = int(micros) / _MICROSECONDS / 2 if is_ours else None
+        self.interval = int(micros) / _MICROSECONDS / 2 if is_ours else None
 
     def ready(self, status: str) -> None:
         self._say("READY=1", f"STATUS={status}")
@@ -41,11 +41,11 @@ class Service:
         self._say("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     async def keep_alive(self, answer: Callable[[], Awaitable[None]]) -> None:
-        """Say that we are alive, at every pulse, as long as this loop turns and ``answer`` returns in time."""
-        while self.pulse is not None:
-            await asyncio.sleep(self.pulse)
+        """Say that we are alive, at every interval, as long as this loop turns and ``answer`` returns in time."""
+        while self.interval is not None:
+            await asyncio.sleep(self.interval)
             try:
-                async with asyncio.timeout(self.pulse):
+                async with asyncio.timeout(self.interval):
                     await answer()
             except TimeoutError:
                 _log.error("a worker does not answer: the service manager is not told that we are alive")

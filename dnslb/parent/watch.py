@@ -19,7 +19,7 @@ from functools import partial
 from dnslb.config import catalog
 from dnslb.config.catalog import Fingerprint
 from dnslb.config.settings import Settings
-from dnslb.parent.errand import Errand
+from dnslb.parent.child import Child
 
 _PAUSE = 0.5   # seconds from one look to the next, at most
 _REST = 20.0   # times as long as a look took: it takes a processor from the workers
@@ -37,27 +37,27 @@ class Watch:
     def __init__(self, directory: str, sources: frozenset[str], read: Fingerprint) -> None:
         """``sources`` are those of the catalog that has just been read: they tell of included files."""
         self._directory = directory
-        self._noted = asyncio.Event()
-        self.note(read, sources)
+        self._was_read = asyncio.Event()
+        self.expect_edit(read, sources)
 
-    def note(self, read: Fingerprint, sources: frozenset[str]) -> None:
+    def expect_edit(self, read: Fingerprint, sources: frozenset[str]) -> None:
         """This is what was there when it was read: wait for the next edit."""
         self._read, self._sources, self._is_held = read, sources, False
-        self._noted.set()
+        self._was_read.set()
 
     def hold(self, read: Fingerprint, sources: frozenset[str]) -> None:
         """The same, but it was not taken: wait for the next edit, or until it stays as it is."""
         self._read, self._sources, self._is_held = read, sources, True
-        self._noted.set()
+        self._was_read.set()
 
     def resume(self) -> None:
         """It could not be read: wait for an edit of what was read before."""
-        self._noted.set()
+        self._was_read.set()
 
     @property
-    def is_noted(self) -> bool:
+    def is_up_to_date(self) -> bool:
         """Whether something was read since the last edit was noticed: the next is noticed against that."""
-        return self._noted.is_set()
+        return self._was_read.is_set()
 
     async def edit(self, settings: Callable[[], Settings]) -> Fingerprint | None:
         """Wait for an edit; after it for the next only when it has been read.
@@ -65,30 +65,30 @@ class Watch:
         What was held and has not changed for so long that it is meant: its fingerprint comes back.
         """
         while True:
-            await self._noted.wait()
-            self._noted.clear()
+            await self._was_read.wait()
+            self._was_read.clear()
             settle, confirm = settings().settle, settings().confirm if self._is_held else None
             try:
-                errand = Errand(partial(_look, self._directory, self._sources, self._read, settle, confirm))
+                child = Child(partial(_look, self._directory, self._sources, self._read, settle, confirm))
             except OSError as error:
                 _log.warning("edits are not noticed: no process can be started: %s", error.strerror)
                 await asyncio.sleep(_RETRY)
-                self._noted.set()
+                self._was_read.set()
                 continue
-            noted = asyncio.ensure_future(self._noted.wait())
+            was_read = asyncio.ensure_future(self._was_read.wait())
             try:
-                await asyncio.wait((noted, errand.ended), return_when=asyncio.FIRST_COMPLETED)
-                if self._noted.is_set():
+                await asyncio.wait((was_read, child.ended), return_when=asyncio.FIRST_COMPLETED)
+                if self._was_read.is_set():
                     continue
             finally:
-                noted.cancel()
-                await errand.end()
-            ended = errand.ended.result()
+                was_read.cancel()
+                await child.end()
+            ended = child.ended.result()
             if ended in {_EDITED, _UNCHANGED}:
                 return self._read if ended == _UNCHANGED else None
             # Somebody has killed it.
             await asyncio.sleep(_PAUSE)
-            self._noted.set()
+            self._was_read.set()
 
 
 def _look(directory: str, sources: frozenset[str], read: Fingerprint, settle: float, confirm: float | None) -> int:

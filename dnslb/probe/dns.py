@@ -15,8 +15,8 @@ from functools import partial
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, DnsCheck
 from dnslb.dns import name, rrtype
+from dnslb.probe.outcome import Failed, NotMade, Progress, judge, ours
 from dnslb.probe.sockets import connect_udp
-from dnslb.probe.verdict import Failed, NotMade, Progress, judge, ours
 
 _HEADER = struct.Struct("!6H")  # id, flags, and the counts of the four sections (RFC 1035 §4.1.1)
 _QR, _RD, _RCODE = 0x8000, 0x0100, 0x000F

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dnslb.probe.verdict import Failed, NotMade, explain, shortage
+from dnslb.probe.outcome import Failed, NotMade, explain, shortage
 
 _MOST = 16  # living processes, unless more are at work; the one unused for longest ends first
 _PROGRAM = Path(__file__).with_name("searcher.py")

@@ -24,9 +24,9 @@ from dnslb import __version__
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, HttpCheck
 from dnslb.probe import expression, tls
+from dnslb.probe.outcome import Failed, NotMade, Progress, judge, printable
 from dnslb.probe.sockets import connect_tcp, receive
 from dnslb.probe.tls import BadCertificate, TlsStream
-from dnslb.probe.verdict import Failed, NotMade, Progress, judge, printable
 
 _MOST_HEADERS = 65536  # octets until the end of the headers
 _MOST_BODY = 65536     # octets of the body that are looked at
@@ -179,9 +179,9 @@ class _Exchange:
                 raise Failed(self._fault(error)) from None
             if event is not h11.NEED_DATA:
                 return event
-            await self._hear(stream)
+            await self._receive(stream)
 
-    async def _hear(self, stream: _Stream) -> None:
+    async def _receive(self, stream: _Stream) -> None:
         octets = await stream.receive()
         self._closed = not octets
         self._received += len(octets)

@@ -17,7 +17,7 @@ from functools import partial
 
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, ExecCheck
-from dnslb.probe.verdict import Failed, NotMade, Progress, explain, judge, printable, shortage
+from dnslb.probe.outcome import Failed, NotMade, Progress, explain, judge, printable, shortage
 
 _KEPT = 4096      # octets of the output
 _MOST = 1 << 20   # octets of output, beyond which the program is killed
@@ -83,7 +83,7 @@ class _Run:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._pipe = process.stdout
-        self._read = 0
+        self._count = 0
         self.output = bytearray()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         try:
@@ -94,7 +94,7 @@ class _Run:
             process.wait()
             raise
         os.set_blocking(self._pipe.fileno(), False)
-        self._loop.add_reader(self._pipe, self._hear)
+        self._loop.add_reader(self._pipe, self._read_output)
         self._loop.add_reader(self._pidfd, self._reap)
 
     def stop(self) -> None:
@@ -105,7 +105,7 @@ class _Run:
         if self._process.returncode is None:
             self._kill()
 
-    def _hear(self) -> None:
+    def _read_output(self) -> None:
         try:
             said = os.read(self._pipe.fileno(), _CHUNK)
         except BlockingIOError:
@@ -113,9 +113,9 @@ class _Run:
         if not said:
             self._loop.remove_reader(self._pipe)
             return
-        self._read += len(said)
+        self._count += len(said)
         self.output += said[: _KEPT - len(self.output)]
-        if self._read > _MOST and not self.ended.done():
+        if self._count > _MOST and not self.ended.done():
             self.ended.set_exception(Failed(f"more than {_MOST >> 20} MB of output{_first_line(self.output)}"))
 
     def _reap(self) -> None:
@@ -125,7 +125,7 @@ class _Run:
         self._kill()
         status = self._process.wait()
         if not self._pipe.closed:
-            self._hear()
+            self._read_output()
         if not self.ended.done():
             self.ended.set_result(status)
 

@@ -10,13 +10,13 @@ from ipaddress import IPv6Address
 from typing import TypeAlias
 
 from dnslb.balance.pool import Address
-from dnslb.probe.verdict import NotMade, ours
+from dnslb.probe.outcome import NotMade, ours
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; Python names it from 3.12 on
 
 _CHUNK = 8192  # octets read at once
 
-_Place: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+_SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 async def connect_tcp(address: Address, port: int, source: Address | None) -> socket.socket:
@@ -24,10 +24,10 @@ async def connect_tcp(address: Address, port: int, source: Address | None) -> so
     sock = _create(socket.SOCK_STREAM, address, source)
     try:
         with ours():
-            place = _place(address, port)
-            begun = _begin_to_connect(sock, place)
+            where = _socket_address(address, port)
+            begun = _begin_to_connect(sock, where)
         if not begun:
-            await asyncio.get_running_loop().sock_connect(sock, place)  # waits for what has begun
+            await asyncio.get_running_loop().sock_connect(sock, where)  # waits for what has begun
         _refuse_itself(sock)
     except BaseException:
         sock.close()
@@ -35,10 +35,10 @@ async def connect_tcp(address: Address, port: int, source: Address | None) -> so
     return sock
 
 
-def _begin_to_connect(sock: socket.socket, place: _Place) -> bool:
+def _begin_to_connect(sock: socket.socket, where: _SocketAddress) -> bool:
     """Whether it is connected already.  What is refused here, the machine itself refuses.  Raises OSError."""
     try:
-        sock.connect(place)
+        sock.connect(where)
     except BlockingIOError:
         return False
     return True
@@ -64,7 +64,7 @@ def connect_udp(address: Address, port: int, source: Address | None) -> socket.s
     sock = _create(socket.SOCK_DGRAM, address, source)
     try:
         with ours():
-            sock.connect(_place(address, port))
+            sock.connect(_socket_address(address, port))
     except BaseException:
         sock.close()
         raise
@@ -84,14 +84,14 @@ def _create(kind: socket.SocketKind, address: Address, source: Address | None) -
             # A bound port would be taken for all targets at once; so the kernel chooses it only when it connects.
             if kind is socket.SOCK_STREAM:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind(_place(source, 0))
+            sock.bind(_socket_address(source, 0))
         except BaseException:
             sock.close()
             raise
         return sock
 
 
-def _place(address: Address, port: int) -> _Place:
+def _socket_address(address: Address, port: int) -> _SocketAddress:
     """The address as the socket module takes it, without a look-up."""
     if isinstance(address, IPv6Address) and address.scope_id:
         return str(address).partition("%")[0], port, 0, socket.if_nametoindex(address.scope_id)

@@ -6,8 +6,8 @@ from functools import partial
 
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, TcpCheck
+from dnslb.probe.outcome import Progress, judge
 from dnslb.probe.sockets import connect_tcp
-from dnslb.probe.verdict import Progress, judge
 
 
 async def probe(check: TcpCheck, address: Address, source: Address | None, timeout: float) -> Outcome:

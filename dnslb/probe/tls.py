@@ -15,8 +15,8 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from dnslb.probe.outcome import Failed, NotMade, explain, printable
 from dnslb.probe.sockets import receive
-from dnslb.probe.verdict import Failed, NotMade, explain, printable
 from dnslb.system import file
 
 _CHUNK = 8192              # octets read at once

@@ -11,9 +11,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
-from dnslb.text.printable import printable
+from dnslb.text.one_line import one_line
 
 _FIELDS = ("what", "owner", "address", "by")
 # The journal's own levels (sd-daemon(3)), which are those of syslog (RFC 5424 §6.2.1).
@@ -66,11 +67,16 @@ def set_level(level: str) -> None:
     _log.setLevel(level.upper())
 
 
+def always(level: int, message: str, *args: object, extra: Mapping[str, object]) -> None:
+    """Log a line of this level even if only what is worse is to be logged."""
+    _log.handle(_log.makeRecord(_log.name, level, "", 0, message, args, None, extra=extra))
+
+
 class _Text(logging.Formatter):
     """A message is one line, whatever names and texts are in it; only a traceback has more."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
+        record.message = one_line(record.message)
         return super().formatMessage(record)
 
 

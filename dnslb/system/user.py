@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dnslb.text.printable import printable
+from dnslb.text.one_line import one_line
 
 _MOST_LINKS = 40     # as many as the kernel follows
 _OTHERS = 0o022      # may be written by others
@@ -38,7 +38,7 @@ def name(uid: int) -> str:
         lines = []
     entries = (line.split(":") for line in lines)
     found = next((entry[0] for entry in entries if entry[2:3] == [str(uid)]), "")
-    return printable(found) or f"uid {uid}"
+    return one_line(found) or f"uid {uid}"
 
 
 def find(user: str) -> pwd.struct_passwd:

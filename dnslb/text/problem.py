@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from dnslb.text.printable import printable
+from dnslb.text.one_line import one_line
 
 MOST_LISTED = 1000  # problems of one file and level; more help nobody
 
@@ -32,7 +32,7 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         warning = "warning: " if self.level is Level.WARNING else ""
-        return printable(f"{place}: {warning}{self.fact}; {self.remedy}")
+        return one_line(f"{place}: {warning}{self.fact}; {self.remedy}")
 
 
 def has_errors(problems: list[Problem]) -> bool:

@@ -13,7 +13,7 @@ from time import monotonic
 
 from dnslb.dns.query import LONGEST
 from dnslb.dns.reply_kind import NO_REPLY
-from dnslb.ipc.passage import Held
+from dnslb.ipc.handover import ConnectionState
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 
@@ -76,17 +76,17 @@ class Connection:
             self.is_due = self._has_query()
         self.has_ended = True
 
-    def held(self) -> Held:
+    def state(self) -> ConnectionState:
         """All that another worker needs to go on with it."""
-        return Held(self.active, self.has_ended, self._received, self._unsent)
+        return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
 
-    def take_up(self, held: Held) -> None:
+    def restore(self, state: ConnectionState) -> None:
         """Go on where another worker has left off."""
-        self.active, self.has_ended = held.active, held.has_ended
-        self._received, self._unsent = held.received, held.unsent
+        self.active, self.has_ended = state.active, state.has_ended
+        self._received, self._unsent = state.received, state.unsent
         self.is_due = bool(self._unsent) or self._has_query()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """It is another worker's now."""
         self._sock.close()
 

@@ -12,7 +12,7 @@ from dnslb.balance.pool import Address, HttpCheck
 from dnslb.config.hook import CommandHook, Hook, UrlHook
 from dnslb.config.policy.setting import parse_address
 from dnslb.probe import http, program
-from dnslb.probe.verdict import Failed, Progress, explain, judge
+from dnslb.probe.outcome import Failed, Progress, explain, judge
 from dnslb.system import file as files
 
 _TIMEOUT = 10.0  # seconds for all of it

@@ -6,7 +6,7 @@ import json
 from ipaddress import ip_address
 
 from dnslb.balance.pool import Pool
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from dnslb.balance.health import Health
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.state import MOST_CHANGES
-from dnslb.probe.schedule import Key
+from dnslb.probe import ProbeKey
 
 
 class History:
@@ -25,7 +25,7 @@ class History:
         self._changes.append(change)
 
 
-def verdicts(balancer: Balancer, key: Key, health: Health) -> list[Change]:
+def verdicts(balancer: Balancer, key: ProbeKey, health: Health) -> list[Change]:
     """What a new verdict changes: one line for each backend that goes by it, as far as they are remembered."""
     what = "up" if health.up else "down"
     return [

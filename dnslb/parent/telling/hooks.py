@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 
 from dnslb.config.hook import CommandHook, Hook
-from dnslb.control.operations import Change
+from dnslb.control.change import Change
 from dnslb.parent.telling.delivery import deliver
 from dnslb.system.pace import gently
 

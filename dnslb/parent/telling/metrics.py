@@ -22,10 +22,10 @@ from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.faults import Faults
 from dnslb.parent.generation import Generation
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import BOUNDS, Record, Records
+from dnslb.parent.probe_faults import ProbeFaults
+from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
+from dnslb.parent.telling.totals import Totals
 from dnslb.probe.schedule import Schedule
 from dnslb.system.usage import usage
 from dnslb.text.exposition import Family, Sample, counter, gauge, histogram, labels
@@ -48,6 +48,7 @@ class Reloads:
     is_refused: bool             # the last one
     loaded: float                # Unix time of the last that succeeded, or of the start
     changed: Mapping[str, float]  # Unix time, by zone that is not as it was at the start
+    needs_restart: bool          # for settings that the files have otherwise now
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class View:
     started: float  # Unix time
     now: float
     generation: Generation
-    ledger: Ledger
-    records: Records
-    faults: Faults
+    totals: Totals
+    records: ProbeRecords
+    faults: ProbeFaults
     schedule: Schedule
     reloads: Reloads
 
@@ -74,7 +75,7 @@ class _Row(NamedTuple):
     weight: int
     share: float
     led: int
-    record: Record | None
+    record: ProbeRecord | None
     expires: float | None
 
 
@@ -101,6 +102,7 @@ _OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
 
 _RELOADS = counter("dnslb_reloads_total", "Reloads by result.")
 _RELOADED = gauge("dnslb_last_reload_successful", "1 unless the last reload was refused.")
+_RESTART = gauge("dnslb_restart_needed", "1 while the files say of a setting what only a start can change.")
 _LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at which what is served was read.")
 _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
@@ -127,7 +129,7 @@ _DURATION = histogram("dnslb_backend_probe_duration_seconds", "Time that probes 
 
 def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
-    for family, samples in (*_server(view), *_queries(view.ledger), *_reloads(view.reloads)):
+    for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
     for family, unmade in (*_zones(view), *_pools(view.generation.balancer)):
         yield family.head
@@ -144,28 +146,28 @@ def pieces(view: View) -> Iterator[str]:
 
 
 def _server(view: View) -> list[tuple[Family, list[Sample]]]:
-    crew, ledger, schedule = view.generation.crew, view.ledger, view.schedule
-    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(crew.pids.items())}
+    workers, totals, schedule = view.generation.workers, view.totals, view.schedule
+    processes = {"parent": view.pid} | {f"worker {number}": pid for number, pid in sorted(workers.pids.items())}
     usages = [(labels(process=process), usage(pid)) for process, pid in processes.items()]
     return [
         (_BUILD, [(labels(version=__version__, python=platform.python_version()), 1)]),
         (_START, [("", view.started)]),
-        (_GENERATION, [("", ledger.generations)]),
-        (_WORKERS, [("", crew.size)]),
-        (_SILENT, [("", len(crew.silent))]),
-        (_RESTARTS, [("", ledger.restarts)]),
-        (_HUNG, [("", ledger.hung)]),
+        (_GENERATION, [("", totals.generations)]),
+        (_WORKERS, [("", workers.size)]),
+        (_SILENT, [("", len(workers.silent))]),
+        (_RESTARTS, [("", totals.restarts)]),
+        (_HUNG, [("", totals.hung)]),
         (_MEMORY, [(text, used.memory) for text, used in usages if used is not None]),
         (_CPU, [(text, used.cpu) for text, used in usages if used is not None]),
-        (_BUGS, [("", ledger.bugs)]),
+        (_BUGS, [("", totals.bugs)]),
         (_LAG, [("", schedule.lag)]),
         (_IN_FLIGHT, [("", schedule.in_flight)]),
         (_NOT_MADE, [(labels(reason=reason), count) for reason, count in sorted(view.faults.counts.items())]),
     ]
 
 
-def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
-    protocols = {"udp": ledger.udp, "tcp": ledger.tcp}
+def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
+    protocols = {"udp": totals.udp, "tcp": totals.tcp}
     replies = Counter({(protocol, *usual): 0 for protocol in protocols for usual in _USUAL})
     truncated = Counter[str]()
     for protocol, heads in protocols.items():
@@ -182,11 +184,11 @@ def _queries(ledger: Ledger) -> list[tuple[Family, list[Sample]]]:
         ]),
         (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
-        (_UNSENT, [(labels(protocol="udp"), ledger.udp[UNSENT])]),
-        (_PACKED, [("", ledger.packed)]),
-        (_CONNECTIONS, [("", ledger.accepted)]),
-        (_EVICTED, [("", ledger.evicted)]),
-        (_OPEN, [("", sum(ledger.open.values()))]),
+        (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
+        (_PACKED, [("", totals.packed)]),
+        (_CONNECTIONS, [("", totals.accepted)]),
+        (_EVICTED, [("", totals.evicted)]),
+        (_OPEN, [("", sum(totals.open.values()))]),
     ]  # fmt: skip
 
 
@@ -194,6 +196,7 @@ def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
     return [
         (_RELOADS, [(labels(result="success"), reloads.succeeded), (labels(result="refused"), reloads.refused)]),
         (_RELOADED, [("", int(not reloads.is_refused))]),
+        (_RESTART, [("", int(reloads.needs_restart))]),
         (_LOADED, [("", reloads.loaded)]),
     ]
 
@@ -239,7 +242,7 @@ def _each(view: View) -> Iterator[_Row]:
             chosen, _ = balancer.rrset(owner, version)
             total = sum(share.weight for share in chosen.shares)
             shares = {share.address: share.weight / total for share in chosen.shares}
-            led = view.ledger.led((owner, rrtype.ADDRESS_TYPES[version]))
+            led = view.totals.led((owner, rrtype.ADDRESS_TYPES[version]))
             owned = labels(pool=pool.owner)
             for backend in pool.backends:
                 if backend.address.version == version:

@@ -13,28 +13,20 @@ from fnmatch import translate
 from ipaddress import ip_address
 
 from dnslb.answer.snapshot import Key as ServedKey
-from dnslb.balance.operator_order import Admin, Mode, Scope, is_over, mode_at, mode_for, order_for
+from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_at, mode_for, order_for
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.selection import Selection
 from dnslb.balance.ttl import OVERTIME, bounds
-from dnslb.control.operations import (
-    BackendStatus,
-    Clock,
-    OrderStatus,
-    PoolStatus,
-    ProbeStatus,
-    Rejected,
-    RRsetStatus,
-    Unknown,
-    Wanted,
-)
+from dnslb.control.errors import Rejected, Unknown
+from dnslb.control.order import DrainClock, OrderRequest
+from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling.ledger import Ledger
-from dnslb.parent.telling.record import Records
-from dnslb.probe.schedule import Key
-from dnslb.text.likeness import likeness
+from dnslb.parent.telling.probe_record import ProbeRecords
+from dnslb.parent.telling.totals import Totals
+from dnslb.probe import ProbeKey
+from dnslb.text.spelling import similarity
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
 _MOST_COMPARED = 1_000_000  # addresses and names that the patterns of an order are compared with
@@ -65,7 +57,7 @@ def matching(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
     for number, pool in enumerate(pools.values()):
         if number == _MOST_LIKENED:
             break
-        if (like := likeness(wanted, _plain(pool.owner))) > best:
+        if (like := similarity(wanted, _plain(pool.owner))) > best:
             best, closest = like, pool.owner
         if number % _OFTEN == 0:
             yield None
@@ -87,7 +79,7 @@ def _matches(pools: Mapping[Name, Pool], pattern: str) -> Iterator[Name | None]:
             yield None
 
 
-def concerned(balancer: Balancer, wanted: Wanted) -> Iterator[Concerned | None]:
+def concerned(balancer: Balancer, wanted: OrderRequest) -> Iterator[Concerned | None]:
     """What the order is about.  Raises Unknown for a name or address that no pool has, Rejected for too much work."""
     pools = balancer.pools
     chosen = pools
@@ -145,14 +137,14 @@ def _listed(pools: Mapping[Name, Pool]) -> str:
 
 
 def amended(
-    orders: Mapping[Scope, Admin], wanted: Wanted, about: Iterable[Concerned], now: float
-) -> dict[Scope, Admin]:
+    orders: Mapping[Scope, Order], wanted: OrderRequest, about: Iterable[Concerned], now: float
+) -> dict[Scope, Order]:
     """The orders that stand from now on, without those that are over.  One that stands already stays as it is.
 
     Raises Rejected.
     """
     result = {scope: order for scope, order in orders.items() if not is_over(order, now)}
-    given = Admin(wanted.mode, now, wanted.at, wanted.until, wanted.reason, wanted.by)
+    given = Order(wanted.mode, now, wanted.at, wanted.until, wanted.reason, wanted.by)
     if is_over(given, now) or (wanted.at is not None and wanted.until is not None and wanted.until <= wanted.at):
         raise Rejected("the order would end before it begins", "give a later end")
     for one in about:
@@ -173,20 +165,20 @@ def amended(
     return result
 
 
-def _is_no_news(standing: Admin, given: Admin) -> bool:
+def _is_no_news(standing: Order, given: Order) -> bool:
     """Whether what is given stands already: for the same time, and for no other reason."""
     begins = standing.at if standing.at is not None and standing.at > given.since else None
     stands = standing.mode, begins, standing.until
     return stands == (given.mode, given.at, given.until) and given.reason in ("", standing.reason)
 
 
-def is_altered(before: Mapping[Scope, Admin], after: Mapping[Scope, Admin], one: Concerned) -> bool:
+def is_altered(before: Mapping[Scope, Order], after: Mapping[Scope, Order], one: Concerned) -> bool:
     """Whether other orders stand for the address under the name than before."""
     scopes = Scope(one.pool.owner, one.address), Scope(None, one.address)
     return any(before.get(scope) != after.get(scope) for scope in scopes)
 
 
-def _make_ready(orders: dict[Scope, Admin], own: Scope, scope: Scope, given: Admin) -> None:
+def _make_ready(orders: dict[Scope, Order], own: Scope, scope: Scope, given: Order) -> None:
     """End the orders that take the address out, now or when it was said; under one name by an exception, if need be."""
     general = Scope(None, own.address)
     ended = [own] if scope == own else [own, general]
@@ -200,11 +192,11 @@ def _make_ready(orders: dict[Scope, Admin], own: Scope, scope: Scope, given: Adm
         orders[own] = given
 
 
-def to_pause(balancer: Balancer, orders: Mapping[Scope, Admin], now: float) -> set[Key]:
+def to_pause(balancer: Balancer, orders: Mapping[Scope, Order], now: float) -> set[ProbeKey]:
     """What need not be probed: all that go by it are in maint."""
     if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
-    in_maint: dict[Key, bool] = {}
+    in_maint: dict[ProbeKey, bool] = {}
     for pool in balancer.pools.values():
         if pool.probe is not None:
             for backend in pool.backends:
@@ -213,7 +205,7 @@ def to_pause(balancer: Balancer, orders: Mapping[Scope, Admin], now: float) -> s
     return {key for key, is_in in in_maint.items() if is_in}
 
 
-def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
+def next_edge(orders: Mapping[Scope, Order], now: float) -> float | None:
     """When the next order comes into force or is over."""
     edges = (time for order in orders.values() for time in (order.at, order.until) if time is not None)
     return min((time for time in edges if time > now), default=None)
@@ -221,11 +213,11 @@ def next_edge(orders: Mapping[Scope, Admin], now: float) -> float | None:
 
 def clocks(
     balancer: Balancer,
-    wanted: Wanted,
+    wanted: OrderRequest,
     about: Iterable[Concerned],
     altered: Collection[tuple[Name, Address]],
     now: float,
-) -> Iterator[Clock]:
+) -> Iterator[DrainClock]:
     """What the order, in force everywhere, has done to each address; those that it has not ``altered`` were so."""
     last: Selection | None = None
     handed_out: set[Address] = set()
@@ -238,8 +230,8 @@ def clocks(
 
 
 def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
-    balancer: Balancer, wanted: Wanted, one: Concerned, handed_out: set[Address], changed: bool, now: float
-) -> Clock:
+    balancer: Balancer, wanted: OrderRequest, one: Concerned, handed_out: set[Address], changed: bool, now: float
+) -> DrainClock:
     mode = mode_for(balancer.orders, one.pool.owner, one.address, now)
     expires = None
     if wanted.mode is Mode.READY:
@@ -258,45 +250,36 @@ def _clock(  # noqa: PLR0913, PLR0917 - an order, what it met, and when
     kind = rrtype.address_text(one.address.version)
     standing = balancer.orders.get(Scope(one.pool.owner if wanted.names else None, one.address))
     since = None if standing is None else standing.since
-    return Clock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
+    return DrainClock(one.pool.owner, kind, str(one.address), mode.value, expires, note, since, changed)
 
 
-def order_status(scope: Scope, order: Admin) -> OrderStatus:
+def order_status(scope: Scope, order: Order) -> OrderStatus:
     return OrderStatus(
         scope.owner, str(scope.address), order.mode.value, order.since, order.at, order.until, order.reason, order.by
     )
 
 
-def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]:
-    """When caches lose each address that an order keeps out of a pool's answers."""
-    pools = balancer.pools
-    handed_out: dict[tuple[Name, int], frozenset[Address]] = {}
-    for scope, order in balancer.orders.items():
-        if mode_at(order, now) is Mode.READY:
-            continue
-        address, named = scope.address, None if scope.owner is None else _owner(scope.owner)
-        held = balancer.holding(address) if named is None else [(named, pools[named])] if named in pools else []
-        for owner, pool in held:
-            served = owner, address.version
-            if served not in handed_out:
-                handed_out[served] = balancer.handed_out(*served)
-            lost = balancer.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {}).get(address)
-            if lost is not None and address not in handed_out[served]:
-                yield Scope(pool.owner, address), lost
+def kept_clocks(balancer: Balancer) -> Iterator[tuple[Scope, float]]:
+    """When caches lose each address that a pool does not hand out."""
+    for owner, pool in balancer.pools.items():
+        for version in pool.zone_ttls:
+            handed_out = frozenset() if balancer.is_withheld(owner, version) else balancer.handed_out(owner, version)
+            copies = balancer.copies.get((owner, rrtype.ADDRESS_TYPES[version]), {})
+            yield from ((Scope(pool.owner, each), lost) for each, lost in copies.items() if each not in handed_out)
 
 
-def pool_status(balancer: Balancer, ledger: Ledger, owner: Name, now: float) -> PoolStatus:
+def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
     pool = balancer.pool(owner)
-    rrsets = (_rrset_status(balancer, ledger, owner, version, now) for version in sorted(pool.zone_ttls))
+    rrsets = (_rrset_status(balancer, totals, owner, version, now) for version in sorted(pool.zone_ttls))
     return PoolStatus(pool.owner, rrsets)
 
 
-def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int, now: float) -> RRsetStatus:
+def _rrset_status(balancer: Balancer, totals: Totals, owner: Name, version: int, now: float) -> RRsetStatus:
     pool, (selection, ttl) = balancer.pool(owner), balancer.rrset(owner, version)
     total = sum(share.weight for share in selection.shares)
     shares = {share.address: share.weight / total for share in selection.shares}
     statuses = (
-        _backend_status(balancer, ledger, (owner, rrtype.ADDRESS_TYPES[version]), backend, shares, now)
+        _backend_status(balancer, totals, (owner, rrtype.ADDRESS_TYPES[version]), backend, shares, now)
         for backend in pool.backends
         if backend.address.version == version
     )
@@ -306,7 +289,7 @@ def _rrset_status(balancer: Balancer, ledger: Ledger, owner: Name, version: int,
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
-    balancer: Balancer, ledger: Ledger, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
+    balancer: Balancer, totals: Totals, key: ServedKey, backend: Backend, shares: Mapping[Address, float], now: float
 ) -> BackendStatus:
     pool, rdata = balancer.pool(key[0]), backend.address.packed
     health = balancer.verdict(key[0], backend)
@@ -326,13 +309,13 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         backup=backend.backup,
         handed_out=backend.address in shares,
         share=shares.get(backend.address, 0.0),
-        led=ledger.led(key).get(rdata, 0),
-        achieved=ledger.achieved(key, rdata),
+        led=totals.led(key).get(rdata, 0),
+        achieved=totals.achieved(key, rdata),
         expires=None if backend.address in shares else balancer.last_copy(key[0], backend.address, now),
     )
 
 
-def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
+def probe_statuses(pool: Pool, records: ProbeRecords) -> Iterator[ProbeStatus]:
     """Of its backends, as far as they were probed."""
     for backend in pool.backends if pool.probe is not None else ():
         record = records.get((pool.probe, backend.target)) if pool.probe is not None else None
@@ -342,7 +325,7 @@ def probe_statuses(pool: Pool, records: Records) -> Iterator[ProbeStatus]:
 
 
 def _why_not_ready(
-    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: Wanted
+    balancer: Balancer, one: Concerned, mode: Mode, handed_out: set[Address], wanted: OrderRequest
 ) -> str:
     if wanted.at is not None:
         return "planned"
@@ -355,7 +338,7 @@ def _why_not_ready(
     return "not handed out: it is down, or a spare"
 
 
-def _is_in_maint(pool: Pool, backend: Backend, orders: Mapping[Scope, Admin], now: float) -> bool:
+def _is_in_maint(pool: Pool, backend: Backend, orders: Mapping[Scope, Order], now: float) -> bool:
     return mode_for(orders, pool.owner, backend.address, now) is Mode.MAINT
 
 

@@ -1,0 +1,118 @@
+"""What the server tells of itself: values only.
+
+Times are Unix times.  What may be long is told by iterators that work it out as they go, so that others have their turn
+in between.  A None in one stands for nothing: only that the next element may take a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from dnslb.control.reload import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderStatus:
+    """An order that stands."""
+
+    owner: str | None  # None: under every name
+    address: str
+    mode: str
+    since: float
+    at: float | None
+    until: float | None
+    reason: str
+    by: str = ""       # who gave it; empty: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """One address under one name."""
+
+    address: str
+    up: bool | None        # None: not probed, or not judged yet
+    since: float | None    # of the verdict
+    reason: str            # of the last probe
+    unsure: str            # why nobody knows whether it is up, or still is: "is not judged yet"
+    streak: int            # outcomes in a row against the verdict
+    mode: str
+    order: OrderStatus | None  # that made the mode, or will
+    weight: int
+    backup: bool
+    handed_out: bool
+    share: float           # of leading answers, as configured: 0 to 1
+    led: int               # answers that it led, since the server started
+    achieved: float | None  # its share of those since what is handed out changed last; None: there were none
+    expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+
+
+@dataclass(frozen=True, slots=True)
+class RRsetStatus:
+    """A pool's A or AAAA records."""
+
+    type: str
+    ttl: int
+    why: str               # the TTL is what it is
+    fails_open: bool
+    withheld: bool         # queries get no reply yet, since nobody knows who is up
+    backends: Iterable[BackendStatus]
+    empty: bool = False    # queries get an empty answer, since nobody is available
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    owner: str
+    rrsets: Iterable[RRsetStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStatus:
+    zone: str
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """The process rather than what it serves."""
+
+    version: str
+    started: float    # Unix time
+    generation: int   # catalogs served up to now, the present one included
+    workers: int
+    restarts: int     # of workers that died
+    queries: int      # that came in, since the start
+    hung: int = 0     # of the workers that died, those that were killed because they hung
+    silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    now: float
+    directory: str
+    loaded: float             # when what is served was read
+    refused: Refusal | None   # since then
+    zones: Iterable[ZoneStatus]
+    pools: Iterable[PoolStatus | None]
+    orders: Iterable[OrderStatus]
+    server: ServerStatus
+    restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
+
+
+def public(status: Status) -> Status:
+    """As whoever can connect may see it: mistakes quote the files that they are in, be it a foreign one."""
+    if status.refused is None or not status.refused.problems or status.refused.until is not None:
+        return status
+    number = len(status.refused.problems)
+    told = f"{number} mistake{'' if number == 1 else 's'}: see the log, or run dnslb check"
+    return replace(status, refused=replace(status.refused, problems=(told,)))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStatus:
+    """The last probes of one address under one name, oldest first."""
+
+    owner: str
+    address: str
+    took: tuple[float, ...]   # seconds
+    passed: tuple[bool, ...]

@@ -1,0 +1,60 @@
+"""How open TCP connections come from a worker to the one that answers in its place after a reload.
+
+There is one for each share of the sockets, as old as the server: whoever has that share sends into one end when it
+leaves, and takes from the other while it answers.  What no worker has taken yet, because it comes up again, waits.
+
+A message is one connection, whole or not at all: its socket, and what its client is still owed.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+
+_HEAD = struct.Struct("=d?I")  # last progress, whether the client has ended, octets received
+_MOST = 1 << 18     # octets of a message: more than a connection ever holds
+_ROOM = 1 << 20     # octets in a handover, if the system permits: some hundred connections
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """What a connection holds besides its socket."""
+
+    active: float    # its last progress, by the monotonic clock, which is the same in every process
+    has_ended: bool  # no more queries are read from it
+    received: bytes  # queries that are not answered, or not whole
+    unsent: bytes    # replies that the client has not taken
+
+
+class Handover:
+    """Both ends: a worker inherits them, and uses one at a time."""
+
+    def __init__(self) -> None:
+        self._entry, self.exit = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._entry, self.exit):
+            end.setblocking(False)
+        self._entry.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        return self._entry.fileno(), self.exit.fileno()
+
+    def send(self, descriptor: int, state: ConnectionState) -> None:
+        """Raises BlockingIOError when there is no room at the moment, and OSError when there never will be."""
+        head = _HEAD.pack(state.active, state.has_ended, len(state.received))
+        socket.send_fds(self._entry, [head, state.received, state.unsent], [descriptor])
+
+    def take(self) -> tuple[socket.socket, ConnectionState] | None:
+        """The next connection; None when it was lost on the way, as we have no descriptor for it.
+
+        Raises BlockingIOError when there is none.
+        """
+        octets, descriptors, _, _ = socket.recv_fds(self.exit, _MOST, 1)
+        if not descriptors:
+            return None
+        active, has_ended, length = _HEAD.unpack_from(octets)
+        end = _HEAD.size + length
+        sock = socket.socket(fileno=descriptors[0])
+        sock.setblocking(False)
+        return sock, ConnectionState(active, has_ended, octets[_HEAD.size : end], octets[end:])

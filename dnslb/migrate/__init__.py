@@ -1,0 +1,1 @@
+"""What other servers' configuration says, as files of ours and a report of all that has no equivalent."""

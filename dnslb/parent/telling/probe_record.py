@@ -1,0 +1,64 @@
+"""What the probes of each target have shown: the last ones one by one, all of them as counts."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection
+
+from dnslb.balance.health import Health, Outcome
+from dnslb.probe import ProbeKey
+
+BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
+OTHER = "other"  # reasons above what is kept apart
+
+_LAST = 30         # outcomes kept one by one
+_REASONS = 8       # reasons kept apart: some hold foreign text, which may differ each time
+_LONGEST = 100     # characters of a reason
+
+
+class ProbeRecord:
+    """Of one target.  Laid out to be small: there may be many."""
+
+    __slots__ = ("buckets", "changes", "is_up", "outcomes", "passed", "seconds", "took")
+
+    def __init__(self) -> None:
+        self.took = array("d")      # seconds, of the last ones
+        self.passed = bytearray()   # whether they did
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.outcomes: Counter[tuple[bool, str]] = Counter()  # by result and reason
+        self.changes = 0            # of the verdict
+        self.is_up = True           # the verdict
+
+    def add(self, outcome: Outcome) -> None:
+        if len(self.took) == _LAST:
+            del self.took[0], self.passed[0]
+        self.took.append(outcome.took)
+        self.passed.append(outcome.ok)
+        self.buckets[bisect_left(BOUNDS, outcome.took)] += 1
+        self.seconds += outcome.took
+        known = outcome.ok, outcome.reason[:_LONGEST]
+        if known not in self.outcomes and len(self.outcomes) >= _REASONS:
+            known = outcome.ok, OTHER
+        self.outcomes[known] += 1
+
+
+class ProbeRecords(dict[ProbeKey, ProbeRecord]):
+    """Of all targets."""
+
+    def record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
+        """One more probe has ended."""
+        record = self.get(key)
+        if record is None:
+            record = self[key] = ProbeRecord()
+        record.add(outcome)
+        record.is_up = after.up
+        if before is not None and before.up != after.up:
+            record.changes += 1
+
+    def keep_only(self, keys: Collection[ProbeKey]) -> None:
+        """Forget what is probed no more."""
+        for key in self.keys() - keys:
+            del self[key]
