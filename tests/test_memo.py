@@ -36,11 +36,14 @@ def remembered(server: Responder, packet: bytes) -> ReplyTurns | None:
     return server.memo.get(packet[2:])
 
 
-def serving(*hosts: str, order: RRsetOrder = RRsetOrder.CYCLIC, withheld: bool = False) -> dict[tuple[bytes, int], Serving]:
+Servings = dict[tuple[bytes, int], Serving]
+
+
+def serving(*hosts: str, order: RRsetOrder = RRsetOrder.CYCLIC, withheld: bool = False) -> Servings:
     return {WWW: Serving(RRset(rrtype.A, 30, packed(*hosts)), Rotation(order), withheld=withheld)}
 
 
-def world(servings: dict[tuple[bytes, int], Serving]) -> tuple[Snapshot, Responder]:
+def world(servings: Servings) -> tuple[Snapshot, Responder]:
     made = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), servings)
     return made, Responder(made, UDP, ANONYMOUS)
 
@@ -70,7 +73,7 @@ def test_common_queries_are_remembered() -> None:
 ODD = [b"", b"\0", bytes(12), query("www.example.com A")[:-1], query("www.example.com AXFR")]
 
 
-@pytest.mark.parametrize("packet", ODD)
+@pytest.mark.parametrize("packet", ODD, ids=["empty", "one octet", "a header", "cut", "a transfer"])
 def test_odd_packets_are_not_remembered(packet: bytes) -> None:
     assert remembered(responder(ZONE), packet) is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from socket import AF_INET
 from sys import byteorder
@@ -81,6 +82,7 @@ class Responder:
         self._covering = self._replies.covering.get
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
+        self._room = lru_cache(maxsize=_PLANS)(self._find_room)
         self.memo = self._replies.memo = Memo(self._compose)
 
     def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
@@ -190,7 +192,7 @@ class Responder:
         plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt)
         return _special(query, asked.end - 2, ready, plan, client)
 
-    def _room(self, asked: Edns | None) -> tuple[int, bytes]:
+    def _find_room(self, asked: Edns | None) -> tuple[int, bytes]:
         """The octets of a reply before its OPT record, and that record."""
         opt = self._opt(asked, rrtype.NOERROR, _LONGEST)
         return self._limit(asked) - len(opt), opt
