@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from sys import byteorder
 from time import monotonic
 
 from dnslb.dns.query import LONGEST
@@ -19,6 +20,7 @@ from dnslb.worker.reply_counter import ReplyCounter
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
+_NOT_ANY = int.from_bytes(NO_REPLY, byteorder)
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
@@ -110,14 +112,14 @@ class Connection:
     def _answer(self, until: float) -> int:
         """Answer queries for as long as that and the client takes the replies; how many."""
         received, address, respond = self._received, self._address, self._respond
-        heads: list[bytes] = []
+        heads: list[int] = []
         replies: list[bytes] = []
         at = octets = 0
         while len(received) >= at + 2:
             length = received[at] << 8 | received[at + 1]
             end = at + 2 + length
             if length > LONGEST:
-                heads.append(NO_REPLY)
+                heads.append(_NOT_ANY)
                 self.has_ended = True
                 at = len(received)
                 break
@@ -128,12 +130,12 @@ class Connection:
             try:
                 reply = respond(query, address)
             except Exception:  # our bug: the loop goes on
-                self._bugs.report(query)
+                self._bugs.report(bytes(2) + query)
                 reply = None
             if reply is None:
-                heads.append(NO_REPLY)
+                heads.append(_NOT_ANY)
             else:
-                heads.append(reply[:_HEAD])
+                heads.append(int.from_bytes(reply[:_HEAD], byteorder))
                 replies += ((len(reply) + 2).to_bytes(2), id_, reply)
                 octets += len(reply)
                 if octets >= _UNSENT:
