@@ -26,7 +26,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
 
 class Connection:
-    """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
+    """``is_due`` says whether a reply is due: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
         "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
@@ -55,9 +55,11 @@ class Connection:
         self._received = b""             # queries that are not answered, or not whole
         self._unsent = b""               # replies that the client has not taken
 
-    def turn(self, until: float) -> bool:
-        """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
-        answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
+    def proceed(self, until: float) -> bool:
+        """Read, answer and send until this time of the monotonic clock, or one query longer.
+
+        Whether it has progressed: a query was answered, or all replies are sent; single octets count for nothing.
+        Raises OSError when the client has gone.
         """
         if not self.is_due:
             self._read()
@@ -72,14 +74,14 @@ class Connection:
         return has_progressed
 
     def finish(self) -> None:
-        """Take no more queries than have come.  Raises OSError."""
+        """Read no more queries than have come by now.  Raises OSError."""
         if not self.is_due and not self.has_ended:
             self._read()
             self.is_due = self._has_query()
         self.has_ended = True
 
     def state(self) -> ConnectionState:
-        """All that another worker needs to go on with it."""
+        """Everything that another worker needs to go on with this connection."""
         return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
 
     def restore(self, state: ConnectionState) -> None:
@@ -89,7 +91,7 @@ class Connection:
         self.is_due = bool(self._unsent) or self._has_query()
 
     def release(self) -> None:
-        """It is another worker's now."""
+        """Close our copy of the socket: another worker has the connection now."""
         self._sock.close()
 
     def close(self) -> None:
