@@ -20,7 +20,7 @@ _NARROW = 8
 
 _CUTTING = frozenset({rrtype.NS, rrtype.DNAME})
 _SINGLE = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA})
-_TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
+TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})  # types whose targets are checked one by one
 
 
 class _Growing:
@@ -41,7 +41,7 @@ class Builder:
         self.apex = apex
         self.report = report
         self.nodes: dict[Name, Node] = {apex: ()}
-        # Of the records behind the first of an NS, MX or SRV RRset, whose targets get checked one by one.
+        # Of the records behind the first of an RRset of these types.
         self.later_places: dict[tuple[Name, int], array[int]] = {}
         self._cuts: set[Name] = set()
         self._wide: dict[Name, dict[int, _Growing]] = {}
@@ -134,7 +134,7 @@ class Builder:
         if ttls[0] != ttls[1] and type_ != rrtype.RRSIG and (owner, type_) not in self._unequal:
             self._unequal.add((owner, type_))
             self._warn_unequal(owner, type_, ttls, place)
-        if type_ in _TARGETED:
+        if type_ in TARGETED:
             self.later_places.setdefault((owner, type_), array("Q")).append(place)
         return True
 

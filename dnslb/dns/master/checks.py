@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from dnslb.dns import name, rdata, rrtype
+from dnslb.dns.master.builder import TARGETED
 from dnslb.dns.mistake import Mistake, Part, error, warning
 from dnslb.dns.name import ROOT, Name
 from dnslb.dns.zone import Node, RRset, Zone, find
 
 _KEY, _NSEC3 = rrtype.NUMBERS["KEY"], rrtype.NUMBERS["NSEC3"]
 _ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
-_TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
 _SIGNATURES = frozenset({rrtype.RRSIG, rrtype.NSEC, _NSEC3})
 _BESIDE_CNAME = frozenset({rrtype.CNAME, rrtype.RRSIG, rrtype.NSEC})  # RFC 4034 §3 and §4
 _AT_CUT = frozenset({rrtype.NS, rrtype.DS, rrtype.RRSIG, rrtype.NSEC, rrtype.DNAME})
@@ -139,7 +139,7 @@ def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name]
     for owner, node in zone.nodes.items():
         for rrset in node:
             type_ = rrset.rrtype
-            if type_ not in _TARGETED:
+            if type_ not in TARGETED:
                 continue
             for index, octets in enumerate(rrset.rdatas):
                 target = rdata.target(type_, octets)
