@@ -1,6 +1,7 @@
-"""Records, one by one in the file's order, become a zone.
+"""Makes a zone of records, which come one by one in the order of the file.
 
-What is right about one record is the reader's business; here its RRset is found, and told from the others.
+Whether a record by itself is right, the reader has checked.  Here it joins its RRset, and what is wrong between the
+records of one RRset is reported.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})  # types whose targets 
 
 
 class _Growing:
-    """An RRset of a wide node."""
+    """An RRset, still growing, of a node that has many records."""
 
     __slots__ = ("place", "rdatas", "ttl")
 
@@ -35,7 +36,7 @@ class _Growing:
 
 
 class Builder:
-    """The zone under construction.  Every owner given to it is folded, and at or below the apex."""
+    """The zone under construction.  Owners must be in lower case, and at or below the apex."""
 
     def __init__(self, apex: Name, report: Callable[[int, Mistake], None]) -> None:
         self.apex = apex
@@ -125,7 +126,7 @@ class Builder:
         growing.ttl = min(growing.ttl, ttl)
 
     def _admit(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> bool:
-        """Whether the RRset may have one record more, which has the second TTL; if so, note where that one is."""
+        """Whether the RRset may have one more record.  The TTLs are that of the RRset and that of the new record."""
         if type_ in _SINGLE:
             fact = f"{name.text(owner)} has two different {rrtype.text(type_)} records"
             self.report(place, error(Part.TYPE, fact, f"keep one; {_why_single(type_)}"))

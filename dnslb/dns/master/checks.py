@@ -1,6 +1,7 @@
 """What is wrong with a zone as a whole, though every record of it can be read.
 
-An error is what BIND, NSD and Knot do not serve; a warning, what is served and was probably not meant.  Pure.
+An error is something that BIND, NSD and Knot refuse to serve.  A warning is something that can be served, but was
+probably not meant.  Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) 
     """Everything that is wrong with the zone.
 
     ``later_places`` has the places of all but the first record of NS, MX and SRV RRsets.  ``lost`` are owners with
-    records that could not be read, None when not even their owners could: what is missing there is not missed again.
+    records that could not be read, or None when not even their owners could be read: what is missing for that reason is
+    not reported a second time.
     """
     yield from _check_apex(zone, lost)
     yield from _check_nodes(zone)
@@ -133,7 +135,7 @@ def _collect_glue(zone: Zone) -> set[Name]:
 
 
 def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Found]:
-    """Whether the hosts that NS, MX and SRV name are there; each one is missed once."""
+    """Whether the hosts that NS, MX and SRV records name exist; each missing host is reported once."""
     missed: set[Name] = set()
     settled: set[Name] = set()  # mail for a million names goes to few hosts
     for owner, node in zone.nodes.items():
