@@ -43,6 +43,8 @@ EXPERIMENTS = {
     "content": (30, 7),
     "clients": (310, 12),
     "resolvers": (175, 20),
+    "miss": (60, 8),
+    "trouble": (70, 16),
 }
 
 

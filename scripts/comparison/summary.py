@@ -64,14 +64,6 @@ def moving_on(measured: Measured) -> str:
     return f"of {len(fates)} clients within 2 s: {said}"
 
 
-def orders(measured: Measured) -> str:
-    found: dict[str, list[str]] = {}
-    for name, one in measured["resolvers"].items():
-        if "without" not in name:
-            found.setdefault(one["order"].split()[0], []).append(name)
-    return "; ".join(f"{order}: {', '.join(names)}" for order, names in found.items())
-
-
 def hop(measured: Measured) -> str:
     """Of new connections, at the middle rate; all processes together."""
     cpu = {label.split("/")[0]: median([sum(each) for each in zip(*roles.values(), strict=True)])
@@ -107,14 +99,13 @@ def death(measured: Measured) -> str:
     return f"away for {away} s, failed: {nodes}{beside}"
 
 
-def last_client(measured: Measured) -> str:
-    return "; ".join(f"{case['last']:.0f} s where {case['name']}" for case in measured["cases"])
-
-
-def sessions(measured: Measured) -> str:
-    shares: dict[str, float] = {case["way"]: case["share"] for case in measured["cases"] if case["store"] == "local"}
-    kept = [way for way, share in shares.items() if share > 0.99]
-    return f"in a backend's memory, by {', '.join(kept) or 'no way'}; in Redis, by all"
+def trouble(measured: Measured) -> str:
+    found = {(line["loss"], line["ttl"]): f"{line['answered'] / line['look_ups']:.0%}" for line in measured["lines"]
+             if not line["is_stale"]}
+    losses, ttls = sorted({loss for loss, _ in found}), sorted({ttl for _, ttl in found})
+    half, gone = ([found[loss, ttl] for ttl in (ttls[0], ttls[-1])] for loss in (losses[0], losses[-1]))
+    return (f"look-ups that go well at TTL {ttls[0]} and {ttls[-1]}: with {losses[0]} % of the packets lost "
+            f"{' and '.join(half)}, with {losses[-1]} % {' and '.join(gone)}")
 
 
 QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
@@ -126,8 +117,6 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("One backend is slow: what then?", "unlike", slow),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
-    ("How long does a removed backend get clients?", "stubborn", last_client),
     ("How many queries reach the nameserver?", "ttl_load", load),
-    ("What do resolvers do with the order?", "resolvers", orders),
-    ("Is a session found again?", "sessions", sessions),
+    ("The nameserver loses packets: what then?", "trouble", trouble),
 )
