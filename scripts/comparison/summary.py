@@ -25,13 +25,6 @@ def load(measured: Measured) -> str:
             f"{last['queries'] / last['look_ups']:.1%}")
 
 
-def evenness(measured: Measured) -> str:
-    ttl = max(case["ttl"] or 0 for case in measured["cases"])
-    found = {case["name"]: case["measured"]["max_over_mean"] for case in measured["cases"] if case["ttl"] == ttl}
-    return (f"the busiest of four gets {found['full, shuffled']:.2f} times its share with all addresses in an answer, "
-            f"{found['single, random']:.2f} with one (TTL {ttl})")
-
-
 def fault(name: str) -> Callable[[Measured], str]:
     """Failed of so many requests: clients of DNS like Java and like curl, and the best of the L7 balancers."""
 
@@ -108,15 +101,24 @@ def trouble(measured: Measured) -> str:
             f"{' and '.join(half)}, with {losses[-1]} % {' and '.join(gone)}")
 
 
+def both(measured: Measured) -> str:
+    def failed(label: str) -> str:
+        cases = measured["events"]["a HAProxy is killed"][label]
+        return f"{median([case['failed'] for case in cases]):.0f} of {cases[0]['requests']}"
+
+    return (f"one HAProxy of two is killed: {failed('dnslb and two, clients like curl')} fail for clients like curl, "
+            f"{failed('dnslb and two, clients like Java')} like Java; of one alone {failed('one HAProxy')}")
+
+
 QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("A backend is dead: who notices?", "failover", fault("SIGKILL")),
     ("A backend hangs: who notices?", "failover", fault("SIGSTOP")),
     ("Do clients take the next address?", "clients", moving_on),
     ("What does the hop cost?", "hop", hop),
-    ("Is the load even?", "evenness", evenness),
     ("One backend is slow: what then?", "unlike", slow),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
+    ("DNS before two L7 balancers: what then?", "both", both),
     ("How many queries reach the nameserver?", "ttl_load", load),
     ("The nameserver loses packets: what then?", "trouble", trouble),
 )
