@@ -26,6 +26,7 @@ from dnslb.balance import health
 from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.probe import probe
 from dnslb.probe.asking import Ask, Asking
+from dnslb.probe.known import Known
 from dnslb.probe.lane import Entry
 from dnslb.probe.lanes import Bounds, Lanes
 
@@ -62,6 +63,7 @@ class Schedule:
         self._rng = rng or Random()
         self._lanes = Lanes(bounds or Bounds(), self._start)
         self._entries: dict[ProbeKey, Entry] = {}
+        self.known = Known(self._entries)
         self._new: list[Entry] = []        # that are not due at any time yet
         self._unprobed: set[Entry] = set()
         self._all_probed = asyncio.Event()
@@ -71,16 +73,18 @@ class Schedule:
 
         Starts probes until then, whether ``run`` does so too or not.
         """
-        self._activate()
+        self._lanes.activate()
+        self._start_new()
+        self._update_all_probed()
         try:
-            self._update_all_probed()
             await self._all_probed.wait()
         finally:
             self._lanes.deactivate()
 
     async def run(self) -> None:
         """Probe until cancelled.  Probes in flight are cancelled then as well."""
-        self._activate()
+        self._lanes.activate()
+        self._start_new()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -148,8 +152,8 @@ class Schedule:
 
     @property
     def healths(self) -> dict[ProbeKey, Health]:
-        """What is known now of each key; keys without any outcome yet are left out."""
-        return {key: entry.health for key, entry in self._entries.items() if entry.health is not None}
+        """What is known now of each key; keys without any outcome yet are left out.  ``known`` shows it at any time."""
+        return dict(self.known)
 
     @property
     def paused(self) -> set[ProbeKey]:
@@ -191,11 +195,6 @@ class Schedule:
         else:
             self._all_probed.set()
 
-    def _activate(self) -> None:
-        """Start probes when they are due, from now on."""
-        self._lanes.activate()
-        self._start_new()
-
     def _start_new(self) -> None:
         """Let the new keys be due, spread so that they do not come all at once."""
         now = asyncio.get_running_loop().time()
@@ -220,8 +219,13 @@ class Schedule:
             self._lanes.wait(entry, started)  # paused and already resumed, or ``run`` was cancelled: once more then
         for lane in (left, entry.prompt, entry.lane):
             self._lanes.arm(lane)
-        if not is_dropped:
-            self._pass_on(entry, task.result(), before)
+        if is_dropped:
+            return
+        outcome = task.result()
+        if outcome.fault or entry.health is None:
+            self._report_fault(entry.key, outcome)
+        else:
+            self._report(entry.key, outcome, before, entry.health)
 
     def _fold(self, entry: Entry, outcome: Outcome, started: float) -> None:
         """Fold the outcome into the health, and let the next probe be due."""
@@ -234,9 +238,3 @@ class Schedule:
         self._lanes.wait(entry, started + part * health.pause(entry.health or Health(), wanted))
         self._unprobed.discard(entry)
         self._update_all_probed()
-
-    def _pass_on(self, entry: Entry, outcome: Outcome, before: Health | None) -> None:
-        if outcome.fault or entry.health is None:
-            self._report_fault(entry.key, outcome)
-        else:
-            self._report(entry.key, outcome, before, entry.health)

@@ -2,7 +2,8 @@
 
 ``recvmmsg`` and ``sendmmsg`` by ctypes, over buffers laid out once.  A reply goes back through the very address
 structures that its query filled in, so Python never makes an address: not the client's, and not, on a wildcard socket,
-the one of ours that was asked, from which the reply must come (RFC 2181 §4).
+the one of ours that was asked, from which the reply must come (RFC 2181 §4).  Nor does it copy an id: a reply is sent
+in two pieces, the first of which is the first two octets of its query.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Literal
 
+from dnslb.answer.memo import Memo
 from dnslb.dns.edns import PAYLOAD
-from dnslb.dns.reply_kind import HEAD, NO_REPLY, UNSENT
+from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
 _TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
+_ID = 2           # octets of the id, with which a query and its reply begin
 _QUERY = 128      # octets of a query that lie in its slot: nearly all do, and whole slots are copied
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 _NAME = 28        # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
 _CONTROL = 64     # octets for one packet-information message
 _USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
+_HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _IFINDEX = {socket.AF_INET: 16, socket.AF_INET6: 32}  # where the interface stands in them
 
 
@@ -53,19 +57,24 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 class Batches:
     """Answers what waits on one socket.  ``answer`` is called whenever the socket is readable."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what all sockets share comes with each
         self,
         sock: socket.socket,
         respond: Callable[[bytes, bytes], bytes | None],
         bugs: Bugs,
         counter: ReplyCounter,
         sockets: int = 1,
+        memo: Memo | None = None,
     ) -> None:
-        """``sockets``: how many there are, each with batches of its own."""
+        """``respond``: from the octets of a query after its id, and its client, to those of the reply after the id.
+
+        ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
+        """
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
-        self._count = counter.count
+        self._counter = counter
+        self._memo = Memo() if memo is None else memo
         self._descriptor = sock.fileno()
         self._queries = bytearray(_BATCH * _QUERY)
         self._rests = bytearray(_BATCH * _REST)
@@ -80,14 +89,14 @@ class Batches:
             self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
         # What the message headers point at must live as long as they do: hence attributes that nothing reads.
         self._pointed_at = controls
-        queries = (_Slots(self._queries, _QUERY, used=_QUERY), _Slots(self._rests, _REST, used=_REST))
-        self._in, self._in_vectors = _messages(queries, names, controls)
-        self._out, self._out_vectors = _messages((_Slots(self._replies, PAYLOAD, used=0),), names, controls)
-        self._out_sizes = _column(self._out_vectors, "length", "Q")
+        queries = _Slots(self._queries, _QUERY, used=_QUERY)
+        ids, replies = replace(queries, used=_ID), _Slots(self._replies, PAYLOAD, used=0)
+        self._in, self._in_vectors = _messages((queries, _Slots(self._rests, _REST, used=_REST)), names, controls)
+        self._out, self._out_vectors = _messages((ids, replies), names, controls)
         self._lengths = _column(self._in, "received", "I")
+        self._out_sizes = _column(self._out_vectors, "length", "Q")[1::2]
         # A slot is a whole number of heads long, so that all heads are had by one stride.
-        aligned = memoryview(self._replies)[HEAD.start : HEAD.start - len(NO_REPLY)]
-        self._heads = aligned.cast("Q")[:: PAYLOAD // len(NO_REPLY)]
+        self._heads = memoryview(self._replies).cast("Q")[:: PAYLOAD // _HEAD]
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
     def answer(self) -> None:
@@ -106,24 +115,29 @@ class Batches:
         if self._interfaces is not None:
             # The interface by which a packet came in need not be the one that leads back.
             self._interfaces[:] = self._no_interface
-        respond, replies, sizes = self._respond, self._replies, self._out_sizes
-        octets = bytes(memoryview(self._queries)[: count * _QUERY])
-        clients = bytes(self._clients)
-        unsent = 0
+        known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
+        octets, clients = bytes(memoryview(self._queries)[: count * _QUERY]), b""
+        unsent = missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
-            packet = octets[at : at + length]
-            if length > _QUERY:
-                packet = octets[at : at + _QUERY] + self._rests[index * _REST : index * _REST + length - _QUERY]
-            try:
-                reply = respond(packet, clients[by : by + _NAME])
-            except Exception:  # our bug: the loop goes on
-                self._bugs.report(packet)
-                reply = None
+            query = octets[at + _ID : at + length]
+            turns = known(query)
+            if turns is not None:
+                reply: bytes | None = next(turns)
+            else:
+                if length > _QUERY:
+                    query = self._whole(index)
+                clients = clients or bytes(self._clients)
+                missed += 1
+                try:
+                    reply = respond(query, clients[by : by + _NAME])
+                except Exception:  # our bug: the loop goes on
+                    self._bugs.report(bytes(_ID) + query)
+                    reply = None
             if reply is None:
                 self._send(unsent, index)
                 unsent = index + 1
-                replies[to + HEAD.start : to + HEAD.stop] = NO_REPLY
+                replies[to : to + _HEAD] = NO_REPLY
             else:
                 size = len(reply)
                 replies[to : to + size] = reply
@@ -132,8 +146,22 @@ class Batches:
             to += PAYLOAD
             by += _NAME
         self._send(unsent, count)
-        self._count(self._heads[:count].tolist())
+        if missed:
+            self._remember(missed, query)
+        self._counter.count(self._heads[:count].tolist())
         return count
+
+    def _remember(self, missed: int, last: bytes) -> None:
+        try:
+            self._memo.miss(missed, last)
+        except Exception:  # our bug: the loop goes on
+            self._bugs.report(bytes(_ID) + last)
+
+    def _whole(self, index: int) -> bytes:
+        """A query that is too long for its slot, after the id: the rest of it lies elsewhere."""
+        start, rest = index * _QUERY, index * _REST
+        end = rest + self._lengths[index] - _QUERY
+        return bytes(self._queries[start + _ID : start + _QUERY] + self._rests[rest:end])
 
     def _send(self, first: int, end: int) -> None:
         """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
@@ -142,7 +170,7 @@ class Batches:
             if sent <= 0:
                 sent = 1
                 to = first * PAYLOAD
-                self._replies[to + HEAD.start : to + HEAD.stop] = UNSENT
+                self._replies[to : to + _HEAD] = UNSENT
             first += sent
 
 
