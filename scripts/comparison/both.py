@@ -171,8 +171,8 @@ def report(lab: Lab, cases: dict[str, list[dict[str, Case]]], seconds: float) ->
     labels = [ALONE, *map(both, LIKE)]
     rows = [[name, *(cell([each[label] for each in found]) for label in labels)] for name, found in cases.items()]
     notes = [*lab.notes, f"{RATE:.0f} requests a second of each kind, watched for {seconds:.0f} s; TTL {TTL}; clients "
-             f"wait {load.DEADLINE:g} s; HAProxy is tuned; probes: {probing.describe()}, dnslb's of a HAProxy go through "
-             "it to a backend"]
+             f"wait {load.DEADLINE:g} s; HAProxy is tuned; probes: {probing.describe()}, dnslb's of a HAProxy go "
+             "through it to a backend"]
     measurements: dict[str, Any] = {
         "ttl": TTL, "events": {name: {label: [asdict(each[label]) for each in found] for label in labels}
                                for name, found in cases.items()}}
