@@ -126,7 +126,9 @@ def _reason(change: dict[str, Any]) -> str:
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
-    alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
+    up = sum(backend["handed_out"] and backend["up"] is True for backend in rrset["backends"])
+    few = f"only {up} of {len(rrset['backends'])} up" if up else "none is up"
+    alarm = f"  FAILING OPEN: {few}, all are handed out" if rrset["fails_open"] else ""
     if rrset["empty"]:
         alarm = "  NO ADDRESS LEFT: none is available, the answer is empty"
     if rrset["withheld"]:

@@ -34,8 +34,8 @@ class Generations:
         self.totals = Totals()
         self.hooks = Hooks(self._event, self._worked_out)
         self.memory = Memory(state_file, self.hooks.tell)
-        self.prober = Prober(self.memory)
         self.orders = Orders(self._obey, self.memory.remember)
+        self.prober = Prober(self.memory, self.orders.hold)
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come

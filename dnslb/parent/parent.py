@@ -153,6 +153,7 @@ class _Parent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._generations.prober.holds.stop()
         self._generations.orders.stop()
         await self._generations.hooks.stop()
         if self._successor is not None:

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterable, Iterator
 
 from dnslb import __version__
+from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change
 from dnslb.control.errors import Delayed
-from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import concerned
+from dnslb.parent import amendment, concerned, safety
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
@@ -62,6 +63,7 @@ class RunningServer:
         async with self._ordering:
             generation, about = await self._concerned(wanted)
             given = time.time()
+            await self._check(generation, wanted, about, given)
             work = generations.orders.give(wanted, about, given)
             altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
             if wanted.now:
@@ -81,7 +83,11 @@ class RunningServer:
             generations.memory.file.save_soon()  # the drain clocks
         clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
-        return OrderResult(tuple(told), () if warning is None else (warning,))
+        left: tuple[Left, ...] = ()
+        if wanted.mode is not Mode.READY:
+            work_left = safety.left(generation.balancer, wanted, about, now)
+            left = [each async for some in gently(work_left) for each in some if each is not None][-1]
+        return OrderResult(tuple(told), () if warning is None else (warning,), left)
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
@@ -127,6 +133,14 @@ class RunningServer:
             silent=self.silent(),
             queries=totals.queries,
         )
+
+    async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:
+        """Whether the pools concerned allow it.  Raises Rejected."""
+        if wanted.mode is Mode.READY or wanted.force or not safety.concerns_any_rule(about):
+            return
+        after = amendment.amended(self._generations.orders.standing, wanted, about, now)
+        async for _ in gently(safety.check(generation.balancer, wanted, about, after, now)):
+            pass
 
     async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""

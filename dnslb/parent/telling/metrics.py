@@ -105,7 +105,7 @@ _LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at whi
 _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
-_FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
+_FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
 
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
