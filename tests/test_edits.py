@@ -120,6 +120,16 @@ def test_a_file_that_is_written_all_the_time_is_read_when_it_is_quiet(tmp_path: 
         eventually(lambda: reloads(edited.server) == 1, "it was read more than once")
 
 
+def test_another_settle_holds_from_the_edit_on_that_brings_it(tmp_path: Path) -> None:
+    with served(tmp_path, more=WWW) as edited:
+        (edited.zones / "dnslb.yaml").write_text("settle: 3s\n")
+        eventually(lambda: edited.server.log.endswith(": settings: settle\n"), "it was not read, or more than it")
+        began = time.monotonic()
+        edited.zone.write_text(ZONE.format(serial=2) + WWW)
+        eventually(serving(edited.address, 2), "the edit was not read")
+        assert time.monotonic() - began > 2.5
+
+
 def test_files_that_are_never_quiet_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tmp_path / "hook"
     hook.mkdir()
@@ -359,10 +369,25 @@ def test_an_include_that_an_edit_adds_is_watched(tmp_path: Path) -> None:
         (edited.zones / "more.inc").write_text("c TXT one\n")
         edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
         eventually(lambda: ask(edited.address, "c") == ["one"], "the edit was not read")
+        time.sleep(1.5)
+        assert reloads(edited.server) == 1
         (edited.zones / "more.inc").write_text("c TXT two\n")
         eventually(lambda: ask(edited.address, "c") == ["two"], "the edit of the included file was not noticed")
         time.sleep(1.5)
         assert reloads(edited.server) == 2
+
+
+@pytest.mark.parametrize("before", [None, "c TXT\n"], ids=["missing", "wrong"])
+def test_an_include_that_keeps_an_edit_from_being_read_is_watched(tmp_path: Path, before: str | None) -> None:
+    with served(tmp_path, more="") as edited:
+        if before is not None:
+            (edited.zones / "more.inc").write_text(before)
+        edited.zone.write_text(ZONE.format(serial=2) + "$INCLUDE more.inc\n")
+        eventually(lambda: edited.server.log.count("not reloaded") == 1, "the edit was not refused")
+        time.sleep(1.5)
+        assert edited.server.log.count("not reloaded") == 1
+        (edited.zones / "more.inc").write_text("c TXT one\n")
+        eventually(lambda: ask(edited.address, "c") == ["one"], "the edit of the included file was not noticed")
 
 
 # Reading

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import deploys, evenness, relay, sessions, stubborn, ttl_load
+from comparison import clients, deploys, evenness, relay, resolving, sessions, stubborn, ttl_load
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record
@@ -114,6 +114,31 @@ def test_a_session_in_memory_is_found_only_where_the_last_request_was(store: str
     records = [record(at, backend, note=note) for at, (backend, note) in enumerate(visits)]
     case = sessions.judge(f"dnslb cyclic/{store}", records)
     assert (case.way, case.requests, case.found, case.clones) == ("dnslb cyclic", 3, found, 2.0)
+
+
+# 11. Clients
+
+
+@pytest.mark.parametrize(("reached", "ended", "cell"), [
+    (0.24, 0.3, "next, 0.2 s"), (None, 5.5, "fails, 5.5 s"), (None, None, "waits > 150 s"), (1.0, None, "next, 1.0 s")])
+def test_a_fate_is_the_next_address_a_failure_or_no_end(reached: float | None, ended: float | None, cell: str) -> None:
+    assert clients.fate_cell({"reached": reached, "ended": ended, "limit": 150.0}) == cell
+
+
+@pytest.mark.parametrize(("gaps", "cell"), [([0.5, 0.6, 0.5], "not"), ([61.0], "61"), ([], "> 130")])
+def test_an_address_is_held_from_query_to_query(gaps: list[float], cell: str) -> None:
+    assert clients.held_cell(gaps) == cell
+
+
+# 12. Resolvers
+
+
+@pytest.mark.parametrize(("copies", "order"), [
+    (("abc", "abc", "abc"), "kept"), (("abc", "bca", "cab", "abc"), "rotated in turn"),
+    (("abc", "cab", "abc", "abc"), "rotated from any start"), (("abc", "acb", "abc"), "shuffled")])
+def test_the_order_of_copies_has_a_name(copies: tuple[str, ...], order: str) -> None:
+    first = ("c", "b", "a")     # not from the cache
+    assert resolving.order_of([first, *map(tuple, copies)]) == order
 
 
 # What dnslb is given

@@ -142,7 +142,7 @@ PATCHED = """
 import os, sys, time
 from dataclasses import replace
 from dnslb.cli import main
-from dnslb.worker import worker
+from dnslb.worker import counters, worker
 
 run = worker.run
 def patched(task):
@@ -161,18 +161,19 @@ DEAF = """
         import socket
         other = socket.create_server(("127.0.0.1", 0))
         other.setblocking(False)
-        run(replace(task, sockets=[replace(pair, tcp=other) for pair in task.sockets]))
+        deaf = [replace(pair, tcp=other) for pair in task.share.sockets]
+        run(replace(task, share=replace(task.share, sockets=deaf)))
 """
 WORKING = """
-        hear = worker.Counters.take
-        def take(counts, times=[]):
+        hear = counters.Counters.take
+        def take(own, times=[]):
             times.append(1)
             if len(times) == 3:
                 end = time.monotonic() + {seconds}
                 while time.monotonic() < end:
                     pass
-            return hear(counts)
-        worker.Counters.take = take
+            return hear(own)
+        counters.Counters.take = take
         run(task)
 """
 

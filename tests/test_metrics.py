@@ -34,7 +34,7 @@ from dnslb.parent.telling.probe_record import BOUNDS, OTHER, ProbeRecords
 from dnslb.parent.telling.totals import Totals
 from dnslb.text import exposition
 from dnslb.text.exposition import counter, gauge, histogram, labels
-from dnslb.worker.counters import LeadCounts
+from dnslb.worker.messages import LeadCounts
 
 ROOT = Path(__file__).parent.parent
 HOSTS = ("192.0.2.1", "192.0.2.2", "192.0.2.3")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from click import Option
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.balance.rotation import RRsetOrder
+from dnslb.cli.serve import serve
 from dnslb.config import settings
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
+README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "
@@ -124,6 +128,13 @@ def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
 
 def test_every_setting_has_a_key() -> None:
     assert ", ".join(sorted(field.name for field in fields(Settings))) == KNOWN
+
+
+def test_every_setting_is_in_the_readme_with_its_option() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
+    options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
+    for field in fields(Settings):
+        assert (field.name, options.get(field.name, "")) in rows
 
 
 @pytest.mark.parametrize(("text", "expected"), [

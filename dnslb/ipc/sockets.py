@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from dnslb.config.settings import Endpoint
+from dnslb.ipc.handover import Handover
 
 _BACKLOG = 1024                # connections that wait to be accepted
 _UDP_BUFFER = 4 << 20          # octets wished for; the system may give less
@@ -33,6 +34,16 @@ class Sockets:
     endpoint: Endpoint
     udp: socket.socket
     tcp: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one worker has of all sockets."""
+
+    number: int  # from 0
+    of: int      # how many shares there are
+    sockets: list[Sockets]
+    handover: Handover  # of connections: from the worker before, and to the one after
 
 
 def open_all(

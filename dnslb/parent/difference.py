@@ -23,6 +23,8 @@ _FIXED = (
     "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file", "log_format",
     "log_level",
 )  # fmt: skip
+# Of a pool, what no key of its policy is called.
+_CALLED = {"zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near"}
 _OFTEN = 50   # names looked at between two pauses
 _NAMED = 10   # zones and pools, in a line
 
@@ -106,7 +108,7 @@ def _pool(old: Pool | None, new: Pool | None) -> str:
     if old is None or new is None:
         owner = new.owner if new is not None else old.owner if old is not None else ""
         return f"{owner} {'added' if old is None else 'removed'}"
-    return f"{new.owner} changed ({', '.join(_changed(old, new))})"
+    return f"{new.owner} changed ({', '.join(_CALLED.get(key, key) for key in _changed(old, new))})"
 
 
 def _changed(was: _Made, now: _Made) -> list[str]:

@@ -27,12 +27,12 @@ from dnslb.ipc import sockets
 from dnslb.ipc.channel import Channel, packed
 from dnslb.ipc.handover import Handover
 from dnslb.ipc.heartbeat import Heartbeat
-from dnslb.ipc.sockets import Sockets
+from dnslb.ipc.sockets import Share, Sockets
 from dnslb.parent.telling.totals import Totals
 from dnslb.system.usage import usage
 from dnslb.worker import worker
-from dnslb.worker.counters import Counts, LeadCounts
-from dnslb.worker.worker import Assignment, Update, WorkerState
+from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState
+from dnslb.worker.worker import Assignment, Content
 
 _PIECE = 100         # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0        # seconds for the workers to tell what they are asked
@@ -121,7 +121,7 @@ class Workers:
         self._ask()
         try:
             async with asyncio.timeout(_FIRST_READY):
-                await self.in_force(worker.READY)
+                await self.in_force(READY)
         except TimeoutError:
             self._failed = True
         if self._failed:
@@ -164,7 +164,7 @@ class Workers:
             alive.questions.clear()
             alive.stands = {}
             alive.is_recalled = False
-            alive.channel.send(worker.REPORT_STATE)
+            alive.channel.send(Instruction.REPORT_STATE)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
                 while not all(alive.is_recalled for alive in self._workers.values()):
@@ -185,16 +185,16 @@ class Workers:
 
     async def stop(self) -> None:
         """End all workers: they answer what they hold; who takes too long is killed."""
-        await self._end(worker.LEAVE)
+        await self._end(Instruction.LEAVE)
 
     async def make_way(self) -> None:
         """The same, when others answer: open TCP connections go over to them."""
-        await self._end(worker.HAND_OVER)
+        await self._end(Instruction.HAND_OVER)
 
-    async def _end(self, order: str) -> None:
+    async def _end(self, instruction: Instruction) -> None:
         self._leaving = True
         for alive in self._workers.values():
-            alive.channel.send(order)
+            alive.channel.send(instruction)
             alive.channel.finish()
         deadline = time.monotonic() + _PARTING
         while self._workers:
@@ -257,17 +257,17 @@ class Workers:
             for meant_for_parent in _SIGNALS:
                 # A terminal or a service manager sends them to all of us; a worker leaves when the parent says so.
                 signal.signal(meant_for_parent, signal.SIG_IGN)
-            share, handover = self._shares[number], self._handovers[number]
+            share = Share(number, len(self._shares), self._shares[number], self._handovers[number])
             # Not least the parent's ends of other channels: their workers could not see the parent die.
-            kept = [0, 1, 2, theirs.fileno(), *(sock.fileno() for pair in share for sock in (pair.udp, pair.tcp))]
-            kept += handover.descriptors
+            answering = [sock.fileno() for pair in share.sockets for sock in (pair.udp, pair.tcp)]
+            kept = [0, 1, 2, theirs.fileno(), *answering, *share.handover.descriptors]
             if self._listener is not None:
                 kept.append(self._listener.fileno())
             _close_all_but(kept)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            begin = (self.near, self.servings, self.questions, self.stands.get(number, {}), handover)
-            last = (number, self._listener)
-            worker.run(Assignment(self._zones, self._settings, len(self._shares), share, theirs, *begin, *last))
+            stands = self.stands.get(number, {})
+            content = Content(self._zones, self.near, self.servings, self.questions, stands)
+            worker.run(Assignment(self._settings, content, share, theirs, self._listener))
             status = 0
         except Exception:
             _log.exception("worker %d failed", number + 1)
@@ -281,7 +281,7 @@ class Workers:
         for alive in self._workers.values():
             if alive.in_force >= 0 and not alive.is_asked:
                 alive.is_asked = True
-                alive.channel.send(worker.REPORT_COUNTS)
+                alive.channel.send(Instruction.REPORT_COUNTS)
         asyncio.get_running_loop().call_later(_ASK, self._ask)
 
     def _look(self) -> None:

@@ -1,48 +1,38 @@
-"""What a worker counts, and what it tells its parent of that: all since it last told."""
+"""What a worker counts, and its reports of that: each tells all since the one before."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from dnslb.answer.snapshot import Key, Led, Snapshot
+from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
+from dnslb.worker.messages import Counts, LeadCounts
 from dnslb.worker.reply_counter import ReplyCounter
 
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What a worker tells."""
-
-    udp: Mapping[bytes, int]  # replies by their head
-    tcp: Mapping[bytes, int]
-    packed: int               # replies that were not found ready
-    accepted: int             # TCP connections
-    evicted: int              # TCP connections closed to make room
-    open: int                 # TCP connections, now
-    bugs: int
+_PIECE = 500  # pools in one message
 
 
 @dataclass(frozen=True, slots=True)
-class LeadCounts:
-    """What a worker tells of some pools: answers by the address that led them."""
-
-    led: Mapping[Key, Led]
-
-
-@dataclass(slots=True)
 class Counters:
-    """What a worker counts; some of it stands where it happens."""
+    """Some of the counting happens in the parts themselves."""
 
     snapshot: Snapshot
     connections: Connections
     bugs: Bugs
-    udp: ReplyCounter = field(default_factory=ReplyCounter)
-    tcp: ReplyCounter = field(default_factory=ReplyCounter)
+    udp: ReplyCounter
+    tcp: ReplyCounter
+
+    def report(self) -> Iterator[Counts | LeadCounts]:
+        """All of it, message by message."""
+        yield self.take()
+        turning = self.snapshot.turning
+        for start in range(0, len(turning), _PIECE):
+            yield LeadCounts(self.snapshot.led(turning[start : start + _PIECE]))
 
     def take(self) -> Counts:
-        """All of it, and begin anew."""
+        """All but the answers that each address has led; what is counted begins anew."""
         counts = Counts(
             udp=self.udp.take(),
             tcp=self.tcp.take(),
@@ -54,3 +44,7 @@ class Counters:
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts
+
+    def put_in_force(self, servings: Mapping[Key, Serving]) -> LeadCounts:
+        """The pools serve this from now on: the answers that were led by what they have served up to now."""
+        return LeadCounts(self.snapshot.update(servings))

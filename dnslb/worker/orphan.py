@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 
-from dnslb.ipc.sockets import Sockets
+from dnslb.ipc.sockets import Share
 from dnslb.ipc.takeover import Offer
 
 _LOOK = 0.05  # seconds from one look whether it may leave to the next
@@ -28,7 +28,7 @@ class Orphan:
         self._leaving = leaving
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, sockets: list[Sockets], place: tuple[int, int]) -> None:
+    def begin(self, share: Share) -> None:
         """Called when the parent says nothing any more: it has told us to leave before, or is gone."""
         if self._leaving.is_set() or self._listener is None or not self._grace:
             self._leaving.set()
@@ -36,8 +36,8 @@ class Orphan:
         _log.error(
             "%s: the parent is gone: answering for %g s more, or until it is started again", self._name, self._grace
         )
-        offer = Offer(self._listener, place, is_parent=False, taken=lambda pid: self._leaving.set())
-        offer.pairs = sockets
+        offer = Offer(self._listener, (share.number, share.of), is_parent=False, taken=lambda pid: self._leaving.set())
+        offer.pairs = share.sockets
         self._task = asyncio.create_task(self._wait(offer))
 
     async def _wait(self, offer: Offer) -> None:

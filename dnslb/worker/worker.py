@@ -8,80 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from random import Random
 
-from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Key, Question, Serving, Snapshot
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
-from dnslb.ipc.channel import Channel
-from dnslb.ipc.handover import Handover
-from dnslb.ipc.sockets import Sockets
-from dnslb.system.tasks import step_by_step
-from dnslb.worker.bugs import Bugs
-from dnslb.worker.connections import Connections, Limits
-from dnslb.worker.counters import Counters, LeadCounts
+from dnslb.ipc.sockets import Share
+from dnslb.worker.answering import Answering
 from dnslb.worker.orphan import Orphan
-from dnslb.worker.parent_watch import ParentWatch
-from dnslb.worker.reply_counter import ReplyCounter
-from dnslb.worker.udp import Batches
-
-READY = 0             # what a worker says to its parent once it answers; later, the number of an update in force
-# What the parent says to a worker: tell what was counted; tell what is asked, and where turns stand; end; end and leave
-# the connections to another one.  A parent that only falls silent does not end it.
-REPORT_COUNTS, REPORT_STATE, LEAVE, HAND_OVER = "report counts", "report state", "leave", "hand over"
-_MOST_REPORTED = 10_000  # questions, and RRsets that take turns
-_PIECE = 500          # of what there is to tell, in one turn of the loop
-_ARRIVAL = 0.2        # seconds for the first query of a connection to come in
-_HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
-_PARTING = 1.0        # seconds without progress for TCP connections to take their last replies; and for the parent
-
-_log = logging.getLogger("dnslb")
+from dnslb.worker.parent_link import ParentLink
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
-    """What the parent says to a worker: from now on the pools serve this."""
+class Content:
+    """What a worker answers from as it begins."""
 
-    number: int  # from 1
-    servings: Mapping[Key, Serving]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """Some of what a worker is asked, and of where its turns stand."""
-
-    questions: Sequence[Question] = ()
-    stands: Mapping[Key, Stand] = field(default_factory=dict)
-    is_all: bool = False  # whether nothing comes after it
+    zones: Mapping[Name, Zone]
+    near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
+    servings: Mapping[Key, Serving]  # what the pools serve
+    questions: Sequence[Question]    # to be prepared for
+    stands: Mapping[Key, Stand]      # where turns go on
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """All that a worker needs."""
 
-    zones: Mapping[Name, Zone]
     settings: Settings
-    share: int  # of how many workers it is one
-    sockets: list[Sockets]
+    content: Content
+    share: Share
     parent: socket.socket
-    near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
-    servings: Mapping[Key, Serving]  # what the pools serve as it begins
-    questions: Sequence[Question]    # to be prepared for
-    stands: Mapping[Key, Stand]      # where turns go on
-    handover: Handover                 # from the worker before us, and to the one after us
-    number: int                      # of the worker, from 0
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
 
 
@@ -95,96 +59,19 @@ def run(assignment: Assignment) -> None:
     asyncio.run(_serve(assignment))
 
 
-async def _serve(given: Assignment) -> None:  # noqa: PLR0915 - all that a worker has, and the order in which it lets go of it
-    loop = asyncio.get_running_loop()
-    leaving, making_way = asyncio.Event(), asyncio.Event()
-    settings, bugs = given.settings, Bugs()
-    snapshot = Snapshot(given.zones, settings.order, Random(), given.servings, given.near, given.stands)
-    snapshot.prepare(given.questions)
-    identity = Identity(settings.server_id, settings.server_version)
-    over_udp = Responder(snapshot, UDP, identity)
-    over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
-    limits = Limits(
-        connections=-(-settings.tcp_connections // given.share),
-        per_client=-(-settings.tcp_per_client // given.share),
-        idle=settings.tcp_idle,
-    )
-    counter = ReplyCounter()
-    connections = Connections(limits, over_tcp.respond, bugs, counter)
-    counts = Counters(snapshot, connections, bugs, tcp=counter)
-    batches = [Batches(pair.udp, over_udp.respond, bugs, counts.udp, len(given.sockets)) for pair in given.sockets]
-    for pair, batch in zip(given.sockets, batches, strict=True):
-        loop.add_reader(pair.udp, batch.answer)
-        connections.listen(pair.tcp)
-    connections.take_over_from(given.handover)
-
-    def receive(said: Update | str) -> None:
-        watch.reset()
-        if said == HAND_OVER:
-            making_way.set()
-            leaving.set()
-        elif said == LEAVE:
-            leaving.set()
-        elif isinstance(said, Update):
-            watch.record(said.servings)
-            # Before the number: the parent knows then by which update each answer was given.
-            channel.send(LeadCounts(snapshot.update(said.servings)))
-            channel.send(said.number)
-        elif said == REPORT_STATE:
-            step_by_step(recall())
-        else:
-            step_by_step(tell())
-
-    def tell() -> Iterator[None]:
-        channel.send(counts.take())
-        turning = snapshot.turning
-        for start in range(0, len(turning), _PIECE):
-            channel.send(LeadCounts(snapshot.led(turning[start : start + _PIECE])))
-            yield
-
-    def recall() -> Iterator[None]:
-        questions = snapshot.questions(_MOST_REPORTED)
-        while some := list(islice(questions, _PIECE)):
-            channel.send(WorkerState(some))
-            yield
-        stands = snapshot.stands(_MOST_REPORTED)
-        while places := dict(islice(stands, _PIECE)):
-            channel.send(WorkerState(stands=places))
-            yield
-        channel.send(WorkerState(is_all=True))
-
-    name = f"worker {given.number + 1} (pid {os.getpid()})"
-    watch = ParentWatch(name, given.servings, lambda servings: channel.send(LeadCounts(snapshot.update(servings))))
-    orphan = Orphan(name, given.listener, settings.orphan_grace, leaving)
-    channel = Channel(receive)
-    channel.when_ended(partial(orphan.begin, given.sockets, (given.number, given.share)))
-    await loop.create_unix_connection(lambda: channel, sock=given.parent)
-    channel.send(READY)
-    watching = loop.create_task(watch.keep())
-    await leaving.wait()
+async def _serve(assignment: Assignment) -> None:
+    settings, content, share = assignment.settings, assignment.content, assignment.share
+    name = f"worker {share.number + 1} (pid {os.getpid()})"
+    snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
+    snapshot.prepare(content.questions)
+    answering = Answering(share, settings, snapshot)
+    link = ParentLink(name, content.servings, answering.counters)
+    orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
+    await link.open(assignment.parent, partial(orphan.begin, share))
+    watching = asyncio.get_running_loop().create_task(link.keep())
+    await link.leaving.wait()
     watching.cancel()
-    if making_way.is_set():
-        await connections.hand_over_all(given.handover, _HANDING_OVER)
-    await _arrived(connections)
-    for pair, batch in zip(given.sockets, batches, strict=True):
-        loop.remove_reader(pair.udp)
-        batch.answer()
-    await connections.finish(_PARTING)
-    for _ in tell():
-        pass
-    await _told(channel)
-
-
-async def _arrived(connections: Connections) -> None:
-    """Wait for the first queries of those who have just been accepted."""
-    await asyncio.sleep(_ARRIVAL / 10)
-    if len(connections):
-        await asyncio.sleep(_ARRIVAL)
-
-
-async def _told(channel: Channel) -> None:
-    """Say nothing more, and wait until the parent has heard all, if it is there."""
-    channel.close()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_PARTING):
-            await channel.sent()
+    if link.hands_over:
+        await answering.hand_over()
+    await answering.finish()
+    await link.close()

@@ -41,6 +41,8 @@ EXPERIMENTS = {
     "stubborn": (130, 18),
     "sessions": (90, 7),
     "content": (30, 7),
+    "clients": (310, 12),
+    "resolvers": (175, 20),
 }
 
 

@@ -22,6 +22,7 @@ class Query:
     at: float           # on the monotonic clock
     resolver: str       # its address
     name: str           # in lower case, with the dot
+    packet: bytes = b""
 
 
 @dataclass
@@ -30,13 +31,17 @@ class Relay:
 
     endpoint: Endpoint
     queries: list[Query] = field(default_factory=list)
+    is_mute: bool = False       # then queries are noted, and lost
 
 
 @contextmanager
-def relaying(authority: Endpoint) -> Iterator[Relay]:
-    """Pass queries on to the authority, and replies back, in a thread, until the block ends."""
+def relaying(authority: Endpoint, at: Endpoint | None = None) -> Iterator[Relay]:
+    """Pass queries on to the authority, and replies back, in a thread, until the block ends.
+
+    Without ``at``, on any port of the authority's address.
+    """
     with socket.socket(type=socket.SOCK_DGRAM) as front, socket.socket(type=socket.SOCK_DGRAM) as back:
-        front.bind((authority.address, 0))
+        front.bind((at.address, at.port) if at else (authority.address, 0))
         back.connect((authority.address, authority.port))
         relay = Relay(Endpoint(*front.getsockname()))
         ended = threading.Event()
@@ -60,10 +65,12 @@ def _pass_on(relay: Relay, front: socket.socket, back: socket.socket, ended: thr
                 with suppress(OSError):     # the authority is not there: the resolver asks again
                     if key.fileobj is front:
                         packet, asker = front.recvfrom(LARGEST)
+                        relay.queries.append(Query(time.monotonic(), asker[0], _asked(packet), packet))
+                        if relay.is_mute:
+                            continue
                         number = (number + 1) % 0x10000
                         waiting[number] = packet[:2], asker
                         back.send(number.to_bytes(2) + packet[2:])
-                        relay.queries.append(Query(time.monotonic(), asker[0], _asked(packet)))
                     else:
                         packet = back.recv(LARGEST)
                         its_id, asker = waiting.pop(int.from_bytes(packet[:2]))

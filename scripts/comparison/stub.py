@@ -58,8 +58,8 @@ class Resolver(asyncio.DatagramProtocol):
     def close(self) -> None:
         self._transport.close()
 
-    async def ask(self, name: str, tries: int = TRIES) -> Answer:
-        """The A records of the name.  Raises LookupFailedError."""
+    async def ask(self, name: str, tries: int = TRIES, patience: float = TRY) -> Answer:
+        """The A records of the name; each try waits for ``patience`` seconds.  Raises LookupFailedError."""
         loop = asyncio.get_running_loop()
         if name not in self._questions:
             self._questions[name] = question(name)[2:]
@@ -67,7 +67,7 @@ class Resolver(asyncio.DatagramProtocol):
             number = self._free_id()
             waiter = self._waiting[number] = loop.create_future()
             self._transport.sendto(number.to_bytes(2) + self._questions[name])
-            timer = loop.call_later(TRY, give_up, waiter)
+            timer = loop.call_later(patience, give_up, waiter)
             try:
                 return read(await waiter)
             except TimeoutError:

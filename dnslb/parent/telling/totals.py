@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
-from dnslb.worker.counters import Counts, LeadCounts
+from dnslb.worker.messages import Counts, LeadCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
 

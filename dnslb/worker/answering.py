@@ -1,0 +1,64 @@
+"""All sockets of a worker, and what answers on them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dnslb.answer.responder import UDP, Identity, Responder, Transport
+from dnslb.answer.snapshot import Snapshot
+from dnslb.config.settings import Settings
+from dnslb.ipc.sockets import Share
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.connections import Connections, Limits
+from dnslb.worker.counters import Counters
+from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.udp import Batches
+
+_ARRIVAL = 0.2        # seconds for the first query of a connection to come in
+_HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
+_LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take their last replies
+
+
+class Answering:
+    """Answers from when this is made, in the running loop, until it is told to finish."""
+
+    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot) -> None:
+        bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
+        identity = Identity(settings.server_id, settings.server_version)
+        over_udp = Responder(snapshot, UDP, identity)
+        over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
+        self._handover = share.handover
+        self._connections = Connections(_limits(share, settings), over_tcp.respond, bugs, tcp)
+        self._batches = [
+            (pair.udp, Batches(pair.udp, over_udp.respond, bugs, udp, len(share.sockets))) for pair in share.sockets
+        ]
+        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp)
+        loop = asyncio.get_running_loop()
+        for sock, batches in self._batches:
+            loop.add_reader(sock, batches.answer)
+        for pair in share.sockets:
+            self._connections.listen(pair.tcp)
+        self._connections.take_over_from(share.handover)
+
+    async def hand_over(self) -> None:
+        """Leave the TCP connections to the worker that answers in our place."""
+        await self._connections.hand_over_all(self._handover, _HANDING_OVER)
+
+    async def finish(self) -> None:
+        """Answer what has come, and nothing after that."""
+        # Those who have just been accepted have sent nothing yet.
+        await asyncio.sleep(_ARRIVAL / 10)
+        if len(self._connections):
+            await asyncio.sleep(_ARRIVAL)
+        for sock, batches in self._batches:
+            asyncio.get_running_loop().remove_reader(sock)
+            batches.answer()
+        await self._connections.finish(_LAST_REPLIES)
+
+
+def _limits(share: Share, settings: Settings) -> Limits:
+    return Limits(
+        connections=-(-settings.tcp_connections // share.of),
+        per_client=-(-settings.tcp_per_client // share.of),
+        idle=settings.tcp_idle,
+    )

@@ -1,0 +1,62 @@
+"""What a worker and its parent say to one another, over a ``Channel``.
+
+The parent sends updates and instructions.  The worker answers the first with their numbers, and those that ask for a
+report with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from dnslb.answer.snapshot import Key, Led, Question, Serving
+from dnslb.balance.rotation import Stand
+
+READY = 0  # what a worker says once it answers; later, the number of each update that is in force
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """From now on the pools serve this."""
+
+    number: int  # from 1
+    servings: Mapping[Key, Serving]
+
+
+class Instruction(Enum):
+    """What the parent tells a worker to do."""
+
+    REPORT_COUNTS = "report counts"
+    REPORT_STATE = "report state"
+    LEAVE = "leave"          # end; a parent that only falls silent does not end its workers
+    HAND_OVER = "hand over"  # end, and leave the TCP connections to another worker
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a worker has counted since it last told."""
+
+    udp: Mapping[bytes, int]  # replies by their head
+    tcp: Mapping[bytes, int]
+    packed: int               # replies that were not found ready
+    accepted: int             # TCP connections
+    evicted: int              # TCP connections closed to make room
+    open: int                 # TCP connections, now
+    bugs: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeadCounts:
+    """Of some pools: how many answers each address has led since the worker last told."""
+
+    led: Mapping[Key, Led]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """Some of what a worker is asked, and of where its turns stand: for the worker that comes after it."""
+
+    questions: Sequence[Question] = ()
+    stands: Mapping[Key, Stand] = field(default_factory=dict)
+    is_all: bool = False  # whether nothing comes after it

@@ -1,0 +1,173 @@
+"""Caching resolvers of all makes, as their packages bring them: how each is told whom to ask, and started.
+
+Only inside an enclosure: each has port 53 of an address of its own.  Nothing is changed but what a network without an
+internet needs: whom to ask for the zone, no DNSSEC (there is no root), and that the authority's address may be asked.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from comparison.dnslb import ZONE, answers
+from comparison.enclosure import ip
+from comparison.experiment import Lab
+from comparison.processes import Process, Program, await_ready
+from comparison.stub import Endpoint
+from comparison.unbound import UNBOUND
+
+BIND = Program("BIND", "named", "bind9")
+KNOT = Program("Knot Resolver", "kresd", "knot-resolver")
+POWERDNS = Program("PowerDNS Recursor", "pdns_recursor", "pdns-recursor")
+DNSMASQ = Program("dnsmasq", "dnsmasq", "dnsmasq-base")
+Command = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one listens, whom it asks, and where its files are."""
+
+    address: str
+    authority: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """One resolver with one configuration."""
+
+    name: str
+    program: Program
+    configure: Callable[[Place], Command]
+    option: str             # that prints its version
+    is_stale: bool = False  # expired answers are served: switched on
+    is_default: bool = True
+
+    @property
+    def key(self) -> str:
+        """Part of a host name."""
+        return re.sub(r"[^a-z]+", "-", self.name.lower()).strip("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A running one."""
+
+    make: Make
+    endpoint: Endpoint
+    process: Process
+
+
+def unbound(place: Place, *, stale: bool = False) -> Command:
+    file = place.directory / "unbound.conf"
+    file.write_text(f"""\
+server:
+  interface: {place.address}
+  do-daemonize: no
+  chroot: ""
+  username: ""
+  directory: "{place.directory}"
+  pidfile: ""
+  use-syslog: no
+  do-ip6: no
+  do-not-query-localhost: no
+  access-control: 127.0.0.0/8 allow
+  module-config: "iterator"
+  local-zone: "test." nodefault
+  serve-expired: {"yes" if stale else "no"}
+stub-zone:
+  name: "{ZONE}"
+  stub-addr: {place.authority}
+remote-control:
+  control-enable: no
+""")
+    return [UNBOUND, "-d", "-c", file]
+
+
+def bind(place: Place, *, stale: bool = False) -> Command:
+    file = place.directory / "named.conf"
+    served = "stale-answer-enable yes; stale-cache-enable yes;" if stale else ""
+    file.write_text(f"""\
+options {{
+  directory "{place.directory}"; pid-file none; session-keyfile none;
+  listen-on {{ {place.address}; }}; listen-on-v6 {{ none; }};
+  recursion yes; allow-query {{ any; }}; dnssec-validation no; empty-zones-enable no; {served}
+}};
+controls {{ }};
+zone "{ZONE}" {{ type static-stub; server-addresses {{ {place.authority}; }}; }};
+""")
+    return [BIND, "-f", "-4", "-c", file]
+
+
+def knot(place: Place, modules: str) -> Command:
+    file = place.directory / "kresd.conf"
+    file.write_text(f"""\
+net.listen('{place.address}', 53, {{ kind = 'dns' }})
+modules = {{ {modules} }}
+cache.size = 100 * MB
+trust_anchors.remove('.')
+policy.add(policy.suffix(policy.STUB('{place.authority}'), policy.todnames({{ '{ZONE}' }})))
+""")
+    return [KNOT, "-n", "-c", file, place.directory]
+
+
+def powerdns(place: Place, *words: str) -> Command:
+    return [POWERDNS, f"--config-dir={place.directory}", f"--socket-dir={place.directory}", "--daemon=no",
+            "--write-pid=no", "--disable-syslog", f"--local-address={place.address}", "--dnssec=off",
+            "--security-poll-suffix=", "--dont-query=", f"--forward-zones={ZONE}={place.authority}", "--setuid=",
+            "--setgid=", "--loglevel=3", *words]
+
+
+def dnsmasq(place: Place, *words: str) -> Command:
+    return [DNSMASQ, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+            "--pid-file=", f"--listen-address={place.address}", "--bind-interfaces", "--log-facility=-",
+            f"--server=/{ZONE.rstrip('.')}/{place.authority}", *words]
+
+
+DEBIAN_MODULES = "'hints > iterate', 'stats', 'predict'"    # of /etc/knot-resolver/kresd.conf
+MAKES = (
+    Make("unbound", UNBOUND, unbound, "-V"),
+    Make("BIND", BIND, bind, "-v"),
+    Make("Knot Resolver", KNOT, partial(knot, modules=DEBIAN_MODULES), "--version"),
+    Make("Knot Resolver without predict", KNOT, partial(knot, modules="'hints > iterate', 'stats'"), "--version",
+         is_default=False),
+    Make("PowerDNS Recursor", POWERDNS, powerdns, "--version"),
+    Make("dnsmasq", DNSMASQ, dnsmasq, "--version"),
+)
+STALE_MAKES = (
+    Make("unbound, serve-expired", UNBOUND, partial(unbound, stale=True), "-V", True, False),
+    Make("BIND, stale-answer-enable", BIND, partial(bind, stale=True), "-v", True, False),
+    Make("Knot Resolver, serve_stale", KNOT,
+         partial(knot, modules="'hints > iterate', 'stats', 'serve_stale < cache'"), "--version", True, False),
+    Make("PowerDNS Recursor, serve-stale-extensions", POWERDNS, lambda place: powerdns(
+        place, "--serve-stale-extensions=120"), "--version", True, False),
+    Make("dnsmasq, use-stale-cache", DNSMASQ, lambda place: dnsmasq(place, "--use-stale-cache=3600"), "--version",
+         True, False),
+)
+
+
+def start(lab: Lab, makes: list[Make], network: str, authority: Endpoint) -> list[Cache]:
+    """All of them, on .1 and up of a network of the loopback, as in "127.0.3"."""
+    caches = []
+    for number, make in enumerate(makes, 1):
+        address = f"{network}.{number}"
+        # named listens on the addresses of interfaces only.
+        ip("address", "add", f"{address}/32", "dev", "lo")
+        directory = lab.directory / f"{network}-{make.key}"
+        directory.mkdir()
+        place = Place(address, authority.address, directory)
+        process = lab.spawn(directory.name, *make.configure(place))
+        caches.append(Cache(make, Endpoint(address, 53), process))
+    for cache in caches:
+        await_ready(cache.process, partial(answers, cache.endpoint.address, 53, f"ns.{ZONE}"))
+    return caches
+
+
+def version(make: Make) -> str:
+    done = subprocess.run([str(make.program), make.option], capture_output=True, text=True, check=False, timeout=30)
+    number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return number[0] if number else "unknown"
