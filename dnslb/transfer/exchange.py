@@ -10,7 +10,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from secrets import randbelow
 from typing import Any
 
-import dns.message
 import dns.name
 import dns.tsig
 
@@ -60,8 +59,8 @@ class Exchange(asyncio.DatagramProtocol):
         packet = b"".join((where[2].to_bytes(2), flags.to_bytes(2), _ONE, records, bytes(4), question, answer))
         mac = b""
         if key is not None:
-            packet = Signer(key, where[2], b"").sign(packet)
-            mac = _mac(packet, key)
+            signer = Signer(key, where[2], b"")
+            packet, mac = signer.sign(packet), signer.mac
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[where] = future
         try:
@@ -89,10 +88,3 @@ class Exchange(asyncio.DatagramProtocol):
             place = (str(to.address), to.port, randbelow(_IDS))
             if place not in self._waiting:
                 return place
-
-
-def _mac(packet: bytes, key: dns.tsig.Key) -> bytes:
-    """Of a request that we have signed: its reply is signed over it."""
-    message = dns.message.from_wire(packet, keyring=key)
-    mac: bytes = message.mac
-    return mac

@@ -119,11 +119,7 @@ class Notifier:
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await news.wait()
-        if news.is_set():
-            news.clear()
-            news.set()  # for the one who waits for the next
-            return True
-        return False
+        return news.is_set()
 
     def _saw(self, place: tuple[Name, Secondary], serial: int) -> None:
         before = self._progress[place]

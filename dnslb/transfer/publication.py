@@ -52,23 +52,21 @@ class Publication:
             laid.setdefault(owner, {})[kind] = rrset
         self.content = Content(self.content.zone, laid)
 
-    def due(self) -> float | None:
-        """The Unix time from which on there may be another version; None when nothing has changed that travels."""
-        if self.version is None:
-            return 0.0
-        wanted = self._wanted()
-        before = self.version
-        is_other = between(before.content, wanted) or wanted.soa(0) != before.content.soa(0)
-        return before.at + PAUSE if is_other else None
+    @property
+    def earliest(self) -> float:
+        """The Unix time from which on there may be another version."""
+        return 0.0 if self.version is None else self.version.at + PAUSE
 
-    def publish(self, now: float) -> Version:
-        """The next version: what the pools serve now, but no rung of a TTL that only climbs."""
-        wanted = self._wanted()
-        before = self.version
-        written = wanted.zone.serial
-        serial = following(None if before is None else before.serial, written, now)
-        if before is not None:
+    def publish(self, now: float) -> Version | None:
+        """The next version: what the pools serve now, but no rung of a TTL that climbs; None: nothing is other."""
+        wanted, before = self._wanted(), self.version
+        if before is None:
+            serial = following(None, wanted.zone.serial, now)
+        else:
             change = between(before.content, wanted)
+            if not change and wanted.soa(0) == before.content.soa(0):
+                return None
+            serial = following(before.serial, wanted.zone.serial, now)
             self.journal.add(Step(before.content.soa(before.serial), wanted.soa(serial), change))
         self.version = Version(wanted, serial, now, tuple(self.journal.steps))
         return self.version

@@ -58,6 +58,7 @@ class Signer:
         self._request_mac = request_mac
         self._error = error
         self._context: Any = None
+        self.mac = b""  # of the last message
 
     def sign(self, message: bytes) -> bytes:
         """The message with its signature."""
@@ -70,6 +71,7 @@ class Signer:
             signed, self._context = dns.tsig.sign(
                 message, self._key, blank, now, self._request_mac, self._context, True
             )
+        self.mac = signed.mac
         return _with(message, self._key.name, signed)
 
 
