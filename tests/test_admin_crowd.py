@@ -24,7 +24,7 @@ from scrape import fetch, value
 from test_admin_address import Address, everything, options, settled
 from test_control import parsed
 
-from dnslb.admin import server
+from dnslb.admin import connection
 from dnslb.control.errors import Unknown
 from dnslb.control.status import PoolStatus, Status
 
@@ -50,7 +50,7 @@ def counted(metrics: bytes, reason: str) -> float:
 def test_seventy_connections_of_one_client_lock_monitoring_out_nowhere(
     octets: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PATIENCE", 100.0)
+    monkeypatch.setattr(connection, "PATIENCE", 100.0)
 
     async def story() -> None:
         async with serving(Lazy(count=200)) as scene:
@@ -78,7 +78,7 @@ def test_a_new_connection_gets_the_place_of_the_one_that_kept_us_waiting_longest
 
 
 def test_an_exchange_is_bounded_however_a_reply_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "LONGEST", 1.0, raising=False)
+    monkeypatch.setattr(connection, "LONGEST", 1.0, raising=False)
 
     async def story() -> None:
         async with serving(Lazy(count=9000)) as scene:  # 9 MB, more than the system takes in advance
@@ -94,7 +94,7 @@ def test_an_exchange_is_bounded_however_a_reply_trickles(monkeypatch: pytest.Mon
 
 
 def test_octets_that_come_one_by_one_do_not_prolong_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PATIENCE", 0.5)
+    monkeypatch.setattr(connection, "PATIENCE", 0.5)
 
     async def story() -> None:
         async with serving(Lazy()) as scene:
@@ -243,7 +243,7 @@ def test_wrong_tokens_are_told_slowed_and_counted(caplog: pytest.LogCaptureFixtu
 
 
 def test_those_who_guess_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PATIENCE", 100.0)
+    monkeypatch.setattr(connection, "PATIENCE", 100.0)
 
     async def story() -> None:
         async with serving(Lazy(count=1), TOKEN.encode()) as scene:

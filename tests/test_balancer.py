@@ -24,7 +24,7 @@ from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.parent.balancer import Balancer
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)

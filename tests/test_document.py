@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.text import document
+from dnslb.text import document, yaml_tree
 from dnslb.text.document import Document
+
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
 
 KEYS = ("interval", "rise", "fall")
 TOKEN = "while scanning for the next token"
@@ -146,6 +149,33 @@ def test_any_octets_are_a_document_or_one_problem_in_one_line(octets: bytes) -> 
     for problem in parsed.problems:
         assert str(problem).startswith("f:")
         assert len(str(problem).splitlines()) == 1
+
+
+TOKENS = (
+    *"abc:-[]{}&*!|>'\"#%@`?,<\t\n .é~\r\ufeff\u2028\x85", "\n  ", "\n    ", "- ", ": ", ",  ", "\n- ", "\n? ",
+    "{a: ", "[a, ", "null", "&x ", "*x", "!!str ", "!!null ", "! ", " # c\n", "---\n", "...\n", "\r\n", "|\n  ",
+    ">-\n  ", "''", '"b"', "http://x", "<<: ",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=20).map("".join))
+def test_both_parsers_read_the_same_and_find_the_same_mistakes(text: str) -> None:
+    def read() -> tuple[object, ...]:
+        parsed = document.parse(text.encode(), "f")
+        return parsed.root, parsed.problems
+
+    found = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_tree, "_LIBYAML", None)
+        assert read() == found
+
+
+def test_what_is_slow_to_tell_from_a_mistake_is_read_quickly() -> None:
+    for line in ("# a:", "# ---", "a: # b:", ": #" * 1000, "#:" * 1000):
+        text = f"{line}\n" * (100_000 // len(line))
+        began = perf_counter()
+        yaml_tree._READ_DIFFERENTLY.search(text)
+        assert perf_counter() - began < 1
 
 
 MANY = "more than 1000000 values, each alias counted as what it stands for"

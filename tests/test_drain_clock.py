@@ -19,7 +19,7 @@ import pytest
 import scrape
 from dnslb_server import DNSLB, Server, eventually, started
 from peers import STARTING, free_port
-from world import kill
+from world import World, kill
 
 from dnslb.admin import client
 
@@ -234,6 +234,52 @@ def test_the_clock_goes_on_over_a_restart(tmp_path: Path, how: signal.Signals) -
         assert scene.backend("192.0.2.1")["order"]["by"] == ME
         (again,) = scene.order("drain", "192.0.2.1")
         assert again["expires"] == pytest.approx(clock["expires"], abs=0.5)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_clock_of_a_dead_backend_goes_on_over_a_restart(tmp_path: Path, how: signal.Signals) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        eventually(lambda: world.backends()["192.0.2.4"]["expires"] is None, "it is not handed out", 10)
+        (world.up / "192.0.2.4").unlink()
+        eventually(lambda: world.backends()["192.0.2.4"]["expires"] is not None, "it is still handed out", 10)
+        expires = world.backends()["192.0.2.4"]["expires"]
+        assert expires > time.time()
+        eventually(lambda: '"clocks": []' not in world.saved(), "no clock is saved")
+        # Whatever else happens then.
+        (world.up / "192.0.2.3").unlink()
+        eventually(lambda: world.saved().count('"expires"') == 2, "no clock is saved")
+        if how == signal.SIGKILL:
+            kill(server)
+        else:
+            server.popen.terminate()
+            server.ends_within(10)
+    with world.server():
+        assert world.backends()["192.0.2.4"]["expires"] == pytest.approx(expires, abs=0.5)
+        eventually(lambda: json.loads(world.saved())["last"] is False, "it goes on")
+
+
+def test_after_a_crash_the_clock_of_a_dead_backend_knows_that_it_may_have_returned(tmp_path: Path) -> None:
+    """Within the second until it was saved; then it was handed out until we are back, with the lowest TTL."""
+    world = World(tmp_path)
+    state = tmp_path / "state" / "state.json"
+    with world.server() as server:
+        (world.up / "192.0.2.4").unlink()
+        eventually(lambda: world.saved().count('"expires"') == 1, "no clock is saved", 10)
+        kill(server)
+    root = json.loads(state.read_text())
+    root["clocks"][0]["expires"] -= 3600
+    state.write_text(json.dumps(root))
+    began = time.time()
+    with world.server() as server:
+        assert began + 5 < world.backends()["192.0.2.4"]["expires"] < time.time() + 7
+        server.popen.terminate()
+        server.ends_within(10)
+    root = json.loads(state.read_text())
+    root["clocks"][0]["expires"] -= 3600
+    state.write_text(json.dumps(root))
+    with world.server():
+        assert world.backends()["192.0.2.4"]["expires"] < began - 3000, "it is known that it has not"
 
 
 # What changes nothing, and what was planned; and by whom.

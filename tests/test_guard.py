@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.admin.api import Request
+from dnslb.admin.exchange import Request
 from dnslb.admin.guard import Guard, Token, known_by, refusal
 
 TOKEN = "s3cret.~token+/=="

@@ -28,7 +28,7 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 DOORS = {
     "dnslib": {"dns.message"},
     "dns": {"transfer.tsig", "transfer.exchange", "transfer.requests"},  # dnspython: never in a worker
-    "yaml": {"text.document", "config", "migrate"},
+    "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
     "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system"},
     "logging": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},

@@ -254,6 +254,18 @@ def test_a_refused_reload_shows_and_does_not_make_the_server_unready(scene: Scen
     assert value(scene.metrics(), "dnslb_zone_loaded_timestamp_seconds") > read
 
 
+def test_a_setting_that_waits_for_a_start_shows(scene: Scene) -> None:
+    settings = scene.directory / "zones" / "dnslb.yaml"
+    before = settings.read_text() if settings.exists() else ""
+    assert value(scene.metrics(), "dnslb_restart_needed") == 0
+    settings.write_text(f"{before}log_format: json\n")
+    os.kill(scene.server.parent, signal.SIGHUP)
+    eventually(lambda: value(scene.metrics(), "dnslb_restart_needed") == 1, "it does not show", 10)
+    settings.write_text(before)
+    os.kill(scene.server.parent, signal.SIGHUP)
+    eventually(lambda: value(scene.metrics(), "dnslb_restart_needed") == 0, "it still shows", 10)
+
+
 def test_the_server_is_not_ready_while_a_worker_is_silent(scene: Scene) -> None:
     control, (stuck, _) = scene.directory / "control", scene.server.workers()
     assert fetch(control, "/readyz")[0] == 200
@@ -338,6 +350,14 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_that_exist(scene: Scene, f
     asked = set(NAME.findall(text))
     assert asked
     assert asked <= names(scene.metrics())
+
+
+def test_the_dashboard_shows_all_that_status_begins_with() -> None:
+    dashboard = json.loads((ROOT / "scripts" / "monitoring" / "grafana.json").read_text())
+    first = {name for panel in dashboard["panels"] if panel["gridPos"]["y"] == 0
+             for target in panel["targets"] for name in NAME.findall(target["expr"])}  # fmt: skip
+    trouble = {"pool_failing_open", "pool_empty", "last_reload_successful", "restart_needed", "workers_silent"}
+    assert {f"dnslb_{name}" for name in trouble} <= first
 
 
 def test_the_alerts_are_rules() -> None:

@@ -113,6 +113,7 @@ def lively() -> MadeUp:
         QUIET,
         directory=f"/{'d' * 200}",
         refused=refusal("zones/example.test.zone:1:1: " + "w" * 200),
+        restart=("log_format", "admin_token_file"),
         pools=(PoolStatus(LONG, (rrset(*backends),)), PoolStatus("open.example.test.", (open_, rrset()))),
     )
     probes = tuple(
@@ -183,6 +184,29 @@ def test_a_held_edit_is_shown_with_what_it_would_take_away(tmp_path: Path, chrom
         told = page.value(ALARMS)
         assert "example.test. would lose its policy file, with 1 pool" in told
         assert re.search(r"It is taken at [0-9:]+ unless the files change; dnslb reload takes it now\.", told)
+
+
+def test_settings_that_wait_for_a_start_are_named(tmp_path: Path, chromium: Browser) -> None:
+    port = free_port()
+    zones = tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text("@ 30 SOA a b 1 1 1 1 1\n@ 30 NS a\na 30 A 192.0.2.1\na 30 A 192.0.2.2\n")
+    options = ("--listen", f"127.0.0.1:{free_port()}", "--workers", "1", "--admin", f"127.0.0.1:{port}")
+    with started(tmp_path, *options), visiting(chromium, f"http://127.0.0.1:{port}/") as page:
+        assert page.value(ALARMS) == ""
+        (zones / "dnslb.yaml").write_text("log_format: json\nlog_level: error\n")
+        page.eventually(f"/Restart needed for what the files say of: log_format, log_level/.test({ALARMS})")
+        assert page.value("document.title").startswith("dnslb "), "it is no alarm"
+        (zones / "dnslb.yaml").unlink()
+        page.eventually(f"{ALARMS} === ''")
+
+
+def test_a_pool_without_an_address_is_an_alarm(chromium: Browser) -> None:
+    empty = replace(rrset(replace(backend("192.0.2.1", up=False), handed_out=False, share=0.0)), empty=True)
+    status = replace(QUIET, pools=(PoolStatus("www.example.test.", (empty,)),))
+    with showing(chromium, MadeUp(status)) as page:
+        assert "No address left: answered with NODATA" in page.value(ALARMS)
+        assert page.value("document.title").startswith("▲ 1 alarm")
 
 
 def test_a_drain_and_its_reason_are_shown_as_given(tmp_path: Path, chromium: Browser) -> None:

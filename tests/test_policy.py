@@ -31,6 +31,8 @@ from dnslb.balance.rotation import RRsetOrder
 from dnslb.config.policy import Owner, read
 from dnslb.text.problem import Level, has_errors
 
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
+
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"

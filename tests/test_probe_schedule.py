@@ -20,7 +20,9 @@ import virtual_time
 
 from dnslb.balance.health import Health, Outcome
 from dnslb.balance.pool import Address, Check, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.probe.schedule import ProbeKey, Schedule
+from dnslb.probe import ProbeKey
+from dnslb.probe.lanes import Bounds
+from dnslb.probe.schedule import Schedule
 
 EPOCH = 1_800_000_000.0  # Unix time at the beginning of a test
 
@@ -78,17 +80,16 @@ class Field:
         healths: dict[ProbeKey, Health] | None = None,
     ) -> Schedule:
         loop = asyncio.get_running_loop()
-        return Schedule(
-            wanted,
+        schedule = Schedule(
             self.report,
-            healths=healths,
+            self.report_fault,
             clock=lambda: EPOCH + loop.time(),
             rng=Random(7),
             ask=self.ask,
-            most_in_flight=most,
-            report_fault=self.report_fault,
-            most_programs=programs,
+            bounds=Bounds(most, programs),
         )
+        schedule.replace_keys(wanted, healths)
+        return schedule
 
     def gaps(self, number: int) -> list[float]:
         """Seconds from start to start."""
@@ -403,11 +404,11 @@ def test_our_own_bug_changes_no_verdict_and_is_one_line_of_the_log(caplog: pytes
     async def main() -> list[Outcome]:
         outcomes: list[Outcome] = []
         schedule = Schedule(
-            keys(5, told),
             lambda key, outcome, before, after: pytest.fail("a bug says nothing of the target"),
-            report_fault=lambda key, outcome: outcomes.append(outcome),
+            lambda key, outcome: outcomes.append(outcome),
             ask=broken,
         )
+        schedule.replace_keys(keys(5, told))
         await run_for(schedule, 60)
         return outcomes
 
@@ -575,7 +576,9 @@ def test_a_report_that_raises_does_not_stop_the_schedule() -> None:
             raise ZeroDivisionError
 
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        await run_for(Schedule(keys(1), report, ask=field.ask), 60)
+        schedule = Schedule(report, ask=field.ask)
+        schedule.replace_keys(keys(1))
+        await run_for(schedule, 60)
         assert len(seen) > 10
 
     virtual_time.run(main())
@@ -633,7 +636,8 @@ def test_500_keys_at_half_a_second_cost_less_than_a_core_can_give() -> None:
             # The kernel completes connections by itself: no server takes part in what is measured.  Timeouts that
             # differ make different keys of one target.
             probes = [Probe(TcpCheck(port), interval=0.5, timeout=9 + number / 1000) for number in range(500)]
-            schedule = Schedule([(probe, home) for probe in probes], report)
+            schedule = Schedule(report)
+            schedule.replace_keys([(probe, home) for probe in probes])
             began = time.process_time()
             task = asyncio.create_task(schedule.run())
             enough = asyncio.create_task(four_each())

@@ -17,6 +17,8 @@ from dnslb.cli.serve import serve
 from dnslb.config import settings
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
+pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
+
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (

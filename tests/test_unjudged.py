@@ -15,7 +15,7 @@ from transcript import wire
 from dnslb.balance.health import Health, Outcome, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 OWNER = wire("www.example.com.")
 ALL, FIRST, REST = " ".join(HOSTS), HOSTS[0], " ".join(HOSTS[1:])

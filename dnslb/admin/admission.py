@@ -1,4 +1,4 @@
-"""Who is in: the connections of one door, so many in all and so many of one client.
+"""Who is in: the connections of one listener, so many in all and so many of one client.
 
 A new one always finds a slot.  The one that goes for it is of the same client when that has its share, else of the
 client that has most, and has kept us waiting the longest: for its request, or to take its reply.  There is always such

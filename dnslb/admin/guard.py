@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hmac import compare_digest
 from ipaddress import ip_address
 
-from dnslb.admin.api import Reply, Request, failure
+from dnslb.admin.exchange import Reply, Request, failure
 
 _READING = ("GET", "HEAD")
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.ASCII)

@@ -95,9 +95,7 @@ def quantise(weights: Sequence[Fraction | float]) -> tuple[int, ...]:
     """
     if len(weights) > MOST_TURNS or len(set(weights)) == 1:
         return (1,) * len(weights)
-    exact = [Fraction(weight) for weight in weights]
-    scale = lcm(*(weight.denominator for weight in exact))
-    whole = _reduced([int(weight * scale) for weight in exact])
+    whole = _reduced(_whole(weights))
     return whole if sum(whole) <= MOST_TURNS else _reduced(_deal(whole, MOST_TURNS))
 
 
@@ -163,6 +161,15 @@ def _ramp(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> tu
 def _moment(ramps: list[tuple[float, ...]], now: float) -> float:
     """When to read the ramps: now, or, while all are ramping, when the first is done."""
     return max(now, min((ramp[-1] if ramp else -inf for ramp in ramps), default=now))
+
+
+def _whole(weights: Sequence[Fraction | float]) -> list[int]:
+    """The same in proportion."""
+    if all(isinstance(weight, int) for weight in weights):
+        return [int(weight) for weight in weights]
+    exact = [Fraction(weight) for weight in weights]
+    scale = lcm(*(weight.denominator for weight in exact))
+    return [int(weight * scale) for weight in exact]
 
 
 def _reduced(weights: Sequence[int]) -> tuple[int, ...]:

@@ -41,8 +41,9 @@ from dnslb.config.settings import (
 from dnslb.dns import name, rrtype
 from dnslb.dns.zone import find
 from dnslb.ipc import takeover as takeovers
+from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
-from dnslb.ipc.takeover import CannotTakeOver, Inherited
+from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
 from dnslb.parent.state_file import StateTaken
 from dnslb.parent.workers import WorkersFailed
@@ -82,7 +83,7 @@ _log = logging.getLogger("dnslb")
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
 _GRACE = option.seconds(0.0, MOST_GRACE)
-_CONTROL = "control"  # the name of a door
+_CONTROL = "control"  # among the sockets where operators come in
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 

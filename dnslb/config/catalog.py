@@ -20,7 +20,7 @@ from dnslb.config.settings import Settings
 from dnslb.dns import master, name
 from dnslb.dns.name import BadName, Name
 from dnslb.dns.zone import Zone
-from dnslb.system import file
+from dnslb.system import collector, file
 from dnslb.text.problem import Level, Problem, listed
 
 SETTINGS = "dnslb.yaml"
@@ -117,7 +117,12 @@ def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Pro
 
     What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
     """
-    files = files or Disk(str(directory))
+    # Pools and records are made by the hundred thousand, and none of them is garbage.
+    with collector.paused():
+        return _load(directory, files or Disk(str(directory)))
+
+
+def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
     try:
         entries = _Entries(directory, files)
     except FileNotFoundError:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-import yaml
-
 from dnslb.balance.pool import HttpCheck
 from dnslb.config.policy import words
 from dnslb.config.policy.setting import Reader, parse_address
 from dnslb.text.document import Document
+from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +44,16 @@ class UrlHook:
 Hook: TypeAlias = CommandHook | UrlHook
 
 
-def read(document: Document, node: yaml.Node) -> tuple[Hook, ...] | None:
+def read(document: Document, node: Node) -> tuple[Hook, ...] | None:
     """One hook, or a list of them."""
-    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    items = node.value if isinstance(node, SequenceNode) else [node]
     hooks = [_read_one(document, item) for item in items]
     return tuple(dict.fromkeys(hook for hook in hooks if hook is not None))
 
 
-def _read_one(document: Document, node: yaml.Node) -> Hook | None:
+def _read_one(document: Document, node: Node) -> Hook | None:
     nodes = document.mapping(node, _READERS, "a hook")
-    if not isinstance(node, yaml.MappingNode):
+    if not isinstance(node, MappingNode):
         return None
     if ("command" in nodes) == ("url" in nodes):
         document.report(node, "a hook is either a command or a url", "write {command: [program]} or {url: http://...}")
@@ -81,7 +80,7 @@ def _read_one(document: Document, node: yaml.Node) -> Hook | None:
     return UrlHook(values["url"], split.hostname or "", request, values.get("token_file"))
 
 
-def _read_url(document: Document, node: yaml.Node) -> str | None:
+def _read_url(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None:
         return None
@@ -96,8 +95,8 @@ def _read_url(document: Document, node: yaml.Node) -> str | None:
         document.report(node, f"{shown} is no URL", "write http://192.0.2.1:9000/path or https://example.com/path")
         return None
 
-    def part(text: str) -> yaml.ScalarNode:
-        return yaml.ScalarNode(node.tag, text, node.start_mark)
+    def part(text: str) -> ScalarNode:
+        return ScalarNode(text, node.line, node.column)
 
     host = words.read_host(document, part(split.hostname or ""))
     path = words.read_path(document, part(_path(split.path, split.query)))

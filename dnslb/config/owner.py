@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain
 
 from dnslb.balance.pool import Address
 from dnslb.config.policy import Owner
@@ -50,7 +51,7 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
         return f"{shown} has no A or AAAA; give it addresses in the zone file"
     return Owner(
         name=shown,
-        addresses=tuple((address(rdata), _place(zone, rrset)) for rrset in rrsets.values() for rdata in rrset.rdatas),
+        addresses=tuple(chain.from_iterable(_placed(zone, rrset) for rrset in rrsets.values())),
         zone_ttls={version: rrset.ttl for version, rrset in rrsets.items()},
         negative_ttl=zone.negative_ttl,
     )
@@ -61,9 +62,10 @@ def address(rdata: bytes) -> Address:
     return IPv4Address(rdata) if len(rdata) == 4 else IPv6Address(rdata)
 
 
-def _place(zone: Zone, rrset: RRset) -> str:
+def _placed(zone: Zone, rrset: RRset) -> list[tuple[Address, str]]:
     file, line, _ = zone.places.locate(rrset.place)
-    return f"{file}:{line}"
+    place = f"{file}:{line}"
+    return [(address(rdata), place) for rdata in rrset.rdatas]
 
 
 def _closest(zone: Zone, owner: Name) -> str:

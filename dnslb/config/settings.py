@@ -12,14 +12,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import hook
 from dnslb.config.hook import Hook
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
+from dnslb.text.yaml_tree import Node, ScalarNode, SequenceNode
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
@@ -116,13 +115,13 @@ def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
     return replace(Settings(), **found), parsed.problems
 
 
-def _is_empty(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and not node.value
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not node.value
 
 
-def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None:
+def _endpoints(parsed: Document, node: Node) -> tuple[Endpoint, ...] | None:
     endpoints: list[Endpoint] = []
-    if isinstance(node, yaml.SequenceNode) and not node.value:
+    if isinstance(node, SequenceNode) and not node.value:
         parsed.report(node, "the list is empty", "write at least one address and port")
     for word, item in parsed.texts(node):
         endpoint = parse_endpoint(word)
@@ -135,7 +134,7 @@ def _endpoints(parsed: Document, node: yaml.Node) -> tuple[Endpoint, ...] | None
     return tuple(endpoints) or None
 
 
-def _admin(parsed: Document, node: yaml.Node) -> Endpoint | None:
+def _admin(parsed: Document, node: Node) -> Endpoint | None:
     word = parsed.text(node)
     endpoint = parse_endpoint(word, ADMIN_PORT) if word is not None else None
     if word is not None and endpoint is None:
@@ -143,7 +142,7 @@ def _admin(parsed: Document, node: yaml.Node) -> Endpoint | None:
     return endpoint
 
 
-def _hosts(parsed: Document, node: yaml.Node) -> tuple[str, ...]:
+def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
     hosts: list[str] = []
     for word, item in parsed.texts(node):
         host = parse_host(word)
@@ -154,12 +153,12 @@ def _hosts(parsed: Document, node: yaml.Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
-def _order(parsed: Document, node: yaml.Node) -> RRsetOrder | None:
+def _order(parsed: Document, node: Node) -> RRsetOrder | None:
     word = parsed.choice(node, [order.value for order in RRsetOrder])
     return RRsetOrder(word) if word is not None else None
 
 
-def _short_text(parsed: Document, node: yaml.Node) -> str | None:
+def _short_text(parsed: Document, node: Node) -> str | None:
     word = parsed.text(node)
     if word is not None and not is_short_text(word):
         parsed.report(node, f"the text is longer than {_MOST_TEXT} octets", "shorten it")
@@ -167,12 +166,12 @@ def _short_text(parsed: Document, node: yaml.Node) -> str | None:
     return word
 
 
-def _yes_or_no(parsed: Document, node: yaml.Node) -> bool | None:
+def _yes_or_no(parsed: Document, node: Node) -> bool | None:
     word = parsed.choice(node, ("yes", "no"))
     return None if word is None else word == "yes"
 
 
-def _path(parsed: Document, node: yaml.Node) -> Path | None:
+def _path(parsed: Document, node: Node) -> Path | None:
     word = parsed.text(node)
     if word is not None and not word.startswith("/"):
         parsed.report(node, f"{word} is no absolute path", "begin it with /")
@@ -180,12 +179,12 @@ def _path(parsed: Document, node: yaml.Node) -> Path | None:
     return Path(word) if word is not None else None
 
 
-def _paths(parsed: Document, node: yaml.Node) -> tuple[Path, ...]:
-    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+def _paths(parsed: Document, node: Node) -> tuple[Path, ...]:
+    items = node.value if isinstance(node, SequenceNode) else [node]
     return tuple(path for item in items if (path := _path(parsed, item)) is not None)
 
 
-_READERS: dict[str, Callable[[Document, yaml.Node], Any]] = {
+_READERS: dict[str, Callable[[Document, Node], Any]] = {
     "listen": _endpoints,
     "workers": lambda parsed, node: parsed.number(node, 1, MOST_WORKERS),
     "user": Document.text,

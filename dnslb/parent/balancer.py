@@ -45,7 +45,7 @@ from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.parent.bounded_log import BoundedLog, Kind
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row
@@ -395,13 +395,26 @@ class Balancer:
         rrset = self._desks[owner].rrsets.get(version)
         return frozenset() if rrset is None else frozenset(_addresses(rrset.selection))
 
-    def remember(self, clocks: Mapping[Scope, float]) -> None:
-        """Caches lose these addresses then, which another life of the server has handed out."""
-        owners = {desk.pool.owner: owner for owner, desk in self._desks.items()}
+    def remember(self, clocks: Mapping[Scope, float], is_last: bool) -> None:
+        """Caches lose these addresses then, which another life of the server has handed out.
+
+        Unless that is the ``last`` that is to be said, who was down may have returned in the moment before a crash.
+        Then workers without a parent have handed it out until now, with the lowest TTL.
+        """
+        now = self._clock()
+        desks = {desk.pool.owner: desk for desk in self._desks.values()}
         for scope, lost in clocks.items():
-            if scope.owner in owners:
-                copies = self.copies.setdefault((owners[scope.owner], rrtype.ADDRESS_TYPES[scope.address.version]), {})
-                copies[scope.address] = max(lost, copies.get(scope.address, 0.0))
+            desk, version = desks.get(scope.owner or ""), scope.address.version
+            if desk is not None and version in desk.pool.zone_ttls:
+                is_sure = is_last or self._is_kept_out(scope, now)
+                least = 0.0 if is_sure else now + ttl.bounds(desk.pool, version).floor
+                copies = self.copies.setdefault((desk.owner, rrtype.ADDRESS_TYPES[version]), {})
+                copies[scope.address] = max(lost, least, copies.get(scope.address, 0.0))
+
+    def _is_kept_out(self, scope: Scope, now: float) -> bool:
+        """Whether an order has stood since the end of the earlier life of the server, and stands."""
+        times = (self.left or 0.0, now)
+        return all(mode_for(self.orders, scope.owner or "", scope.address, at) is not Mode.READY for at in times)
 
     def stop(self) -> None:
         now = self._clock()

@@ -15,6 +15,7 @@ from dnslb.dns.name import Name, closest
 from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
@@ -47,12 +48,12 @@ class Generation:
         self.workers.questions, self.workers.stands = await old.workers.recall()
 
     async def start(
-        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], clocks: Mapping[Scope, float]
+        self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], before: State
     ) -> None:
         """Answer, on sockets that an older generation may still answer on too.  Raises WorkersFailed.
 
         ``left``: the Unix time up to which an earlier life of the server may have known what the schedule recalls.
-        ``clocks``: when caches lose what that life kept out of the answers.
+        ``before``: what that life has left, at the first start.
         """
         keys = self.balancer.keys
         self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
@@ -60,8 +61,8 @@ class Generation:
         self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
         self.balancer.left = left
         self.balancer.orders = dict(orders)
-        if clocks:
-            self.balancer.remember(clocks)
+        if before.clocks:
+            self.balancer.remember(before.clocks, before.is_last)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.workers.publish)

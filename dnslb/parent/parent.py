@@ -11,9 +11,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 from dnslb import __version__
@@ -31,8 +30,9 @@ from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.ipc import sockets
 from dnslb.ipc.handover import Handover
+from dnslb.ipc.inherited import Inherited
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Sockets
-from dnslb.ipc.takeover import Inherited, Offer
 from dnslb.parent import difference, held_edit, reading, restart, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
@@ -50,7 +50,8 @@ from dnslb.parent.telling.status import Concerned
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.watch import Watch
 from dnslb.parent.workers import WorkersFailed
-from dnslb.probe.schedule import ProbeKey, Schedule
+from dnslb.probe import ProbeKey
+from dnslb.probe.schedule import Schedule
 from dnslb.system import logs, privileges
 from dnslb.system.pace import gently
 from dnslb.system.tasks import again_and_again, unless
@@ -132,7 +133,7 @@ class _Parent:
         self._generation: Generation | None = None
         self._listening: list[Generation] = []  # to outcomes and orders: the generation, and one that is to come
         self._orders = Orders(self._obey, self._remember)
-        self._left: Mapping[Scope, float] = {}  # drain clocks of an earlier life of the server
+        self._left = State()  # by an earlier life of the server
         self._history = History()
         self._refused: Refusal | None = None
         self._loaded = self._started = time.time()
@@ -146,7 +147,7 @@ class _Parent:
         self._reloading = asyncio.Lock()
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
         self._faults = ProbeFaults()
-        self._schedule = Schedule((), self._record_outcome, report_fault=self._record_fault)
+        self._schedule = Schedule(self._record_outcome, self._record_fault)
         self._leaving = asyncio.Event()
         self._watch = watch
         self._state_file = state_file
@@ -240,10 +241,10 @@ class _Parent:
         known = self._state_file.load()
         if known is None:
             return
-        self._current().balancer.remember(known.clocks)
         self._orders.standing = dict(known.orders)
         self._orders.wake()
         self._obey()
+        self._current().balancer.remember(known.clocks, known.is_last)
         ours = [change for change in self._history.changes if change.at >= self._started]
         self._history = History(sorted({*known.history, *ours}, key=lambda change: change.at))
         self._state_file.save_soon()
@@ -385,7 +386,7 @@ class _Parent:
 
     def metrics(self) -> Iterator[str]:
         reloads = metrics.Reloads(
-            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed
+            self._reloads, self._refusals, self._refused is not None, self._loaded, self._changed, bool(self._waiting)
         )
         return metrics.pieces(metrics.View(
             pid=os.getpid(),
@@ -485,11 +486,8 @@ class _Parent:
         return State(self._orders.standing, verdicts, self._history.changes, self._clocks(), changes)
 
     def _clocks(self) -> dict[Scope, float]:
-        """When caches lose what orders keep out of the answers."""
-        if not self._listening:
-            return {}
-        clocks = status.kept_clocks(self._listening[0].balancer, time.time())
-        return dict(islice(clocks, state.MOST_CLOCKS))
+        """When caches lose what is not handed out."""
+        return dict(status.kept_clocks(self._listening[0].balancer)) if self._listening else {}
 
     def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
         """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
@@ -497,7 +495,7 @@ class _Parent:
         if known is None:
             return {}
         self._orders.standing = dict(known.orders)
-        self._left = known.clocks
+        self._left = known
         self._history = History(known.history)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
@@ -539,7 +537,7 @@ class _Parent:
             await (new.stop() if old is None else new.make_way())
             self._probe(both[:-1], {})
             raise
-        self._generation, self._left = new, {}
+        self._generation, self._left = new, State()
         self._listening = [new]
         self._probe([new], {})
         self._orders.wake()

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from dnslb.balance.health import Outcome
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 # In the words of ``Outcome.fault``.
 KINDS = ("bug", "descriptors", "memory", "network", "permission", "program", "setting", "source")

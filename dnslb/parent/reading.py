@@ -23,11 +23,11 @@ from typing import TypeVar
 from dnslb.balance.pool import Pool
 from dnslb.config import catalog as catalogs
 from dnslb.config.catalog import Catalog, Disk
-from dnslb.dns import collector
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Node, Zone
 from dnslb.ipc.channel import packed
 from dnslb.parent.child import Child
+from dnslb.system import collector
 from dnslb.system.pace import gently
 from dnslb.text.problem import Problem
 

@@ -15,12 +15,13 @@ from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address
 from math import inf, isfinite
+from operator import itemgetter
 from pathlib import Path
 from types import NoneType
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 from dnslb.balance.health import Health
-from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_for
+from dnslb.balance.operator_order import Mode, Order, Scope, is_over
 from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.control.change import Change
 from dnslb.system import file
@@ -35,6 +36,7 @@ MOST_ANSWERS = 100_000  # whose last change is kept: those that changed last
 
 _MODE = 0o640            # reasons may quote what a backend said
 _DIRECTORY_MODE = 0o750
+_Key = TypeVar("_Key")
 _KEYS = 1 << 17          # that are remembered: making them takes longer than all the rest of a save
 
 
@@ -48,8 +50,9 @@ class State:
     orders: Mapping[Scope, Order] = field(default_factory=dict)
     healths: Mapping[str, Health] = field(default_factory=dict)  # by ``key``
     history: tuple[Change, ...] = ()                             # oldest first
-    clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what an order keeps out of a pool
+    clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what a pool does not hand out
     changed_at: Mapping[str, float] = field(default_factory=dict)  # Unix times of the last changes of answers, by RRset
+    is_last: bool = False  # saved when the server left: nothing was handed out after it
 
 
 class Damaged(ValueError):
@@ -115,22 +118,24 @@ def encode(state: State) -> str:
     ]
     clocks = [
         {"owner": scope.owner, "address": str(scope.address), "expires": expires}
-        for scope, expires in state.clocks.items()
+        for scope, expires in _latest(state.clocks, MOST_CLOCKS)
     ]
-    latest = sorted(state.changed_at.items(), key=lambda item: item[1])[-MOST_ANSWERS:]
     root = {
         "version": VERSION,
+        "last": state.is_last,
         "orders": orders,
         "clocks": clocks,
         "healths": healths,
         "history": changes,
-        "changed_at": dict(latest),
+        "changed_at": dict(_latest(state.changed_at, MOST_ANSWERS)),
     }
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
 
 def decode(text: str, now: float) -> State:
     """The state in the text, without orders that are over at ``now``; no verdict is younger than that.
+
+    Who was kept out by an order that is over has no clock: it may have been handed out after the state was saved.
 
     Raises Damaged, and nothing else.
     """
@@ -145,20 +150,18 @@ def decode(text: str, now: float) -> State:
     given = [(_scope(item), _order(item, now)) for item in _part(root, "orders", list)[-MOST_ORDERS:]]
     orders = {scope: order for scope, order in given if not is_over(order, now)}
     healths = {name: _health(item, now) for name, item in _part(root, "healths", dict).items()}
-    # The first files of this version had none, and no clocks.
+    # The first files of this version had none, no clocks, and did not tell whether they were the last.
     changes = _part(root, "history", list) if "history" in root else []
     history = tuple(_change(item, now) for item in changes[-MOST_CHANGES:])
     timed = _part(root, "clocks", list) if "clocks" in root else []
     clocks = {_scope(item): _time(item, "expires") for item in timed[-MOST_CLOCKS:]}
-    # Where the order has ended, the address may have been handed out again after this was written.
-    standing = {
-        scope: lost
-        for scope, lost in clocks.items()
-        if mode_for(orders, scope.owner or "", scope.address, now) is not Mode.READY
-    }
+    is_last = _part(root, "last", bool) if "last" in root else False
+    if not is_last:
+        over = {scope for scope, order in given if is_over(order, now)}
+        clocks = {scope: lost for scope, lost in clocks.items() if not {scope, Scope(None, scope.address)} & over}
     answers = _part(root, "changed_at", dict) if "changed_at" in root else {}
     changed_at = {name: _past(answers, name, now) for name in list(answers)[-MOST_ANSWERS:]}
-    return State(orders, healths, history, standing, changed_at)
+    return State(orders, healths, history, clocks, changed_at, is_last)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:
@@ -238,6 +241,10 @@ def _refinements(check: HttpCheck) -> list[str]:
     words += [] if check.verify else ["verify=no"]
     words += [] if check.ca_file is None else [f"ca_file={check.ca_file}"]
     return words
+
+
+def _latest(times: Mapping[_Key, float], most: int) -> list[tuple[_Key, float]]:
+    return sorted(times.items(), key=itemgetter(1))[-most:]
 
 
 def _scope(item: Any) -> Scope:

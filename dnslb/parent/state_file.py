@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -102,6 +103,8 @@ class StateFile:
         """Save, so that the file tells when we left, as far as the disk permits in time."""
         if not self._is_taken or not self._is_started:
             return
+        current = self._current
+        self._current = lambda: replace(current(), is_last=True)
         told = self._save()
         try:
             async with asyncio.timeout(_PARTING):

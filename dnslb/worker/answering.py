@@ -9,7 +9,8 @@ from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
 from dnslb.ipc.sockets import Share
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.connections import Connections, Limits
+from dnslb.worker.connection_table import Limits
+from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.udp import Batches

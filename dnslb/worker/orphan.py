@@ -9,8 +9,8 @@ import asyncio
 import logging
 import socket
 
+from dnslb.ipc.offer import Offer
 from dnslb.ipc.sockets import Share
-from dnslb.ipc.takeover import Offer
 
 _LOOK = 0.05  # seconds from one look whether it may leave to the next
 

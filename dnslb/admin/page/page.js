@@ -115,7 +115,6 @@ const quoted = (word) => (/^[\w.:-]+$/.test(word) ? word : `'${word.replaceAll("
 
 // What is the matter.
 
-const isEmpty = (rrset) => rrset.backends.every((backend) => !backend.handed_out);
 const isTroubled = (rrset) =>
   rrset.fails_open || rrset.backends.some((backend) => backend.up === false || backend.mode !== "ready");
 
@@ -144,9 +143,12 @@ function alarms() {
   if (open.length > 0) {
     found.push(alarm("open", `Failing open: none is up, all are handed out`, [lines(open)]));
   }
-  const empty = cards(status).filter(({ rrset }) => isEmpty(rrset)).map(title);
+  const empty = cards(status).filter(({ rrset }) => rrset.empty).map(title);
   if (empty.length > 0) {
     found.push(alarm("empty", `No address left: answered with NODATA`, [lines(empty)]));
+  }
+  if (status.restart.length > 0) {
+    found.push(notice("restart", `Restart needed for what the files say of: ${status.restart.join(", ")}`, []));
   }
   return found;
 }
@@ -154,9 +156,12 @@ function alarms() {
 const heldUntil = (at) => `It is taken at ${at} unless the files change; dnslb reload takes it now.`;
 const title = ({ owner, rrset }) => `${owner} ${rrset.type}`;
 
-function alarm(key, text, more) {
+const alarm = (key, text, more) => box("alarm", key, text, more);
+const notice = (key, text, more) => box("alarm notice", key, text, more);
+
+function box(kind, key, text, more) {
   const parts = more.map((part) => (typeof part === "string" ? h("p", null, part) : part));
-  return h("div", { class: "alarm", "data-key": key }, h("p", { class: "title" }, icon("warning"), text), ...parts);
+  return h("div", { class: kind, "data-key": key }, h("p", { class: "title" }, icon("warning"), text), ...parts);
 }
 
 function lines(texts) {
@@ -257,13 +262,13 @@ function cardsView(shown, now) {
 function cardView(id, owner, rrset, probes, now) {
   const times = [...probes.values()].flatMap((one) => (one ? one.took.filter((_, place) => one.passed[place]) : []));
   const slowest = Math.max(0.001, ...times);
-  const state = rrset.fails_open || isEmpty(rrset) ? "card alarmed" : "card";
+  const state = rrset.fails_open || rrset.empty ? "card alarmed" : "card";
   return h("article", { class: state, "data-key": id, "aria-labelledby": id },
     h("div", { class: "head" },
       h("h3", { id }, h("bdi", null, owner), " ", h("span", { class: "type" }, rrset.type)),
       h("p", { class: "ttl" }, h("b", null, `TTL ${rrset.ttl} s`), " ", h("span", { class: "why" }, rrset.why))),
     rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), "Failing open: none is up, all are handed out") : null,
-    isEmpty(rrset) ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
+    rrset.empty ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
     h("table", { role: "table", "aria-labelledby": id },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
         ...["Backend", "Verdict", "Leading answers", "Probes"].map((name) =>
@@ -383,7 +388,8 @@ function draw() {
   const { status } = page;
   const put = (id, ...nodes) => fill(document.getElementById(id), nodes);
   put("alarms", ...found);
-  document.title = `${found.length > 0 ? `▲ ${count(found.length, "alarm")} · ` : ""}dnslb ${location.hostname}`;
+  const number = found.filter((each) => !each.classList.contains("notice")).length;
+  document.title = `${number > 0 ? `▲ ${count(number, "alarm")} · ` : ""}dnslb ${location.hostname}`;
   document.body.classList.toggle("stale", page.lost !== null);
   put("link", document.createTextNode(page.lost !== null ? "✕ no connection" : status === null ? "connecting…" : "● live"));
   if (status === null) return;

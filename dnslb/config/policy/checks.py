@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
-
-import yaml
+from typing import TypeAlias
 
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
@@ -19,6 +18,10 @@ from dnslb.config.policy.probes import LEAST_INTERVAL, LEAST_TIMEOUT, Draft
 from dnslb.config.policy.setting import PolicySettings
 from dnslb.text.document import Document
 from dnslb.text.problem import Level
+from dnslb.text.yaml_tree import Node
+
+# The backends of each IP version that the pool has: A and AAAA are balanced apart.
+_Families: TypeAlias = Mapping[int, list[Backend]]
 
 # What acts on the leader of a reply alone does nothing where leaders are exchanged.
 _RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply"
@@ -30,19 +33,20 @@ _LEAST_SLOTS = 10       # for each backend of a sticky pool: with fewer, their s
 class Written:
     """Where the parts of a pool stand in the file."""
 
-    key: yaml.Node                          # the pool's owner
+    key: Node                          # the pool's owner
     settings: PolicySettings                # the pool's own over the defaults
     own: Collection[str]                    # the keys that the pool itself has
     draft: Draft | None                     # its probe
-    backends: yaml.Node                     # the mapping, or the key of a pool that has none
+    backends: Node                     # the mapping, or the key of a pool that has none
     overrides: Mapping[Address, PolicySettings]  # what is written of its backends
 
 
 def check(document: Document, pool: Pool, written: Written) -> None:
     """Report everything that is wrong with the pool."""
-    _check_backends(document, pool, written)
-    _check_weights(document, pool, written)
-    _check_sticky(document, pool, written)
+    families = _families(pool)
+    _check_backends(document, pool, families, written)
+    _check_weights(document, pool, families, written)
+    _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
     _check_promise(document, pool, written)
@@ -52,20 +56,19 @@ def check(document: Document, pool: Pool, written: Written) -> None:
         _check_source(document, pool, pool.probe, written)
 
 
-def _warn(document: Document, node: yaml.Node, fact: str, remedy: str) -> None:
+def _warn(document: Document, node: Node, fact: str, remedy: str) -> None:
     document.report(node, fact, remedy, Level.WARNING)
 
 
-def _families(pool: Pool) -> Iterator[tuple[int, list[Backend]]]:
-    """The backends of each IP version that the pool has: A and AAAA are balanced apart."""
-    for version in (4, 6):
-        backends = [backend for backend in pool.backends if backend.address.version == version]
-        if backends:
-            yield version, backends
+def _families(pool: Pool) -> _Families:
+    families: dict[int, list[Backend]] = {}
+    for backend in pool.backends:
+        families.setdefault(backend.address.version, []).append(backend)
+    return families
 
 
-def _check_backends(document: Document, pool: Pool, written: Written) -> None:
-    for version, backends in _families(pool):
+def _check_backends(document: Document, pool: Pool, families: _Families, written: Written) -> None:
+    for version, backends in families.items():
         regular = [backend for backend in backends if not backend.backup]
         if not regular:
             fact = f"every IPv{version} backend of {pool.owner} is a backup"
@@ -83,15 +86,15 @@ def _check_backends(document: Document, pool: Pool, written: Written) -> None:
                 _warn(document, node, "probe_address is of no use without a probe", "add probe:, or remove it")
 
 
-def _check_weights(document: Document, pool: Pool, written: Written) -> None:
+def _check_weights(document: Document, pool: Pool, families: _Families, written: Written) -> None:
     uneven = any(
         len({backend.weight for backend in backends if backend.weight and not backend.backup}) > 1
-        for _, backends in _families(pool)
+        for backends in families.values()
     )
     if not uneven:
         return
     node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
-    misplaced = max(_misplaced(backends) for _, backends in _families(pool))
+    misplaced = max(map(_misplaced, families.values()))
     if pool.order is RRsetOrder.NONE:
         _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
     elif not pool.is_single:
@@ -110,11 +113,11 @@ def _misplaced(backends: list[Backend]) -> float:
     return sum(abs(weight / sum(weights) - turn / sum(turns)) for weight, turn in pairs) / 2
 
 
-def _check_sticky(document: Document, pool: Pool, written: Written) -> None:
+def _check_sticky(document: Document, pool: Pool, families: _Families, written: Written) -> None:
     if pool.order is not RRsetOrder.STICKY:
         return
     node = written.settings["order"].node
-    most = max(len(backends) for _, backends in _families(pool))
+    most = max(map(len, families.values()))
     if not pool.is_single:
         _warn(document, node, f"sticky without answers: 1 holds no client: {_RESHUFFLE}", "add answers: 1")
     elif most * _LEAST_SLOTS > SLOTS:

@@ -9,27 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.config.policy import words
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting, are_sound, read_target
 from dnslb.text.document import Document
+from dnslb.text.yaml_tree import MappingNode, Node
 
 LEAST_INTERVAL, MOST_INTERVAL = 0.1, 3600.0  # seconds
 LEAST_TIMEOUT, MOST_TIMEOUT = 0.01, 300.0    # seconds
 MOST_OUTCOMES = 100                          # rise and fall
 
 
-def _read_interval(document: Document, node: yaml.Node) -> float | None:
+def _read_interval(document: Document, node: Node) -> float | None:
     return document.duration(node, LEAST_INTERVAL, MOST_INTERVAL)
 
 
-def _read_timeout(document: Document, node: yaml.Node) -> float | None:
+def _read_timeout(document: Document, node: Node) -> float | None:
     return document.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT)
 
 
-def _read_outcomes(document: Document, node: yaml.Node) -> int | None:
+def _read_outcomes(document: Document, node: Node) -> int | None:
     return document.number(node, 1, MOST_OUTCOMES)
 
 
@@ -84,10 +83,10 @@ class Draft:
         return are_sound(self.settings.values())
 
 
-def read(document: Document, node: yaml.Node, base: Draft) -> Draft:
+def read(document: Document, node: Node, base: Draft) -> Draft:
     """The probe that is written there, over ``base``: a new kind replaces the kind and what belongs to it."""
     values = document.mapping(node, _KEYS, "a probe")
-    is_known = isinstance(node, yaml.MappingNode) and len(values) == len(node.value)
+    is_known = isinstance(node, MappingNode) and len(values) == len(node.value)
     kinds = [key for key in values if key in _KINDS]
     if len(kinds) > 1:
         document.report(values[kinds[1]], f"the probe has two kinds, {kinds[0]} and {kinds[1]}", "keep one of them")
@@ -108,10 +107,10 @@ def read(document: Document, node: yaml.Node, base: Draft) -> Draft:
 
 
 def overlay(draft: Draft, schedule: Mapping[str, Setting]) -> Draft:
-    return replace(draft, settings={**draft.settings, **schedule})
+    return replace(draft, settings={**draft.settings, **schedule}) if schedule else draft
 
 
-def build(document: Document, draft: Draft, node: yaml.Node, owner: str) -> Probe | None:
+def build(document: Document, draft: Draft, node: Node, owner: str) -> Probe | None:
     """The probe of a pool; None when something is wrong with it, which is reported."""
     if not draft.is_whole:
         return None

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-import yaml
-
 from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
@@ -20,11 +18,15 @@ from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem, has_errors
+from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, is_null
 
 MOST_ANSWERS = 4096
 MOST_WEIGHT = 256
 MOST_TTL = 604_800.0      # seconds: a week, the longest that resolvers keep anything
 MOST_SLOWSTART = 86_400.0  # seconds
+
+_ORDERS = tuple(order.value for order in RRsetOrder)
+_ALL_DOWN = tuple(choice.value for choice in AllDown)
 
 ALL = 0  # ``answers: all`` as a number, lest it be taken for nothing
 
@@ -50,6 +52,7 @@ class _Answers:
 @dataclass(frozen=True, slots=True)
 class _Defaults:
     draft: Draft | None = None  # None: no probe
+    probe: Probe | None = None  # what it makes, if that is a probe: pools without a word of their own share it
     settings: PolicySettings = field(default_factory=dict)
 
 
@@ -62,7 +65,7 @@ def read(octets: bytes, file: str, find: Callable[[str], Owner | str]) -> tuple[
     parsed = document.parse(octets, file)
     if parsed.root is None:
         return [], [_with_hint(problem, octets) for problem in parsed.problems]
-    pools = [] if document.is_null(parsed.root) else list(_pools(parsed, parsed.root, find))
+    pools = [] if is_null(parsed.root) else list(_pools(parsed, parsed.root, find))
     # What an anchor or the defaults lend to many pools is wrong but once.
     problems = sorted(dict.fromkeys(parsed.problems), key=lambda problem: (problem.line, problem.column))
     return pools, problems
@@ -80,12 +83,12 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
     return problem
 
 
-def _pools(parsed: Document, root: yaml.Node, find: Callable[[str], Owner | str]) -> Iterable[Pool]:
+def _pools(parsed: Document, root: Node, find: Callable[[str], Owner | str]) -> Iterable[Pool]:
     top = parsed.mapping(root, ("defaults", "pools"), "the file")
     defaults = _Defaults()
-    if "defaults" in top and not document.is_null(top["defaults"]):
+    if "defaults" in top and not is_null(top["defaults"]):
         defaults = _defaults(parsed, top["defaults"])
-    if "pools" not in top or document.is_null(top["pools"]):
+    if "pools" not in top or is_null(top["pools"]):
         return
     seen: dict[str, tuple[str, int]] = {}
     for word, key, node in parsed.entries(top["pools"], "pools"):
@@ -100,38 +103,40 @@ def _pools(parsed: Document, root: yaml.Node, find: Callable[[str], Owner | str]
             parsed.report(key, f"{word} is {first} of line {line} again", "make one pool of the two")
             owner = owner.name
         else:
-            seen[owner.name] = word, key.start_mark.line + 1
+            seen[owner.name] = word, key.line
         pool = _pool(parsed, key, node, owner if isinstance(owner, Owner) else None, defaults)
         if pool is not None:
             yield pool
 
 
-def _defaults(parsed: Document, node: yaml.Node) -> _Defaults:
+def _defaults(parsed: Document, node: Node) -> _Defaults:
     values = setting.read(parsed, node, _SHARED | {"probe": _as_node}, "defaults")
     probe = values.pop("probe", None)
     if probe is None or _is_none(probe.node):
         return _Defaults(settings=values)
-    return _Defaults(probes.read(parsed, probe.node, Draft()), values)
+    draft = probes.read(parsed, probe.node, Draft())
+    # What keeps it from being one is a matter of the pools that use it.
+    return _Defaults(draft, probes.build(Document(parsed.file), draft, probe.node, ""), values)
 
 
 def _pool(
-    parsed: Document, key: yaml.Node, node: yaml.Node, owner: Owner | None, defaults: _Defaults
+    parsed: Document, key: Node, node: Node, owner: Owner | None, defaults: _Defaults
 ) -> Pool | None:
     """The pool; None when something is wrong with it, which is reported.
 
     Without an owner the pool's settings are read all the same, to report what is wrong with them.
     """
     start = len(parsed.problems)
-    own = {} if document.is_null(node) else setting.read(parsed, node, _OWN, "a pool")
+    own = {} if is_null(node) else setting.read(parsed, node, _OWN, "a pool")
     backends = own.pop("backends", None)
     overrides: dict[Address, PolicySettings] = {}
-    if backends is not None and owner is not None and not document.is_null(backends.node):
+    if backends is not None and owner is not None and not is_null(backends.node):
         overrides = _backends(parsed, backends.node, owner)
     draft, probe_node = _draft(parsed, own, key, defaults.draft)
     settings = {**defaults.settings, **{key: value for key, value in own.items() if key in _SHARED}}
     is_read = len(parsed.problems) == start
-    probe = None
-    if draft is not None:
+    probe = defaults.probe if draft is defaults.draft else None
+    if draft is not None and probe is None:
         # Whether it is whole can be said although a value of it is wrong.
         probe = probes.build(parsed, draft, probe_node, owner.name if owner else "")
     if owner is None or not is_read or not setting.are_sound(settings.values()) or (draft and not probe):
@@ -143,8 +148,8 @@ def _pool(
 
 
 def _draft(
-    parsed: Document, own: PolicySettings, key: yaml.Node, default: Draft | None
-) -> tuple[Draft | None, yaml.Node]:
+    parsed: Document, own: PolicySettings, key: Node, default: Draft | None
+) -> tuple[Draft | None, Node]:
     """The probe of a pool as far as it is written, and where."""
     draft, node = default, key
     if "probe" in own:
@@ -161,18 +166,18 @@ def _draft(
     return (probes.overlay(draft, beside) if draft is not None else None), node
 
 
-def _has(node: yaml.Node, word: str) -> bool:
-    return isinstance(node, yaml.MappingNode) and any(key.value == word for key, _ in node.value)
+def _has(node: Node, word: str) -> bool:
+    return isinstance(node, MappingNode) and any(key.value == word for key, _ in node.value)
 
 
-def _backends(parsed: Document, node: yaml.Node, owner: Owner) -> dict[Address, PolicySettings]:
+def _backends(parsed: Document, node: Node, owner: Owner) -> dict[Address, PolicySettings]:
     """What is written of each address."""
     places = dict(owner.addresses)
     overrides: dict[Address, PolicySettings] = {}
     spelled: dict[Address, str] = {}
     for word, key, value in parsed.entries(node, "backends"):
         address = setting.parse_address(word)
-        found = {} if document.is_null(value) else setting.read(parsed, value, _BACKEND, "a backend")
+        found = {} if is_null(value) else setting.read(parsed, value, _BACKEND, "a backend")
         if address is None:
             parsed.report(key, f"{word} is no address", f"write one of the addresses of {owner.name}")
         elif address in spelled:
@@ -207,23 +212,23 @@ def _assemble(
     )  # fmt: skip
 
 
-def _as_node(_: Document, node: yaml.Node) -> yaml.Node:
+def _as_node(_: Document, node: Node) -> Node:
     """Read later, when what lies under it is known."""
     return node
 
 
-def _is_none(node: yaml.Node) -> bool:
-    return document.is_null(node) or (isinstance(node, yaml.ScalarNode) and node.value == "none")
+def _is_none(node: Node) -> bool:
+    return is_null(node) or (isinstance(node, ScalarNode) and node.value == "none")
 
 
-def _read_order(parsed: Document, node: yaml.Node) -> RRsetOrder | None:
-    word = parsed.choice(node, [order.value for order in RRsetOrder])
+def _read_order(parsed: Document, node: Node) -> RRsetOrder | None:
+    word = parsed.choice(node, _ORDERS)
     return RRsetOrder(word) if word is not None else None
 
 
-def _read_answers(parsed: Document, node: yaml.Node) -> _Answers | None:
+def _read_answers(parsed: Document, node: Node) -> _Answers | None:
     """One number for all clients, or one for those who are near, and one for the others."""
-    if not isinstance(node, yaml.MappingNode):
+    if not isinstance(node, MappingNode):
         most = _read_most(parsed, node)
         return None if most is None else _Answers(most, most)
     mistakes = len(parsed.problems)
@@ -231,22 +236,22 @@ def _read_answers(parsed: Document, node: yaml.Node) -> _Answers | None:
     return _Answers(**{key: most.value for key, most in found.items()}) if len(parsed.problems) == mistakes else None
 
 
-def _read_most(parsed: Document, node: yaml.Node) -> int | None:
-    if isinstance(node, yaml.ScalarNode) and node.value == "all":
+def _read_most(parsed: Document, node: Node) -> int | None:
+    if isinstance(node, ScalarNode) and node.value == "all":
         return ALL
-    if isinstance(node, yaml.ScalarNode) and node.value == "0":
+    if isinstance(node, ScalarNode) and node.value == "0":
         parsed.report(node, "answers: 0 hands out nothing", "write 1 or more, or all")
         return None
     return parsed.number(node, 1, MOST_ANSWERS)
 
 
-def _read_networks(parsed: Document, node: yaml.Node) -> Networks | None:
+def _read_networks(parsed: Document, node: Node) -> Networks | None:
     mistakes = len(parsed.problems)
     networks = [_read_network(parsed, word, item) for word, item in parsed.texts(node)]
     return merged(filter(None, networks)) if len(parsed.problems) == mistakes else None
 
 
-def _read_network(parsed: Document, word: str, node: yaml.Node) -> IPv4Network | IPv6Network | None:
+def _read_network(parsed: Document, word: str, node: Node) -> IPv4Network | IPv6Network | None:
     try:
         network = ip_network(word if "%" not in word else "", strict=False)
     except ValueError:
@@ -258,12 +263,12 @@ def _read_network(parsed: Document, word: str, node: yaml.Node) -> IPv4Network |
     return None
 
 
-def _read_all_down(parsed: Document, node: yaml.Node) -> AllDown | None:
-    word = parsed.choice(node, [choice.value for choice in AllDown])
+def _read_all_down(parsed: Document, node: Node) -> AllDown | None:
+    word = parsed.choice(node, _ALL_DOWN)
     return AllDown(word) if word is not None else None
 
 
-def _read_seconds(parsed: Document, node: yaml.Node) -> int | None:
+def _read_seconds(parsed: Document, node: Node) -> int | None:
     """A TTL."""
     seconds = parsed.duration(node, 0, MOST_TTL)
     if seconds is None or seconds == int(seconds):
@@ -272,9 +277,9 @@ def _read_seconds(parsed: Document, node: yaml.Node) -> int | None:
     return None
 
 
-def _read_ttl(parsed: Document, node: yaml.Node) -> dict[str, Setting] | None:
+def _read_ttl(parsed: Document, node: Node) -> dict[str, Setting] | None:
     """The bounds that are written, each with its place."""
-    if isinstance(node, yaml.ScalarNode):
+    if isinstance(node, ScalarNode):
         seconds = _read_seconds(parsed, node)
         return None if seconds is None else {key: Setting(seconds, node) for key in ("min", "max")}
     mistakes = len(parsed.problems)
@@ -290,11 +295,11 @@ def _read_ttl(parsed: Document, node: yaml.Node) -> dict[str, Setting] | None:
     return found
 
 
-def _read_weight(parsed: Document, node: yaml.Node) -> int | None:
+def _read_weight(parsed: Document, node: Node) -> int | None:
     return parsed.number(node, 0, MOST_WEIGHT)
 
 
-def _read_slowstart(parsed: Document, node: yaml.Node) -> float | None:
+def _read_slowstart(parsed: Document, node: Node) -> float | None:
     return parsed.duration(node, 0, MOST_SLOWSTART)
 
 

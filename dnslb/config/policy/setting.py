@@ -6,29 +6,26 @@ Pure: no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, TypeAlias
-
-import yaml
+from typing import Any, NamedTuple, TypeAlias
 
 from dnslb.balance.pool import Address
 from dnslb.text.document import Document
+from dnslb.text.yaml_tree import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What is written behind a key."""
 
     value: Any  # of the type that its reader makes; None: it was reported, and nothing may be concluded from it
-    node: yaml.Node
+    node: Node
 
 
 PolicySettings: TypeAlias = Mapping[str, Setting]
-Reader: TypeAlias = Callable[[Document, yaml.Node], Any]
+Reader: TypeAlias = Callable[[Document, Node], Any]
 
 
-def read(document: Document, node: yaml.Node, readers: Mapping[str, Reader], what: str) -> dict[str, Setting]:
+def read(document: Document, node: Node, readers: Mapping[str, Reader], what: str) -> dict[str, Setting]:
     """The settings of a mapping that may have only these keys."""
     values = document.mapping(node, readers, what)
     return {key: Setting(readers[key](document, value), value) for key, value in values.items()}
@@ -46,7 +43,7 @@ def parse_address(word: str) -> Address | None:
         return None
 
 
-def read_target(document: Document, node: yaml.Node) -> Address | None:
+def read_target(document: Document, node: Node) -> Address | None:
     """An address to probe, or to probe from."""
     word = document.text(node)
     if word is None:

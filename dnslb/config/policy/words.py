@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import warnings
 
-import yaml
-
 from dnslb.config.policy.setting import parse_address
 from dnslb.text.document import Document
+from dnslb.text.yaml_tree import Node, ScalarNode, SequenceNode
 
 _VISIBLE = re.compile(r"[!-~]+")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?")
@@ -29,11 +28,11 @@ _RRTYPES = (
 _RCODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "NOTAUTH")
 
 
-def read_port(document: Document, node: yaml.Node) -> int | None:
+def read_port(document: Document, node: Node) -> int | None:
     return document.number(node, 1, 65535)
 
 
-def read_path(document: Document, node: yaml.Node) -> str | None:
+def read_path(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or (word.startswith("/") and _VISIBLE.fullmatch(word) and "#" not in word):
         return word
@@ -41,7 +40,7 @@ def read_path(document: Document, node: yaml.Node) -> str | None:
     return None
 
 
-def read_host(document: Document, node: yaml.Node) -> str | None:
+def read_host(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or (_HOST.fullmatch(word) and ".." not in word) or parse_address(word):
         return word
@@ -49,7 +48,7 @@ def read_host(document: Document, node: yaml.Node) -> str | None:
     return None
 
 
-def read_method(document: Document, node: yaml.Node) -> str | None:
+def read_method(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or (_TOKEN.fullmatch(word) and word.upper() != "CONNECT"):
         return word
@@ -57,7 +56,7 @@ def read_method(document: Document, node: yaml.Node) -> str | None:
     return None
 
 
-def read_headers(document: Document, node: yaml.Node) -> tuple[tuple[str, str], ...] | None:
+def read_headers(document: Document, node: Node) -> tuple[tuple[str, str], ...] | None:
     headers: dict[str, tuple[str, str]] = {}
     mistakes = len(document.problems)
     for word, key, value in document.entries(node, "headers"):
@@ -75,7 +74,7 @@ def read_headers(document: Document, node: yaml.Node) -> tuple[tuple[str, str], 
     return tuple(headers.values()) if len(document.problems) == mistakes else None
 
 
-def read_statuses(document: Document, node: yaml.Node) -> tuple[tuple[int, int], ...] | None:
+def read_statuses(document: Document, node: Node) -> tuple[tuple[int, int], ...] | None:
     ranges: list[tuple[int, int]] = []
     mistakes = len(document.problems)
     for word, item in _items(document, node):
@@ -90,7 +89,7 @@ def read_statuses(document: Document, node: yaml.Node) -> tuple[tuple[int, int],
     return tuple(ranges) if len(document.problems) == mistakes else None
 
 
-def read_body(document: Document, node: yaml.Node) -> str | None:
+def read_body(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or _is_utf8(word):
         return word
@@ -98,7 +97,7 @@ def read_body(document: Document, node: yaml.Node) -> str | None:
     return None
 
 
-def read_expression(document: Document, node: yaml.Node) -> str | None:
+def read_expression(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None:
         return None
@@ -113,7 +112,7 @@ def read_expression(document: Document, node: yaml.Node) -> str | None:
     return word
 
 
-def read_file_name(document: Document, node: yaml.Node) -> str | None:
+def read_file_name(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or ("\0" not in word and _is_utf8(word)):
         return word
@@ -121,7 +120,7 @@ def read_file_name(document: Document, node: yaml.Node) -> str | None:
     return None
 
 
-def read_dns_name(document: Document, node: yaml.Node) -> str | None:
+def read_dns_name(document: Document, node: Node) -> str | None:
     word = document.text(node)
     if word is None or word == ".":
         return word
@@ -136,19 +135,19 @@ def read_dns_name(document: Document, node: yaml.Node) -> str | None:
     return word
 
 
-def read_rrtype(document: Document, node: yaml.Node) -> str | None:
+def read_rrtype(document: Document, node: Node) -> str | None:
     return _mnemonic(document, node, _RRTYPES)
 
 
-def read_rcodes(document: Document, node: yaml.Node) -> tuple[str, ...] | None:
+def read_rcodes(document: Document, node: Node) -> tuple[str, ...] | None:
     rcodes = [_mnemonic(document, item, _RCODES) for _, item in _items(document, node)]
     known = tuple(rcode for rcode in rcodes if rcode is not None)
     return known if known and len(known) == len(rcodes) else None
 
 
-def read_command(document: Document, node: yaml.Node) -> tuple[str, ...] | None:
-    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
-    words = [str(item.value) if isinstance(item, yaml.ScalarNode) else None for item in items]
+def read_command(document: Document, node: Node) -> tuple[str, ...] | None:
+    items = node.value if isinstance(node, SequenceNode) else [node]
+    words = [str(item.value) if isinstance(item, ScalarNode) else None for item in items]
     if not words or not words[0]:
         document.report(node, "the program is missing", "write [/path/of/program, argument, ...]")
         return None
@@ -161,15 +160,15 @@ def read_command(document: Document, node: yaml.Node) -> tuple[str, ...] | None:
     return tuple(word or "" for word in words) if len(document.problems) == mistakes else None
 
 
-def _items(document: Document, node: yaml.Node) -> list[tuple[str, yaml.Node]]:
+def _items(document: Document, node: Node) -> list[tuple[str, Node]]:
     """One word, or a list of at least one."""
-    if isinstance(node, yaml.SequenceNode) and not node.value:
+    if isinstance(node, SequenceNode) and not node.value:
         document.report(node, "the list is empty", "write what is expected")
     return document.texts(node)
 
 
-def _mnemonic(document: Document, node: yaml.Node, known: tuple[str, ...]) -> str | None:
-    if isinstance(node, yaml.ScalarNode) and node.value.upper() in known:
+def _mnemonic(document: Document, node: Node, known: tuple[str, ...]) -> str | None:
+    if isinstance(node, ScalarNode) and node.value.upper() in known:
         return str(node.value.upper())
     return document.choice(node, known)
 

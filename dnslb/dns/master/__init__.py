@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from dnslb.dns import collector, name
+from dnslb.dns import name
 from dnslb.dns.master import checks
 from dnslb.dns.master.builder import Builder
 from dnslb.dns.master.printer import records
@@ -16,6 +16,7 @@ from dnslb.dns.master.reader import Reader
 from dnslb.dns.master.source import Hopeless, Sources
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
+from dnslb.system import collector
 from dnslb.text.problem import Level, Problem, has_errors
 
 __all__ = ["load", "records"]

@@ -9,7 +9,7 @@ from dnslb.balance.health import Health
 from dnslb.control.change import Change
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.state import MOST_CHANGES
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 
 class History:

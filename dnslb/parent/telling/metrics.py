@@ -48,6 +48,7 @@ class Reloads:
     is_refused: bool             # the last one
     loaded: float                # Unix time of the last that succeeded, or of the start
     changed: Mapping[str, float]  # Unix time, by zone that is not as it was at the start
+    needs_restart: bool          # for settings that the files have otherwise now
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ _OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
 
 _RELOADS = counter("dnslb_reloads_total", "Reloads by result.")
 _RELOADED = gauge("dnslb_last_reload_successful", "1 unless the last reload was refused.")
+_RESTART = gauge("dnslb_restart_needed", "1 while the files say of a setting what only a start can change.")
 _LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at which what is served was read.")
 _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
@@ -194,6 +196,7 @@ def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
     return [
         (_RELOADS, [(labels(result="success"), reloads.succeeded), (labels(result="refused"), reloads.refused)]),
         (_RELOADED, [("", int(not reloads.is_refused))]),
+        (_RESTART, [("", int(reloads.needs_restart))]),
         (_LOADED, [("", reloads.loaded)]),
     ]
 

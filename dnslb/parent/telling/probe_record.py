@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from dnslb.balance.health import Health, Outcome
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
 OTHER = "other"  # reasons above what is kept apart

@@ -25,7 +25,7 @@ from dnslb.dns.name import BadName, Name
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
-from dnslb.probe.schedule import ProbeKey
+from dnslb.probe import ProbeKey
 from dnslb.text.spelling import similarity
 
 _REACH = 1.0  # seconds after its time within which a planned order reaches every worker
@@ -259,22 +259,13 @@ def order_status(scope: Scope, order: Order) -> OrderStatus:
     )
 
 
-def kept_clocks(balancer: Balancer, now: float) -> Iterator[tuple[Scope, float]]:
-    """When caches lose each address that an order keeps out of a pool's answers."""
-    pools = balancer.pools
-    handed_out: dict[tuple[Name, int], frozenset[Address]] = {}
-    for scope, order in balancer.orders.items():
-        if mode_at(order, now) is Mode.READY:
-            continue
-        address, named = scope.address, None if scope.owner is None else _owner(scope.owner)
-        held = balancer.holding(address) if named is None else [(named, pools[named])] if named in pools else []
-        for owner, pool in held:
-            served = owner, address.version
-            if served not in handed_out:
-                handed_out[served] = balancer.handed_out(*served)
-            lost = balancer.copies.get((owner, rrtype.ADDRESS_TYPES[address.version]), {}).get(address)
-            if lost is not None and address not in handed_out[served]:
-                yield Scope(pool.owner, address), lost
+def kept_clocks(balancer: Balancer) -> Iterator[tuple[Scope, float]]:
+    """When caches lose each address that a pool does not hand out."""
+    for owner, pool in balancer.pools.items():
+        for version in pool.zone_ttls:
+            handed_out = frozenset() if balancer.is_withheld(owner, version) else balancer.handed_out(owner, version)
+            copies = balancer.copies.get((owner, rrtype.ADDRESS_TYPES[version]), {})
+            yield from ((Scope(pool.owner, each), lost) for each, lost in copies.items() if each not in handed_out)
 
 
 def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:

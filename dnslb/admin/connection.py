@@ -1,0 +1,213 @@
+"""HTTP/1.1 on one connection of an operator: requests in, replies out, whatever the client does.
+
+h11 knows the protocol; here are the bounds and the clock.  What a request means, ``api`` knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+
+import h11
+
+from dnslb.admin.admission import Admission, Slot
+from dnslb.admin.api import Api, respond, work_of
+from dnslb.admin.exchange import Refusal, Reply, Request, failure
+from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
+from dnslb.admin.render_queue import Dropped
+from dnslb.admin.throttle import Throttle
+
+MOST_BODY = 64 << 10   # octets
+MOST_HEADER = 16 << 10
+PATIENCE = 5.0         # seconds for a client to send a request, or to take a piece of a reply
+LONGEST = 30.0         # seconds for a client to take a reply
+_PIECE = 64 << 10      # octets of a reply that are written at once
+_CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
+_MOST_CHUNKS = 256     # of a body: each costs more than its octets
+_PARTING = 1.0         # seconds to take what a client still sends, lest it lose the reply
+_CREDENTIALS = struct.Struct("3i")  # of a peer on a Unix socket: process, user, group (unix(7))
+
+_log = logging.getLogger("dnslb")
+
+
+class _TooLarge(Exception):
+    """The body of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the connections of one listener have in common."""
+
+    api: Api
+    guard: Guard | None  # None: whoever can connect may do everything
+    admission: Admission = field(default_factory=Admission)
+    throttle: Throttle = field(default_factory=Throttle)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def turn(self) -> None:
+        """Wait for the turn to read: one connection has it in a turn of the loop."""
+        async with self._reading:
+            await asyncio.sleep(0)
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, sock: socket.socket, slot: Slot, common: Common) -> None:
+        self._sock = sock
+        self._slot = slot
+        self._common = common
+        self._loop = asyncio.get_running_loop()
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER)
+        self._method = ""  # of the request, once it is known
+
+    async def run(self) -> None:
+        """Answer requests until the client leaves or misbehaves."""
+        while await self._exchange():
+            self._slot.since = self._loop.time()
+            await self._common.turn()
+
+    async def _exchange(self) -> bool:
+        """Answer one request; whether another may follow."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                request = await self._request()
+        except TimeoutError:
+            if self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
+                return False  # it has asked nothing more
+            self._common.api.refused[Refusal.SLOW] += 1
+            reply = failure(408, f"the request was not complete within {PATIENCE:g} s", "send it at once")
+        except _TooLarge:
+            reply = failure(413, f"the body is longer than {MOST_BODY} octets", "send less, in few chunks")
+        except h11.RemoteProtocolError as error:
+            reply = failure(error.error_status_hint, f"this is no HTTP/1.1 request: {error}", "mend the client")
+        else:
+            if request is None:
+                return False
+            await self._send(await self._safely(request))
+            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                return False
+            self._http.start_next_cycle()
+            return True
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self._send(reply)
+            await self._part()
+        return False
+
+    async def _request(self) -> Request | None:
+        """The next request; None when the client has left."""
+        head: h11.Request | None = None
+        body, chunks = bytearray(), 0
+        self._method = ""
+        while True:
+            event = self._http.next_event()
+            match event:
+                case h11.NEED_DATA:
+                    if self._http.they_are_waiting_for_100_continue:
+                        await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+                    octets = await self._loop.sock_recv(self._sock, _CHUNK)
+                    await self._common.turn()
+                    self._http.receive_data(octets)
+                case h11.Request():
+                    head, self._method = event, event.method.decode()
+                case h11.Data():
+                    body += event.data
+                    chunks += 1
+                    if len(body) > MOST_BODY or chunks > _MOST_CHUNKS:
+                        raise _TooLarge
+                case h11.EndOfMessage() if head is not None:
+                    headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+                    target, client = head.target.decode(), self._slot.client
+                    return Request(self._method, target, bytes(body), headers, client, user=user_of(self._sock))
+                case _:
+                    return None
+
+    async def _safely(self, request: Request) -> Reply:
+        try:
+            return await self._answer(request)
+        except Exception:
+            _log.exception("a bug in dnslb: please report it with this request: %s %s", request.method, request.target)
+            return failure(500, "a bug in dnslb", "see the log of the server")
+
+    async def _answer(self, request: Request) -> Reply:
+        guard, api = self._common.guard, self._common.api
+        if guard is not None:
+            token = known_by(guard, request)
+            request = replace(request, is_trusted=token is not None, token=None if token is None else token.name)
+        refused = refusal(guard, request) if guard is not None else None
+        if refused is not None:
+            if has_wrong_token(refused):
+                await self._delay_wrong_token()
+            return refused
+        work = work_of(request)
+        if work is None:
+            return await respond(api, request)
+        with self._common.admission.at_work(self._slot, work) as may:
+            return await respond(api, request) if may else api.busy()
+
+    async def _delay_wrong_token(self) -> None:
+        """Tell of the wrong token, and keep who sent it waiting: in a slot that goes to whoever needs it."""
+        self._common.api.refused[Refusal.TOKEN] += 1
+        delay, told = self._common.throttle.record_failure(self._slot.client, self._loop.time())
+        if told:
+            more = f" ({told - 1} more since the last such line)" if told > 1 else ""
+            _log.warning("a wrong token from %s%s", self._slot.client, more)
+        await asyncio.sleep(delay)
+
+    async def _send(self, reply: Reply) -> None:
+        self._slot.since = self._loop.time()
+        size = len(reply.body) if reply.long is None else reply.long.size
+        headers = [
+            ("Content-Type", reply.content_type),
+            ("Content-Length", str(size)),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *reply.headers,
+        ]
+        reason = HTTPStatus(reply.status).phrase
+        octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
+        try:
+            async with asyncio.timeout(LONGEST):
+                if self._method == "HEAD":
+                    await self._write(octets)
+                elif reply.long is None:
+                    await self._write(octets + (self._http.send(h11.Data(data=reply.body)) or b""))
+                else:
+                    await self._write(octets)
+                    number = 0
+                    while (piece := reply.long.piece(number)) is not None:
+                        await self._write(self._http.send(h11.Data(data=piece)))
+                        number += 1
+                await self._write(self._http.send(h11.EndOfMessage()))
+        except (TimeoutError, Dropped):
+            self._common.api.refused[Refusal.SLOW] += 1
+            raise
+
+    async def _write(self, octets: bytes | None) -> None:
+        """However long they are: to hand over too many at once would keep probes waiting."""
+        whole = memoryview(octets or b"")
+        for start in range(0, len(whole), _PIECE):
+            async with asyncio.timeout(PATIENCE):
+                await self._loop.sock_sendall(self._sock, whole[start : start + _PIECE])
+            await asyncio.sleep(0)
+
+    async def _part(self) -> None:
+        """Close when the client has: what it goes on sending would else make the system drop our reply."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PARTING):
+                self._sock.shutdown(socket.SHUT_WR)
+                while await self._loop.sock_recv(self._sock, _CHUNK):
+                    await self._common.turn()
+
+
+def user_of(sock: socket.socket) -> int | None:
+    """Who has connected, as the system knows; None when that was over TCP."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(user)

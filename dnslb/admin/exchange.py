@@ -1,0 +1,49 @@
+"""A request of an operator, and the reply to it: what is common to all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from dnslb.admin.render_queue import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    target: str
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)  # by names in lower case
+    client: Hashable = None  # who asks
+    is_trusted: bool = True  # came by the socket, or with a token
+    user: int | None = None  # who has connected to the socket
+    token: str | None = None  # the name of the token that it came with, which may have none
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+    long: Body | None = None  # instead of the body
+
+
+class Refusal(Enum):
+    """Why operators are refused, as the metric has it."""
+
+    TOKEN = "token"    # a wrong one
+    EVICTED = "crowd"  # a connection that went for a new one
+    BUSY = "busy"      # too much is being worked out
+    SLOW = "slow"      # the request, or the taking of the reply
+
+
+def failure(status: int, fact: str, remedy: str) -> Reply:
+    return json_reply(status, {"error": fact, "remedy": remedy})
+
+
+def json_reply(status: int, value: Any) -> Reply:
+    return Reply(status, json.dumps(value, allow_nan=False).encode() + b"\n")

@@ -1,0 +1,120 @@
+"""What a server takes over from those that answer before it: their sockets, until they may leave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from dnslb.ipc import takeover_messages as messages
+from dnslb.ipc.sockets import Sockets
+
+_MOST_PASSED = 16  # descriptors with one message
+_END = 15.0        # seconds for an old server to save its state once it is told that it may go
+
+
+class Predecessor:
+    """A process that answers as long as we do not.  It is waited for: nothing else is to be done then."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.pid, _, _ = messages.peer(sock)
+        self.is_of_parent = False
+        self._octets = bytearray()
+        self._passed: deque[int] = deque()
+
+    def ask(self) -> Iterable[dict[str, Any]]:
+        """What the other end hands over, message by message.  Raises OSError and ValueError."""
+        self.sock.sendall(messages.frame({"take": messages.VERSION}))
+        while (message := self._receive()) is not None:
+            yield message
+            if "end" in message:
+                return
+        raise ConnectionError("the other end has left")
+
+    def take(self) -> socket.socket:
+        """The next socket.  Raises ValueError when none was passed."""
+        if not self._passed:
+            raise ValueError("a socket is missing")
+        sock = socket.socket(fileno=self._passed.popleft())
+        sock.setblocking(False)
+        return sock
+
+    def close(self) -> None:
+        self.sock.close()
+        while self._passed:
+            os.close(self._passed.popleft())
+
+    def _receive(self) -> dict[str, Any] | None:
+        while True:
+            end = messages.LENGTH + int.from_bytes(self._octets[:messages.LENGTH])
+            if len(self._octets) >= messages.LENGTH and len(self._octets) >= end:
+                message = messages.parse(self._octets[messages.LENGTH:end])
+                del self._octets[:end]
+                return message
+            octets, passed, _, _ = socket.recv_fds(self.sock, messages.LONGEST, _MOST_PASSED)
+            self._passed.extend(passed)
+            if not octets:
+                return None
+            self._octets += octets
+
+
+@dataclass(slots=True)
+class Inherited:
+    """What a server begins with, and what it may hand over itself one day."""
+
+    listener: socket.socket | None = None  # where those who want to take over from us connect; None: nobody can
+    admin_sockets: dict[str, socket.socket] = field(default_factory=dict)  # where operators come in
+    pairs: list[Sockets] = field(default_factory=list)
+    is_from_parent: bool = False   # and so is all that the old server has, not only some shares
+    is_handed_on: bool = False     # to yet another server
+    predecessors: list[Predecessor] = field(default_factory=list)  # they answer as long as we do not
+
+    def decline(self) -> None:
+        """Those who answer on the sockets go on as if nobody had asked."""
+        socks = [*self.admin_sockets.values(), *(sock for pair in self.pairs for sock in (pair.udp, pair.tcp))]
+        for sock in (*socks, *(predecessor.sock for predecessor in self.predecessors)):
+            sock.close()
+        if self.listener is not None:
+            self.listener.close()
+
+    def adopt(self, socks: Mapping[str, socket.socket]) -> None:
+        """These are where our operators come in; what we were given besides is not wanted."""
+        for name, sock in self.admin_sockets.items():
+            if socks.get(name) is not sock:
+                sock.close()
+        self.admin_sockets = dict(socks)
+
+    async def dismiss_predecessors(self) -> bool:
+        """Our workers answer: the old ones may leave.  Whether the old server has let go of its state in time."""
+        loop = asyncio.get_running_loop()
+        ended = []
+        for predecessor in self.predecessors:
+            predecessor.sock.setblocking(False)
+            with suppress(OSError):
+                predecessor.sock.send(messages.frame({"answers": True}))
+            if predecessor.is_of_parent:
+                ended.append(loop.create_task(_ended(predecessor.sock)))
+        try:
+            async with asyncio.timeout(_END):
+                for end in ended:
+                    await end
+        except TimeoutError:
+            return False
+        finally:
+            for predecessor in self.predecessors:
+                predecessor.sock.close()
+            self.predecessors.clear()
+        return True
+
+
+async def _ended(sock: socket.socket) -> None:
+    """Wait until the other end has closed the connection."""
+    with suppress(OSError):
+        while await asyncio.get_running_loop().sock_recv(sock, messages.LONGEST):
+            pass
