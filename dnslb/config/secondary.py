@@ -28,3 +28,6 @@ class TransferPolicy:
 
     def __bool__(self) -> bool:
         return bool(self.secondaries or self.keys or self.networks)
+
+
+NOBODY = TransferPolicy()
