@@ -17,14 +17,13 @@ import virtual_time
 from transcript import wire, zone
 
 from dnslb.answer.snapshot import Key, Serving, Snapshot
-from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.health import Health, Outcome, ProbeKey, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
 from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
 from dnslb.parent.balancer import Balancer
-from dnslb.probe import ProbeKey
 
 EPOCH = 1_800_000_000.0  # Unix time at which the loop's clock begins
 PROBE = Probe(TcpCheck(80), interval=5.0, timeout=2.0, fall=3, rise=2)
@@ -60,9 +59,9 @@ class Desk:
 
     def hear(self, key: ProbeKey, *outcomes: Outcome) -> None:
         for outcome in outcomes:
-            before = self.balancer.healths.get(key)
+            before = self.balancer.verdicts.healths.get(key)
             after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())
-            self.balancer.hear(key, outcome, before, after)
+            self.balancer.record(key, before, after)
 
     def probe(self, host: str, *outcomes: Outcome, by: Probe = PROBE) -> None:
         self.hear((by, ip_address(host)), *outcomes)
@@ -95,12 +94,12 @@ def test_the_first_change_goes_out_at_once_and_what_follows_closely_goes_togethe
         pools = [pool(f"p{number}.example.com.", [f"10.0.{number}.1", f"10.0.{number}.2"]) for number in range(200)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+            balancer.record(key, None, first(PASSED, EPOCH))
         published: list[tuple[float, int]] = []
         balancer.start(lambda servings: published.append((unix_time() - EPOCH, len(servings))))
         for number in range(200):
             key = PROBE, ip_address(f"10.0.{number}.1")
-            balancer.hear(key, REFUSED, Health(), Health(up=False, since=unix_time()))
+            balancer.record(key, Health(), Health(up=False, since=unix_time()))
             await asyncio.sleep(0)
             if number in (80, 150):
                 await asyncio.sleep(0.02)
@@ -118,12 +117,12 @@ def test_working_out_many_pools_gives_way() -> None:
         pools += [pool(f"q{number}.example.com.", ["10.1.0.1", "10.1.0.2"]) for number in range(1750)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools})
         for key in balancer.keys:
-            balancer.hear(key, PASSED, None, first(PASSED, time.time()))
+            balancer.record(key, None, first(PASSED, time.time()))
         published: list[bytes] = []
         balancer.start(lambda servings: published.extend(owner for owner, _ in servings))
         for number in (0, *range(1, 250)):
             address = "10.1.0.1" if number == 0 else f"10.0.{number}.1"
-            balancer.hear((PROBE, ip_address(address)), REFUSED, Health(), Health(up=False, since=time.time()))
+            balancer.record((PROBE, ip_address(address)), Health(), Health(up=False, since=time.time()))
         longest, last = 0.0, time.process_time()
         while len(published) < 1999:
             await asyncio.sleep(0)
@@ -139,10 +138,10 @@ def test_working_out_many_pools_gives_way() -> None:
 def test_at_the_start_everything_is_worked_out_and_nothing_is_published() -> None:
     async def story() -> None:
         desk = Desk(pool(hosts=(*HOSTS, "2001:db8::1")), pool("api.example.com."))
-        assert desk.balancer.servings == {}
+        assert desk.balancer.served.servings() == {}
         desk.start()
         await asyncio.sleep(3600)
-        assert [*map(text, desk.balancer.servings.items())] == [
+        assert [*map(text, desk.balancer.served.servings().items())] == [
             "www.example.com. A 30: 192.0.2.11 192.0.2.12 192.0.2.13",
             "www.example.com. AAAA 30: 2001:db8::1",
             "api.example.com. A 30: 192.0.2.11 192.0.2.12 192.0.2.13",
@@ -157,10 +156,10 @@ def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: p
         pools = [pool(f"p{number}.example.com.", ["10.0.0.1", f"10.0.{number}.2"]) for number in range(250)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+            balancer.record(key, None, first(PASSED, EPOCH))
         balancer.start(lambda servings: None)
         for up in (False, True):
-            balancer.hear((PROBE, ip_address("10.0.0.1")), REFUSED, Health(not up), Health(up, since=unix_time()))
+            balancer.record((PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
             await balancer.settled()
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -188,10 +187,10 @@ def test_trouble_of_very_many_pools_at_once_is_told_for_some_of_them(
         ]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+            balancer.record(key, None, first(PASSED, EPOCH))
         balancer.start(lambda servings: None)
         for up in (False, True):
-            balancer.hear((PROBE, ip_address("10.0.0.1")), REFUSED, Health(not up), Health(up, since=unix_time()))
+            balancer.record((PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
             await balancer.settled()
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -207,7 +206,7 @@ def test_trouble_of_very_many_pools_at_the_start_is_told_for_some_of_them(caplog
         pools = [pool(f"p{number}.example.com.", ["10.0.0.1"]) for number in range(250)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.hear(key, REFUSED, None, first(REFUSED, EPOCH))
+            balancer.record(key, None, first(REFUSED, EPOCH))
         balancer.start(lambda servings: None)
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -288,12 +287,12 @@ def test_only_the_pools_concerned_are_worked_out() -> None:
 
         pools = [pool(), pool("api.example.com.", ["192.0.2.11", "192.0.2.21"]), pool("x.example.com.", ["192.0.2.22"])]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, clock)
-        balancer.healths = dict.fromkeys(balancer.keys, Health())
+        balancer.verdicts.healths = dict.fromkeys(balancer.keys, Health())
         published: list[Mapping[Key, Serving]] = []
         balancer.start(published.append)
         readings.clear()
         for host, worked_out in (("192.0.2.12", 1), ("192.0.2.11", 2), ("192.0.2.99", 0)):
-            balancer.hear((PROBE, ip_address(host)), REFUSED, Health(), Health(up=False, since=unix_time()))
+            balancer.record((PROBE, ip_address(host)), Health(), Health(up=False, since=unix_time()))
             await asyncio.sleep(0.06)
             assert len(readings) == worked_out
             readings.clear()
@@ -410,13 +409,13 @@ def test_a_clock_that_is_set_back_does_not_keep_the_balancer_busy() -> None:
             return unix_time() + ahead
 
         balancer = Balancer({wire("www.example.com."): pool()}, clock)
-        balancer.healths = dict.fromkeys(balancer.keys, Health())
+        balancer.verdicts.healths = dict.fromkeys(balancer.keys, Health())
         balancer.start(lambda servings: None)
-        balancer.hear((PROBE, ip_address(HOSTS[0])), REFUSED, Health(), Health(up=False, since=unix_time()))
+        balancer.record((PROBE, ip_address(HOSTS[0])), Health(), Health(up=False, since=unix_time()))
         ahead = -1800.0
         await asyncio.sleep(3600)
         assert asked < 20
-        [serving] = balancer.servings.values()
+        [serving] = balancer.served.servings().values()
         assert serving.rrset.ttl == 30
 
     play(story)
@@ -524,7 +523,7 @@ def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.Cap
         pools = [pool(owner(number), hosts_of(number), probe) for number in range(POOLS)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.hear(key, PASSED, None, first(PASSED, EPOCH))
+            balancer.record(key, None, first(PASSED, EPOCH))
         published: list[Mapping[Key, Serving]] = []
         balancer.start(published.append)
         key = probe, ip_address(hosts_of(0)[7])
@@ -532,7 +531,7 @@ def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.Cap
         for turn in range(21):
             before, after = Health(turn % 2 == 0, since=EPOCH), Health(turn % 2 == 1, since=EPOCH)
             begin = time.process_time()
-            balancer.hear(key, REFUSED, before, after)
+            balancer.record(key, before, after)
             await asyncio.sleep(0)
             times.append(time.process_time() - begin)
             assert len(published) == turn + 1
@@ -580,7 +579,7 @@ def test_after_a_restart_the_ttl_climbs_on() -> None:
         desk = Desk(pool())
         desk.balancer.changed_at = {"www.example.com. A": EPOCH - 1, "gone.example.com. A": EPOCH - 1}
         desk.start()
-        first = [serving.rrset.ttl for serving in desk.balancer.servings.values()]
+        first = [serving.rrset.ttl for serving in desk.balancer.served.servings().values()]
         await asyncio.sleep(30)
         assert (first, desk.said) == ([5], [
             f"9.0 www.example.com. A 10: {' '.join(HOSTS)}",
@@ -596,9 +595,9 @@ def test_a_change_is_told_until_the_ttl_has_climbed() -> None:
         desk = Desk(pool(), pool("api.example.com.", ["192.0.2.21", "2001:db8::21"])).start()
         desk.probe(HOSTS[0], REFUSED, REFUSED, REFUSED)
         await asyncio.sleep(29)
-        assert desk.balancer.changes() == {"www.example.com. A": EPOCH}
+        assert desk.balancer.served.last_changes(unix_time()) == {"www.example.com. A": EPOCH}
         await asyncio.sleep(2)
-        assert desk.balancer.changes() == {}
+        assert desk.balancer.served.last_changes(unix_time()) == {}
 
     play(story)
 
@@ -616,9 +615,9 @@ def test_a_reload_that_changes_an_answer_is_a_change(was: str, before: list[str]
         old = Desk(*[] if was == "plain records" else [pool(hosts=before)]).start()
         new = Desk(pool())
         plain = {wire("www.example.com."): [ip_address(host) for host in before]} if was == "plain records" else {}
-        new.balancer.inherit(old.balancer, plain)
+        new.balancer.follow(old.balancer, plain)
         new.start()
-        (serving,) = new.balancer.servings.values()
+        (serving,) = new.balancer.served.servings().values()
         assert serving.rrset.ttl == ttl
 
     play(story)

@@ -16,8 +16,9 @@ from dnslb.balance.pool import Backend, Pool, TtlPolicy
 from dnslb.control.errors import Rejected, Unknown
 from dnslb.control.order import OrderRequest
 from dnslb.dns import name
+from dnslb.parent import amendment, concerned
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling import status
+from dnslb.parent.telling import drain_clock
 from dnslb.text import timestamp
 
 NOW = 1_000_000.0
@@ -33,8 +34,8 @@ def pool(ttl: int = 30, least: int = 2, hosts: int = 2) -> Pool:
 
 def amended(orders: Mapping[Scope, Order], mode: Mode, *, named: bool, at: float | None = None) -> dict[Scope, Order]:
     wanted = OrderRequest(mode, (str(HOSTS[0]),), ("www.*",) if named else (), at)
-    about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
-    return status.amended(orders, wanted, about, NOW)
+    about = [one for one in concerned.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    return amendment.amended(orders, wanted, about, NOW)
 
 
 STANDING = Order(Mode.DRAIN, NOW - 10)
@@ -82,10 +83,10 @@ def test_what_stands_already_is_not_given_again(
 ) -> None:
     orders = {GENERAL: standing}
     wanted = OrderRequest(Mode.DRAIN, (str(HOSTS[0]),), (), at, until, reason, "bob")
-    about = [one for one in status.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
-    after = status.amended(orders, wanted, about, NOW)
+    about = [one for one in concerned.concerned(Balancer({OWNER: pool()}), wanted) if one is not None]
+    after = amendment.amended(orders, wanted, about, NOW)
     assert after[GENERAL].by == ("bob" if is_news else "alice")
-    assert status.is_altered(orders, after, about[0]) == is_news
+    assert amendment.is_altered(orders, after, about[0]) == is_news
 
 
 def test_an_exception_that_stands_already_is_not_made_again() -> None:
@@ -115,7 +116,7 @@ class Clock:
 
 def expiry(balancer: Balancer, clock: Clock) -> float:
     """Of the first address, counted from now."""
-    return balancer.expires(OWNER, HOSTS[0], clock.now) - clock.now
+    return balancer.copies.expires(OWNER, HOSTS[0], clock.now) - clock.now
 
 
 def test_the_drain_clock_counts_the_highest_ttl_that_is_still_cached() -> None:
@@ -126,7 +127,7 @@ def test_the_drain_clock_counts_the_highest_ttl_that_is_still_cached() -> None:
         clock.now += 100
         balancer.obey({Scope(None, HOSTS[1]): Order(Mode.DRAIN, clock.now)})  # so that the TTL falls to 2
         clock.now += 3
-        assert balancer.rrset(OWNER, 4)[1].seconds == 2
+        assert balancer.served[OWNER].rrsets[4].ttl.seconds == 2
         balancer.obey({GENERAL: Order(Mode.DRAIN, clock.now)})
         assert expiry(balancer, clock) == 30 - 3 + 1
         clock.now += 20
@@ -159,7 +160,7 @@ def test_the_drain_clock_goes_on_over_a_reload_that_lowers_the_ttl(was_a_pool: b
         old.start(lambda servings: None)
         clock.now += 100
         new = Balancer({OWNER: Pool("www.example.test.", pool().backends, {4: 30}, ttl=TtlPolicy(max=4))}, clock)
-        new.inherit(old)
+        new.follow(old)
         new.start(lambda servings: None)
         old.stop()
         clock.now += 10
@@ -179,7 +180,7 @@ def test_the_clocks_of_what_is_in_no_pool_any_more_are_forgotten() -> None:
         for hosts in (1, 1, 1):
             clock.now += 100
             new = Balancer({OWNER: pool(hosts=hosts)}, clock)
-            new.inherit(old)
+            new.follow(old)
             new.start(lambda servings: None)
             old.stop()
             old = new
@@ -187,7 +188,7 @@ def test_the_clocks_of_what_is_in_no_pool_any_more_are_forgotten() -> None:
         clock.now += 100
         for _ in range(3):
             new = Balancer({}, clock)
-            new.inherit(old)
+            new.follow(old)
             new.start(lambda servings: None)
             old.stop()
             old, clock.now = new, clock.now + 100
@@ -221,11 +222,11 @@ def test_a_reload_makes_no_answer_more_trusted() -> None:
         clock.now += 100
         old.obey({GENERAL: Order(Mode.DRAIN, clock.now)})
         new = Balancer({OWNER: pool()}, clock)
-        new.inherit(old)
+        new.follow(old)
         new.orders = old.orders
         clock.now += 5
         new.start(lambda servings: None)
-        assert new.rrset(OWNER, 4)[1].seconds == 4
+        assert new.served[OWNER].rrsets[4].ttl.seconds == 4
         old.stop()
         new.stop()
 
@@ -274,7 +275,7 @@ def longest_step(work: Iterable[object]) -> float:
     ("*[78]9.example.test.", [f"www{number}.example.test." for number in range(2000) if number % 100 in (79, 89)]),
 ])  # fmt: skip
 def test_a_name_or_a_pattern_means(pattern: str, found: list[str]) -> None:
-    assert [name.text(owner) for owner in status.matching(MANY, pattern) if owner is not None] == found
+    assert [name.text(owner) for owner in concerned.matching(MANY, pattern) if owner is not None] == found
 
 
 @pytest.mark.parametrize(("pattern", "meant"), [
@@ -287,7 +288,7 @@ def test_a_name_or_a_pattern_means(pattern: str, found: list[str]) -> None:
 ])
 def test_a_name_that_is_none_is_likened(pattern: str, meant: str) -> None:
     with pytest.raises(Unknown) as raised:
-        list(status.matching(MANY, pattern))
+        list(concerned.matching(MANY, pattern))
     assert raised.value.remedy == f"did you mean {meant}?"
 
 
@@ -296,19 +297,19 @@ WORK = ["*a" * 16, "www*" * 16, "w" * 1004, "?" * 1004, "*" + "a" * 1000, "[" * 
 
 @pytest.mark.parametrize("pattern", WORK)
 def test_no_pattern_takes_the_loop_for_long(pattern: str) -> None:
-    assert longest_step(status.matching(MANY, pattern)) < 0.02
+    assert longest_step(concerned.matching(MANY, pattern)) < 0.02
 
 
 def test_a_thousand_addresses_are_found_and_as_many_patterns_refused() -> None:
     balancer = Balancer(MANY)
     addresses = tuple(str(pool.backends[0].address) for pool in MANY.values())[:1000]
-    found = [one for one in status.concerned(balancer, OrderRequest(Mode.DRAIN, addresses)) if one is not None]
+    found = [one for one in concerned.concerned(balancer, OrderRequest(Mode.DRAIN, addresses)) if one is not None]
     assert [str(one.address) for one in found] == list(addresses)
     with pytest.raises(Rejected, match="too many"):
-        list(status.concerned(balancer, OrderRequest(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
+        list(concerned.concerned(balancer, OrderRequest(Mode.DRAIN, tuple(f"198.18.*.{n}" for n in range(1, 250)) * 4)))
     wild = OrderRequest(Mode.DRAIN, ("*",), tuple(f"www{number}*" for number in range(1000)))
     with pytest.raises(Rejected, match="too many"):
-        list(status.concerned(balancer, wild))
+        list(concerned.concerned(balancer, wild))
 
 
 def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> None:
@@ -317,11 +318,11 @@ def test_a_clock_for_each_address_of_a_large_pool_takes_no_longer_for_each() -> 
         balancer = Balancer({OWNER: Pool("www.example.test.", backends, {4: 30})}, lambda: NOW)
         balancer.start(lambda servings: None)
         wanted = OrderRequest(Mode.DRAIN, ("*",))
-        about = [one for one in status.concerned(balancer, wanted) if one is not None]
-        assert longest_step(status.clocks(balancer, wanted, about, (), NOW)) < 0.02
+        about = [one for one in concerned.concerned(balancer, wanted) if one is not None]
+        assert longest_step(drain_clock.clocks(balancer, wanted, about, (), NOW)) < 0.02
         began = time.process_time()
         orders = {Scope(None, backend.address): Order(Mode.MAINT, NOW) for backend in backends}
-        status.to_pause(balancer, orders, NOW)
+        amendment.to_pause(balancer.pools.values(), orders, NOW)
         assert time.process_time() - began < 1
         balancer.stop()
 

@@ -18,9 +18,8 @@ import backends
 import pytest
 import virtual_time
 
-from dnslb.balance.health import Health, Outcome
+from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.pool import Address, Check, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.probe import ProbeKey
 from dnslb.probe.lanes import Bounds
 from dnslb.probe.schedule import Schedule
 

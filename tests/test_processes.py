@@ -21,7 +21,9 @@ from dnslb_server import DNSLB, ZONE, eventually, launched, question, resident, 
 from peers import STARTING, Address, free_port, is_served
 
 from dnslb.config.settings import Settings
+from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.telling.totals import Totals
+from dnslb.parent.worker_process import WorkerSockets
 from dnslb.parent.workers import Workers, WorkersFailed
 
 ENDING = 2.0            # seconds from a signal to the last process
@@ -413,7 +415,7 @@ def ask_some(port: int) -> None:
 
 def test_a_worker_answers_by_the_updates_that_came_before_its_birth() -> None:
     async def live() -> None:
-        workers = Workers({}, Settings(), [[]], Totals())
+        workers = Workers(SharedAssignment({}, Settings()), WorkerSockets([[]]), Totals())
         number = workers.publish({})
         try:
             await workers.come_up()
@@ -431,4 +433,4 @@ def test_workers_that_cannot_be_forked_do_not_come_up(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(WorkersFailed):
-        asyncio.run(Workers({}, Settings(), [[]], Totals()).come_up())
+        asyncio.run(Workers(SharedAssignment({}, Settings()), WorkerSockets([[]]), Totals()).come_up())

@@ -12,10 +12,9 @@ import pytest
 from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, text, unix_time
 from transcript import wire
 
-from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.health import Health, Outcome, ProbeKey, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, Pool, TcpCheck
-from dnslb.probe import ProbeKey
 
 OWNER = wire("www.example.com.")
 ALL, FIRST, REST = " ".join(HOSTS), HOSTS[0], " ".join(HOSTS[1:])
@@ -29,16 +28,16 @@ def key(host: str) -> ProbeKey:
 def fresh(*pools: Pool, **orders: object) -> Desk:
     """Nothing is known of any backend."""
     desk = Desk(*pools or (pool(),))
-    desk.balancer.healths.clear()
+    desk.balancer.verdicts.healths.clear()
     return desk
 
 
 def recalling(known: Mapping[str, Health], away: float) -> Desk:
     """By what a server has left that ended so long ago."""
     desk = fresh()
-    desk.balancer.healths = {key(host): health for host, health in known.items()}
-    desk.balancer.recalled = set(desk.balancer.healths)
-    desk.balancer.left = EPOCH - away
+    desk.balancer.verdicts.healths = {key(host): health for host, health in known.items()}
+    desk.balancer.verdicts.recalled = set(desk.balancer.verdicts.healths)
+    desk.balancer.verdicts.left = EPOCH - away
     return desk.start()
 
 
@@ -46,19 +45,19 @@ def following(old: Desk, *pools: Pool, plain: Mapping[bytes, list[str]] | None =
     """The generation after a reload."""
     desk = fresh(*pools)
     served = {owner: [ip_address(host) for host in hosts] for owner, hosts in (plain or {}).items()}
-    desk.balancer.inherit(old.balancer, served)
-    keys = desk.balancer.keys
-    desk.balancer.healths = {key: health for key, health in old.balancer.healths.items() if key in keys}
+    desk.balancer.follow(old.balancer, served)
+    keys, known = desk.balancer.keys, old.balancer.verdicts.healths
+    desk.balancer.verdicts.healths = {key: health for key, health in known.items() if key in keys}
     return desk.start()
 
 
 def served(desk: Desk) -> list[str]:
     """What is not withheld."""
-    return [text(item) for item in desk.balancer.servings.items() if not item[1].withheld]
+    return [text(item) for item in desk.balancer.served.servings().items() if not item[1].withheld]
 
 
 def why(desk: Desk, version: int = 4) -> str:
-    return desk.balancer.rrset(OWNER, version)[1].why
+    return desk.balancer.served[OWNER].rrsets[version].ttl.why
 
 
 # The start
@@ -190,9 +189,9 @@ def test_long_ago_is_after_five_minutes_at_most() -> None:
         slow = replace(pool(), zone_ttls={4: 86400})
         for away, expected in ((299, 1), (301, 0)):
             desk = fresh(slow)
-            desk.balancer.healths = {key(host): UP for host in HOSTS}
-            desk.balancer.recalled = set(desk.balancer.healths)
-            desk.balancer.left = EPOCH - away
+            desk.balancer.verdicts.healths = {key(host): UP for host in HOSTS}
+            desk.balancer.verdicts.recalled = set(desk.balancer.verdicts.healths)
+            desk.balancer.verdicts.left = EPOCH - away
             assert len(served(desk.start())) == expected
 
     play(story)
@@ -276,13 +275,13 @@ def test_what_cannot_be_probed_stays_as_it_is_with_the_lowest_ttl() -> None:
         desk = Desk(pool()).start()
         for _ in range(10):
             for host in HOSTS:
-                desk.balancer.miss(key(host), "dnslb has too many open files")
+                desk.balancer.record_fault(key(host), "dnslb has too many open files")
             await asyncio.sleep(5)
         assert desk.said == [f"0.0 www.example.com. A 5: {ALL}"]
         assert why(desk) == f"{FIRST} cannot be probed: dnslb has too many open files"
-        backend = Backend(ip_address(FIRST))
-        assert desk.balancer.unsure(OWNER, backend) == "cannot be probed: dnslb has too many open files"
-        assert desk.balancer.verdict(OWNER, backend) == desk.balancer.healths[key(FIRST)]
+        backend, judgement = Backend(ip_address(FIRST)), desk.balancer.served[OWNER].judgement
+        assert judgement.unsure(backend) == "cannot be probed: dnslb has too many open files"
+        assert judgement.verdict(backend) == desk.balancer.verdicts.healths[key(FIRST)]
         for host in HOSTS:
             desk.probe(host, PASSED)
         await asyncio.sleep(0.1)
@@ -296,7 +295,7 @@ def test_what_is_down_and_cannot_be_probed_stays_out() -> None:
         desk = Desk(pool()).start()
         desk.probe(FIRST, REFUSED, REFUSED, REFUSED)
         await asyncio.sleep(60)
-        desk.balancer.miss(key(FIRST), "network unreachable")
+        desk.balancer.record_fault(key(FIRST), "network unreachable")
         await asyncio.sleep(60)
         assert served(desk) == [f"www.example.com. A 30: {REST}"]
 
@@ -306,7 +305,7 @@ def test_what_is_down_and_cannot_be_probed_stays_out() -> None:
 def test_a_new_backend_that_cannot_be_probed_counts_as_up_after_five_seconds() -> None:
     async def story() -> None:
         desk = following(Desk(pool(hosts=HOSTS[:2])).start(), pool())
-        desk.balancer.miss(key(HOSTS[2]), "network unreachable")
+        desk.balancer.record_fault(key(HOSTS[2]), "network unreachable")
         await asyncio.sleep(4.9)
         assert served(desk) == [f"www.example.com. A 30: {' '.join(HOSTS[:2])}"]
         await asyncio.sleep(0.2)
@@ -327,7 +326,7 @@ def test_what_was_not_probed_for_a_while_passes_before_it_is_handed_out(caplog: 
         desk.balancer.obey({})
         await asyncio.sleep(100)
         assert served(desk) == [f"www.example.com. A 30: {REST}"]
-        assert desk.balancer.unsure(OWNER, Backend(ip_address(FIRST))) == "is not judged yet"
+        assert desk.balancer.served[OWNER].judgement.unsure(Backend(ip_address(FIRST))) == "is not judged yet"
         desk.probe(FIRST, PASSED)
         await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {ALL}"]
@@ -344,7 +343,7 @@ def test_after_maint_one_failure_is_enough() -> None:
         desk = Desk(pool()).start()
         desk.balancer.doubt([key(FIRST)])
         health = first(REFUSED, unix_time(), UP)
-        desk.balancer.hear(key(FIRST), REFUSED, UP, health)
+        desk.balancer.record(key(FIRST), UP, health)
         await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {REST}"]
 
@@ -363,7 +362,7 @@ def test_after_maint_it_is_handed_out_when_nothing_else_is_up_or_the_operator_sa
         desk.probe(HOSTS[1], PASSED, PASSED)
         await asyncio.sleep(100)
         assert served(desk) == [f"www.example.com. A 30: {HOSTS[1]}"]
-        assert desk.balancer.awaits(OWNER, ip_address(FIRST))
+        assert desk.balancer.served[OWNER].judgement.awaits(ip_address(FIRST))
         desk.balancer.trust([(OWNER, ip_address(FIRST))])
         await asyncio.sleep(100)
         assert served(desk) == [f"www.example.com. A 5: {FIRST} {HOSTS[1]}"], "nobody knows for how long"
@@ -418,9 +417,9 @@ def test_while_a_new_probe_has_judged_nobody_the_last_verdicts_stand() -> None:
 def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[ProbeKey]]:
     """After a restart, with what the schedule is asked to hurry with."""
     desk = fresh(replace(pool(), when_all_down=when))
-    desk.balancer.healths = {key(host): health for host, health in known.items()}
-    desk.balancer.recalled = set(desk.balancer.healths)
-    desk.balancer.left = EPOCH - 2
+    desk.balancer.verdicts.healths = {key(host): health for host, health in known.items()}
+    desk.balancer.verdicts.recalled = set(desk.balancer.verdicts.healths)
+    desk.balancer.verdicts.left = EPOCH - 2
     hastened: list[ProbeKey] = []
     desk.balancer.hasten = hastened.append
     return desk.start(), hastened
@@ -429,10 +428,10 @@ def returning(when: AllDown, known: Mapping[str, Health]) -> tuple[Desk, list[Pr
 def recover(desk: Desk, host: str, *outcomes: Outcome) -> None:
     """As the schedule folds them: what was down needs ``rise`` successes."""
     for outcome in outcomes:
-        before = desk.balancer.healths[key(host)]
-        is_doubtful = before.up and key(host) in desk.balancer.recalled
+        before = desk.balancer.verdicts.healths[key(host)]
+        is_doubtful = before.up and key(host) in desk.balancer.verdicts.recalled
         after = first(outcome, unix_time(), before) if is_doubtful else observe(before, outcome, PROBE, unix_time())
-        desk.balancer.hear(key(host), outcome, before, after)
+        desk.balancer.record(key(host), before, after)
 
 
 def test_after_an_outage_nobody_is_told_that_there_is_no_address_while_backends_return(
@@ -532,12 +531,12 @@ def test_a_reload_does_not_tell_again_who_is_down(caplog: pytest.LogCaptureFixtu
 def test_after_maint_what_cannot_be_probed_by_our_fault_counts_as_up() -> None:
     async def story() -> None:
         desk = Desk(pool()).start()
-        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        desk.balancer.record_fault(key(FIRST), "dnslb has too many open files")
         await asyncio.sleep(10)
         desk.balancer.doubt([key(FIRST)])
         await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {REST}"]
-        desk.balancer.miss(key(FIRST), "dnslb has too many open files")
+        desk.balancer.record_fault(key(FIRST), "dnslb has too many open files")
         await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {ALL}"]
 

@@ -6,8 +6,11 @@ Pure: no sockets, no clock, no logging.  ``probe`` feeds it, ``selection`` and `
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from dnslb.balance.pool import Probe
+from dnslb.balance.pool import Address, Probe
+
+ProbeKey: TypeAlias = tuple[Probe, Address]  # a probe, and the target that it asks
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from random import Random
 
 import click
 
+from dnslb.answer.served import at_rest
 from dnslb.answer.snapshot import NOT_OURS, Key, Serving, Snapshot
 from dnslb.balance.pool import Pool
 from dnslb.cli import report
 from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
 from dnslb.dns.name import BadName, Name
-from dnslb.parent.balancer import at_rest
 
 
 @click.command()

@@ -45,6 +45,7 @@ from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
 from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
+from dnslb.parent.reading import Reading
 from dnslb.parent.state_file import StateTaken
 from dnslb.parent.workers import WorkersFailed
 from dnslb.system import logs
@@ -158,7 +159,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
                 inherited = _from_workers(control, settings)
             serve_operators = partial(server.serve, _listeners(control, settings, inherited))
             announce = partial(_announce, settings.log_format, announcement)
-            parent.run(directory, catalog, override, announce, serve_operators, inherited, problems)
+            parent.run(directory, Reading(catalog, problems), override, inherited, announce, serve_operators)
         finally:
             _leave(control, inherited)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:

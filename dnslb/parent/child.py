@@ -1,7 +1,6 @@
 """A child process that does one piece of work and ends: what may wait for a disk, so that the parent's loop never does.
 
-It is forked, as Redis does to save: it has all that the parent knows at that moment, whatever changes meanwhile.  No
-thread would do, since workers are forked at any time, and a fork beside a thread inherits what that holds locked.
+It is forked, as Redis does to save: it has all that the parent knows at that moment, whatever changes meanwhile.
 
 A child that hangs in the kernel cannot be killed at once, but nobody waits for it: it does nothing more before it dies.
 """
@@ -9,21 +8,16 @@ A child that hangs in the kernel cannot be killed at once, but nobody waits for 
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from typing import NoReturn
+from functools import partial
 
+from dnslb.parent.fork import FAILED, fork
 from dnslb.system import prctl
 
-FAILED = 255  # the status of work that raised, which the log tells
 _DYING = 1.0  # seconds
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-
-_log = logging.getLogger("dnslb")
 
 
 class Child:
@@ -36,17 +30,11 @@ class Child:
         """
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
-        self._pid = _fork(work, kept)
-        try:
-            self._pidfd = os.pidfd_open(self._pid)
-        except OSError:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            raise
+        self._pid, self._pidfd = fork(partial(_work, work, os.getpid()), kept)
         self._loop.add_reader(self._pidfd, self._reap)
 
     def kill(self) -> None:
-        """Kill it, and do not wait until it is dead."""
+        """Do not wait until it is dead."""
         if self.ended.done():
             return
         with suppress(ProcessLookupError):
@@ -65,43 +53,8 @@ class Child:
             self.ended.set_result(os.waitstatus_to_exitcode(status))
 
 
-def _fork(work: Callable[[], int], kept: Collection[int]) -> int:
-    """The child's process id."""
-    parent = os.getpid()
-    # A signal between the fork and the child's own handlers must wait, or it would end up in our wake-up pipe.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        pid = os.fork()
-        if pid == 0:
-            _do(work, kept, parent)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    return pid
-
-
-def _do(work: Callable[[], int], kept: Collection[int], parent: int) -> NoReturn:
-    """In the child: let go of all that is the parent's, work, and end here."""
-    status = FAILED
-    try:
-        # It would walk all that we share with the parent, and so copy it.
-        gc.disable()
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for meant_for_parent in _SIGNALS:
-            signal.signal(meant_for_parent, signal.SIG_IGN)
-        close_all_but([0, 1, 2, *kept])
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        prctl.die_with_parent(signal.SIGKILL)
-        if os.getppid() == parent:
-            status = work()
-    except BaseException:
-        _log.exception("a bug in dnslb: please report it")
-    finally:
-        os._exit(status)
-
-
-def close_all_but(kept: Collection[int]) -> None:
-    """Close every other file descriptor.  The objects that hold them are the parent's: nobody uses them."""
-    edges = sorted(kept)
-    for low, high in zip(edges, [*edges[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
-        os.closerange(low + 1, high)
+def _work(work: Callable[[], int], parent: int) -> int:
+    """In the child: it ends with the parent, and a signal to the parent's group is none for it."""
+    os.setsid()
+    prctl.die_with_parent(signal.SIGKILL)
+    return work() if os.getppid() == parent else FAILED

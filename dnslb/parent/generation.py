@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from dnslb.balance.operator_order import Order, Scope
@@ -12,11 +11,11 @@ from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, closest
-from dnslb.ipc.handover import Handover
-from dnslb.ipc.sockets import Sockets
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
+from dnslb.parent.worker_process import WorkerSockets
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
 
@@ -24,28 +23,29 @@ from dnslb.probe.schedule import Schedule
 class Generation:
     """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what its workers need
+    def __init__(
         self,
         catalog: Catalog,
         settings: Settings,
-        shares: list[list[Sockets]],
+        socks: WorkerSockets,
         totals: Totals,
         tell_hung: Callable[[str], None],
-        listener: socket.socket | None,
-        handovers: Sequence[Handover],
     ) -> None:
+        """``settings`` are those of the catalog, with the options of the command line above them."""
         self.catalog = catalog
+        self.settings = settings
         self.balancer = Balancer(catalog.pools)
-        self.workers = Workers(catalog.zones, settings, shares, totals, tell_hung, listener, handovers)
-        self.workers.near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
+        near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
+        self._assignment = SharedAssignment(catalog.zones, settings, near)
+        self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self._totals = totals
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
-        self.balancer.inherit(old.balancer, plain)
+        self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
-        self.workers.questions, self.workers.stands = await old.workers.recall()
+        self._assignment.questions, self._assignment.turns = await old.workers.recall()
 
     async def start(
         self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], before: State
@@ -56,19 +56,19 @@ class Generation:
         ``before``: what that life has left, at the first start.
         """
         keys = self.balancer.keys
-        self.balancer.healths = {key: health for key, health in schedule.healths.items() if key in keys}
-        self.balancer.recalled = schedule.recalled & keys
-        self.balancer.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
-        self.balancer.left = left
+        self.balancer.verdicts.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.verdicts.recalled = schedule.recalled & keys
+        self.balancer.verdicts.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
+        self.balancer.verdicts.left = left
         self.balancer.orders = dict(orders)
         if before.clocks:
             self.balancer.remember(before.clocks, before.is_last)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
         self.balancer.start(self.workers.publish)
-        self.workers.servings = dict(self.balancer.servings)
+        self._assignment.servings = self.balancer.served.servings()
         await self.workers.come_up()
-        self._totals.keep_only(self.balancer.rdatas)
+        self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
     async def settled(self) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dnslb.balance.operator_order import Order, Scope, is_over
 from dnslb.control.change import Change
 from dnslb.control.order import OrderRequest
-from dnslb.parent.telling import status
-from dnslb.parent.telling.status import Concerned
+from dnslb.parent import amendment
+from dnslb.parent.concerned import Concerned
 
 _SOONEST, _LATEST = 0.01, 60.0  # seconds from one look at the times to the next
 
@@ -39,7 +39,7 @@ class Orders:
 
         What stands already is not given again: that alters nothing, and nothing is told.  Raises Rejected.
         """
-        before, after = self.standing, status.amended(self.standing, wanted, about, now)
+        before, after = self.standing, amendment.amended(self.standing, wanted, about, now)
         if after == before:
             return
         self._stand(after)
@@ -49,7 +49,7 @@ class Orders:
             what, reason = f"{what} planned", "; ".join(filter(None, (f"for {_clock(wanted.at)}", reason)))
         told = set()
         for one in about:
-            if not status.is_altered(before, after, one):
+            if not amendment.is_altered(before, after, one):
                 yield None
                 continue
             scope = Scope(one.pool.owner if wanted.names else None, one.address)
@@ -64,7 +64,7 @@ class Orders:
         self._edge = None
         if any(order.at is not None or order.until is not None for order in self.standing.values()):
             now = self._clock()
-            at = status.next_edge(self.standing, now)
+            at = amendment.next_edge(self.standing, now)
             # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
             seconds = _LATEST if at is None else min(max(_SOONEST, at - now), _LATEST)
             self._edge = asyncio.get_running_loop().call_later(seconds, self._look)

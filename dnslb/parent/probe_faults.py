@@ -6,8 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection
 
-from dnslb.balance.health import Outcome
-from dnslb.probe import ProbeKey
+from dnslb.balance.health import Outcome, ProbeKey
 
 # In the words of ``Outcome.fault``.
 KINDS = ("bug", "descriptors", "memory", "network", "permission", "program", "setting", "source")

@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from dnslb.parent import state
-from dnslb.parent.child import FAILED, Child
+from dnslb.parent.child import Child
+from dnslb.parent.fork import FAILED
 from dnslb.parent.state import State
 
 _DELAY = 1.0     # seconds from a change to its being saved: verdicts come in bursts

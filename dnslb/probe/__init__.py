@@ -5,13 +5,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from dnslb.balance.health import Outcome
-from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, TcpCheck
 from dnslb.probe import dns, http, program, tcp
-
-ProbeKey: TypeAlias = tuple[Probe, Address]  # a probe, and the target that it asks
 
 
 async def probe(check: Check, address: Address, source: Address | None, timeout: float) -> Outcome:

@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from dnslb.balance.health import Outcome
+from dnslb.balance.health import Outcome, ProbeKey
 from dnslb.balance.pool import Address, Check
-from dnslb.probe import ProbeKey, probe
+from dnslb.probe import probe
 
 Ask: TypeAlias = Callable[[Check, Address, Address | None, float], Awaitable[Outcome]]  # as ``probe``
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from dnslb.balance import health
-from dnslb.balance.health import Health, Outcome
-from dnslb.probe import ProbeKey
+from dnslb.balance.health import Health, Outcome, ProbeKey
 
 _PATIENCE = 0.25  # seconds after which a probe under way may be counted among the slow
 _TURN = 0.005     # seconds for what starts in one turn of the loop

@@ -23,8 +23,8 @@ from random import Random
 from typing import TypeAlias
 
 from dnslb.balance import health
-from dnslb.balance.health import Health, Outcome
-from dnslb.probe import ProbeKey, probe
+from dnslb.balance.health import Health, Outcome, ProbeKey
+from dnslb.probe import probe
 from dnslb.probe.asking import Ask, Asking
 from dnslb.probe.lane import Entry
 from dnslb.probe.lanes import Bounds, Lanes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from ipaddress import ip_address
 
-from dnslb.balance.pool import Pool
+from dnslb.answer.served_pool import ServedPool
 from dnslb.control.change import Change
 from dnslb.dns import name, rrtype
-from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
 
 MOST_ANSWERS = 100  # pools told of in one event
@@ -32,26 +32,23 @@ def encode(change: Change, server: str, balancer: Balancer) -> bytes:
 def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
     address = ip_address(change.address)
     # Thousands of pools may have the address, and thousands of changes come in one moment.
-    pools = balancer.holding(address)[:MOST_ANSWERS] if change.owner is None else _named(change.owner, balancer)
+    pools = balancer.served.holding(address)[:MOST_ANSWERS] if change.owner is None else _named(change.owner, balancer)
     answers = []
-    for owner, pool in pools:
-        if address.version in pool.zone_ttls:
-            selection, ttl = balancer.rrset(owner, address.version)
+    for pool in pools:
+        served = pool.rrsets.get(address.version)
+        if served is not None:
             answers.append({
-                "owner": pool.owner,
+                "owner": pool.pool.owner,
                 "type": rrtype.address_text(address.version),
-                "serving": len(selection.shares),
-                "of": sum(backend.address.version == address.version for backend in pool.backends),
-                "ttl": ttl.seconds,
-                "fails_open": selection.fails_open,
+                "serving": len(served.selection.shares),
+                "of": pool.size(address.version),
+                "ttl": served.ttl.seconds,
+                "fails_open": served.selection.fails_open,
             })
     return answers
 
 
-def _named(owner: str, balancer: Balancer) -> list[tuple[Name, Pool]]:
+def _named(owner: str, balancer: Balancer) -> Sequence[ServedPool]:
     """The pool of that name, if there is one still."""
-    key = name.fold(name.parse(owner, name.ROOT))
-    try:
-        return [(key, balancer.pool(key))]
-    except KeyError:
-        return []
+    found = balancer.served.get(name.fold(name.parse(owner, name.ROOT)))
+    return [] if found is None else [found]

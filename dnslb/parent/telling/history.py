@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from dnslb.balance.health import Health
+from dnslb.balance.health import Health, ProbeKey
 from dnslb.control.change import Change
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.state import MOST_CHANGES
-from dnslb.probe import ProbeKey
 
 
 class History:
@@ -29,6 +28,7 @@ def verdicts(balancer: Balancer, key: ProbeKey, health: Health) -> list[Change]:
     """What a new verdict changes: one line for each backend that goes by it, as far as they are remembered."""
     what = "up" if health.up else "down"
     return [
-        Change(health.since, pool.owner, str(backend.address), what, health.reason)
-        for pool, backend in balancer.asking(key)[-MOST_CHANGES:]
-    ]
+        Change(health.since, pool.pool.owner, str(backend.address), what, health.reason)
+        for pool, backends in balancer.served.going_by(key)[-MOST_CHANGES:]
+        for backend in backends
+    ][-MOST_CHANGES:]

@@ -14,14 +14,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from dnslb import __version__
+from dnslb.answer.served_pool import ServedPool
+from dnslb.answer.served_pools import ServedPools
 from dnslb.balance.operator_order import Mode, mode_for
-from dnslb.balance.pool import Backend, Pool
-from dnslb.balance.selection import Selection
-from dnslb.balance.ttl import Ttl
+from dnslb.balance.pool import Backend
 from dnslb.dns import name, rrtype
-from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
-from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
@@ -131,7 +129,7 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, unmade in (*_zones(view), *_pools(view.generation.balancer)):
+    for family, unmade in (*_zones(view), *_pools(view.generation.balancer.served)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -209,20 +207,16 @@ def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     ]
 
 
-def _pools(balancer: Balancer) -> list[tuple[Family, Iterator[Sample]]]:
-    def keys() -> Iterator[tuple[str, Name, int]]:
-        for owner, pool in balancer.pools.items():
-            for version in sorted(pool.zone_ttls):
-                yield labels(pool=pool.owner, type=rrtype.address_text(version)), owner, version
-
-    def rrsets() -> Iterator[tuple[str, Selection, Ttl]]:
-        for text, owner, version in keys():
-            yield text, *balancer.rrset(owner, version)
+def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
+    def rrsets() -> Iterator[tuple[str, ServedPool, int]]:
+        for pool in served.values():
+            for version in sorted(pool.rrsets):
+                yield labels(pool=pool.pool.owner, type=rrtype.address_text(version)), pool, version
 
     return [
-        (_TTL, ((text, ttl.seconds) for text, _, ttl in rrsets())),
-        (_FAILS_OPEN, ((text, int(chosen.fails_open)) for text, chosen, _ in rrsets())),
-        (_EMPTY, ((text, int(balancer.is_empty(owner, version))) for text, owner, version in keys())),
+        (_TTL, ((text, pool.rrsets[version].ttl.seconds) for text, pool, version in rrsets())),
+        (_FAILS_OPEN, ((text, int(pool.rrsets[version].selection.fails_open)) for text, pool, version in rrsets())),
+        (_EMPTY, ((text, int(pool.is_empty(version))) for text, pool, version in rrsets())),
     ]
 
 
@@ -236,34 +230,28 @@ def _rows(view: View) -> Iterator[list[_Row]]:
 
 
 def _each(view: View) -> Iterator[_Row]:
-    balancer = view.generation.balancer
-    for owner, pool in balancer.pools.items():
-        for version in sorted(pool.zone_ttls):
-            chosen, _ = balancer.rrset(owner, version)
-            total = sum(share.weight for share in chosen.shares)
-            shares = {share.address: share.weight / total for share in chosen.shares}
-            led = view.totals.led((owner, rrtype.ADDRESS_TYPES[version]))
-            owned = labels(pool=pool.owner)
-            for backend in pool.backends:
+    for pool in view.generation.balancer.served.values():
+        owned = labels(pool=pool.pool.owner)
+        for version in sorted(pool.rrsets):
+            shares = pool.rrsets[version].shares()
+            led = view.totals.led((pool.owner, rrtype.ADDRESS_TYPES[version]))
+            for backend in pool.pool.backends:
                 if backend.address.version == version:
                     share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
-                    yield _row(view, owner, pool, backend, owned, share, answers)
+                    yield _row(view, pool, backend, owned, share, answers)
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
-    view: View, owner: Name, pool: Pool, backend: Backend, owned: str, share: float, led: int
+    view: View, pool: ServedPool, backend: Backend, owned: str, share: float, led: int
 ) -> _Row:
     balancer = view.generation.balancer
-    record, up = None, None
-    if pool.probe is not None:
-        key = (pool.probe, backend.target)
-        record = view.records.get(key)
-        # Not probed yet: then it may be known from before the start.
-        health = balancer.healths.get(key) if record is None else None
-        up = record.is_up if record is not None else None if health is None else health.up
-    orders = balancer.orders
-    mode = mode_for(orders, pool.owner, backend.address, view.now) if orders else Mode.READY
-    expires = None if share else balancer.last_copy(owner, backend.address, view.now)
+    record = health = None
+    if pool.pool.probe is not None:
+        key = (pool.pool.probe, backend.target)
+        record, health = view.records.get(key), balancer.verdicts.healths.get(key)
+    up, orders = None if health is None else health.up, balancer.orders
+    mode = mode_for(orders, pool.pool.owner, backend.address, view.now) if orders else Mode.READY
+    expires = None if share else balancer.copies.last_copy(pool.owner, backend.address, view.now)
     return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record, expires)
 
 

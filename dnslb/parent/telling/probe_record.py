@@ -7,8 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection
 
-from dnslb.balance.health import Health, Outcome
-from dnslb.probe import ProbeKey
+from dnslb.balance.health import Health, Outcome, ProbeKey
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)  # seconds, of the histogram of durations
 OTHER = "other"  # reasons above what is kept apart
@@ -21,7 +20,7 @@ _LONGEST = 100     # characters of a reason
 class ProbeRecord:
     """Of one target.  Laid out to be small: there may be many."""
 
-    __slots__ = ("buckets", "changes", "is_up", "outcomes", "passed", "seconds", "took")
+    __slots__ = ("buckets", "changes", "outcomes", "passed", "seconds", "took")
 
     def __init__(self) -> None:
         self.took = array("d")      # seconds, of the last ones
@@ -30,7 +29,6 @@ class ProbeRecord:
         self.seconds = 0.0
         self.outcomes: Counter[tuple[bool, str]] = Counter()  # by result and reason
         self.changes = 0            # of the verdict
-        self.is_up = True           # the verdict
 
     def add(self, outcome: Outcome) -> None:
         if len(self.took) == _LAST:
@@ -54,7 +52,6 @@ class ProbeRecords(dict[ProbeKey, ProbeRecord]):
         if record is None:
             record = self[key] = ProbeRecord()
         record.add(outcome)
-        record.is_up = after.up
         if before is not None and before.up != after.up:
             record.changes += 1
 

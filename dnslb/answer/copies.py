@@ -1,0 +1,56 @@
+"""The drain clocks: when caches have lost the addresses that were handed out.
+
+Pure: times are Unix times, and arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dnslb.answer.snapshot import Key
+from dnslb.balance.pool import Address, Pool
+from dnslb.balance.ttl import OVERTIME
+from dnslb.dns import rrtype
+from dnslb.dns.name import Name
+
+
+class Copies(dict[Key, dict[Address, float]]):
+    """By RRset: when the TTL of the last answer that held each address has run out, as handed out until now."""
+
+    def hand_out(self, key: Key, addresses: Iterable[Address], until: float) -> None:
+        """Caches may hold these addresses until then."""
+        copies = self.setdefault(key, {})
+        for address in addresses:
+            copies[address] = max(copies.get(address, 0.0), until)
+
+    def assume(self, key: Key, addresses: Iterable[Address], until: float) -> None:
+        """The same of addresses of which nothing is known yet."""
+        copies = self.setdefault(key, {})
+        for address in addresses:
+            copies.setdefault(address, until)
+
+    def extend(self, owner: Name, address: Address, seconds: float) -> None:
+        """Some worker has gone on handing the address out for so long."""
+        copies = self._of(owner, address)
+        if address in copies:
+            copies[address] += seconds
+
+    def expires(self, owner: Name, address: Address, now: float) -> float:
+        """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
+        return max(now, self.last_copy(owner, address, now))
+
+    def last_copy(self, owner: Name, address: Address, now: float) -> float:
+        """The same of one that is not handed out; and if none holds it any more, since when."""
+        return self._of(owner, address).get(address, now) + OVERTIME
+
+    def forget(self, pools: Iterable[Mapping[Name, Pool]], now: float) -> None:
+        """Forget addresses that are in none of these pools, once no cache has them any more."""
+        for (owner, _), copies in self.items():
+            holders = [each[owner] for each in pools if owner in each]
+            if len(copies) > max((len(pool.backends) for pool in holders), default=0):
+                kept = {backend.address for pool in holders for backend in pool.backends}
+                for address in [each for each, lost in copies.items() if each not in kept and lost < now]:
+                    del copies[address]
+
+    def _of(self, owner: Name, address: Address) -> dict[Address, float]:
+        return self.get((owner, rrtype.ADDRESS_TYPES[address.version]), {})

@@ -1,0 +1,64 @@
+"""All pools, found by owner, by what their backends go by, and by address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from dnslb.answer.served_pool import ServedPool
+from dnslb.answer.snapshot import Key, Serving
+from dnslb.balance.health import ProbeKey
+from dnslb.balance.pool import Address, Backend, Pool
+from dnslb.balance.verdicts import Verdicts
+from dnslb.dns import rrtype
+from dnslb.dns.name import Name
+
+
+class ServedPools(dict[Name, ServedPool]):
+    """By owner.  Which pools and backends there are never changes: a reload makes others."""
+
+    def __init__(self, pools: Mapping[Name, Pool], verdicts: Verdicts) -> None:
+        super().__init__({owner: ServedPool(owner, pool, verdicts) for owner, pool in pools.items()})
+        self._users: dict[ProbeKey, list[tuple[ServedPool, tuple[Backend, ...]]]] = {}
+        self._holders: dict[Address, list[ServedPool]] = {}
+        for served in self.values():
+            by_target: dict[Address, tuple[Backend, ...]] = {}
+            for backend in served.pool.backends:
+                self._holders.setdefault(backend.address, []).append(served)
+                by_target[backend.target] = (*by_target.get(backend.target, ()), backend)
+            if served.pool.probe is not None:
+                for target, backends in by_target.items():
+                    self._users.setdefault((served.pool.probe, target), []).append((served, backends))
+
+    @property
+    def probed(self) -> Collection[ProbeKey]:
+        """All that must be probed."""
+        return self._users.keys()
+
+    def going_by(self, key: ProbeKey) -> Sequence[tuple[ServedPool, tuple[Backend, ...]]]:
+        """The pools with backends that go by this key, and those."""
+        return self._users.get(key, ())
+
+    def holding(self, address: Address) -> Sequence[ServedPool]:
+        """The pools that have the address."""
+        return self._holders.get(address, ())
+
+    def rdatas(self) -> dict[Key, set[bytes]]:
+        """Every address of every pool, handed out or not."""
+        found: dict[Key, set[bytes]] = {}
+        for owner, served in self.items():
+            for backend in served.pool.backends:
+                key = owner, rrtype.ADDRESS_TYPES[backend.address.version]
+                found.setdefault(key, set()).add(backend.address.packed)
+        return found
+
+    def servings(self) -> dict[Key, Serving]:
+        """What all pools serve, as last worked out."""
+        return {
+            (owner, rrtype.ADDRESS_TYPES[version]): rrset.serving
+            for owner, served in self.items()
+            for version, rrset in served.rrsets.items()
+        }
+
+    def last_changes(self, now: float) -> dict[str, float]:
+        """When answers changed, by RRset, as far as that matters still: their TTLs have not climbed yet."""
+        return {label: at for served in self.values() for label, at in served.last_changes(now).items()}

@@ -1,0 +1,149 @@
+"""One generation of the server after another, and all that lasts longer: counts, probes, orders, memory and hooks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from dnslb.balance.health import Health, ProbeKey
+from dnslb.balance.pool import Address
+from dnslb.config.catalog import Catalog
+from dnslb.config.settings import Settings
+from dnslb.control.change import Change
+from dnslb.dns.name import Name
+from dnslb.parent import state
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.generation import Generation
+from dnslb.parent.memory import Memory
+from dnslb.parent.orders import Orders
+from dnslb.parent.prober import Prober
+from dnslb.parent.state import State
+from dnslb.parent.state_file import StateFile
+from dnslb.parent.telling import drain_clock, event
+from dnslb.parent.telling.hooks import Hooks
+from dnslb.parent.telling.totals import Totals
+from dnslb.parent.worker_process import WorkerSockets
+
+
+class Generations:
+    """``override`` puts the options of the command line above the settings of a catalog."""
+
+    def __init__(self, override: Callable[[Settings], Settings], socks: WorkerSockets, state_file: StateFile) -> None:
+        self.socks = socks
+        self.totals = Totals()
+        self.hooks = Hooks(self._event, self._worked_out)
+        self.memory = Memory(state_file, self.hooks.tell)
+        self.prober = Prober(self.memory)
+        self.orders = Orders(self._obey, self.memory.remember)
+        self._override = override
+        self._current: Generation | None = None
+        self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
+        self._before = State()  # what an earlier life of the server has left
+
+    @property
+    def current(self) -> Generation:
+        """The one that answers."""
+        if self._current is None:
+            raise RuntimeError("nobody can ask before the first generation answers")
+        return self._current
+
+    async def begin(self, catalog: Catalog) -> None:
+        """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
+        old = self._current
+        new = Generation(catalog, self._override(catalog.settings), self.socks, self.totals, self._remember_hung)
+        verdicts = self.prober.schedule.healths | self._recall(new.balancer)
+        # The old generation answers until the new one does, and so is probed until then.
+        self._act([*self._acting, new], verdicts)
+        try:
+            # Nobody waits for probes here: the balancer knows what must not be answered yet.
+            if old is not None:
+                await new.follow(old)
+            left = self.memory.file.left
+            await new.start(self.prober.schedule, left, self.orders.standing, self._before)
+        except BaseException:
+            self._acting = [] if old is None else [old]
+            await (new.stop() if old is None else new.make_way())
+            self._act(self._acting)
+            raise
+        self._current, self._before = new, State()
+        self._act([new])
+        self.orders.wake()
+        self.memory.file.start(self._state)
+        self.memory.file.save_soon()
+        if old is not None:
+            await old.make_way()
+
+    async def take_over_state(self) -> None:
+        """The server before us has ended: what was ordered there until then stands here."""
+        known = await self.memory.recall_from_predecessor()
+        if known is not None:
+            self.orders.standing = dict(known.orders)
+            self.orders.wake()
+            self._obey()
+            self.current.balancer.remember(known.clocks, known.is_last)
+
+    def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
+        """Hand these out though they have not passed a probe yet, unless they are known to be down."""
+        for each in self._acting:
+            each.balancer.trust(chosen)
+
+    async def settled(self) -> None:
+        """Wait until every worker answers by all that verdicts and orders have changed up to now."""
+        for each in list(self._acting):
+            await each.settled()
+
+    async def answer(self) -> None:
+        """Wait until every worker has said once more that it listens."""
+        await self.current.answer()
+
+    async def stop(self) -> None:
+        if self._current is not None:
+            await self._current.stop()
+
+    def _act(self, generations: list[Generation], verdicts: Mapping[ProbeKey, Health] | None = None) -> None:
+        """From now on these are told of outcomes and orders, and probed for."""
+        self._acting = generations
+        self.prober.serve([each.balancer for each in generations], self.orders.standing, verdicts or {})
+
+    def _obey(self) -> None:
+        """From now on other orders stand."""
+        resumed = self.prober.pause(self.orders.standing)
+        for each in self._acting:
+            each.balancer.doubt(resumed)
+            each.balancer.obey(self.orders.standing)
+        self.memory.file.save_soon()
+
+    def _remember_hung(self, fact: str) -> None:
+        """A worker hung, and is replaced."""
+        self.memory.remember(Change(time.time(), None, "", "worker hung", fact))
+
+    def _event(self, change: Change) -> bytes:
+        server = self.current.settings.server_id or os.uname().nodename
+        return event.encode(change, server, self.current.balancer)
+
+    async def _worked_out(self) -> None:
+        await self.current.balancer.settled()
+
+    def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
+        """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
+        known = self.memory.recall()
+        if known is None:
+            return {}
+        self.orders.standing = dict(known.orders)
+        self._before = known
+        balancer.changed_at = known.changed_at
+        return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
+
+    def _state(self) -> State:
+        """All that is to be saved."""
+        schedule, orders = self.prober.schedule, self.orders.standing
+        # Two probes may ask the same, at another pace: then it is up if one of them finds it up.
+        # That somebody was up before the start, or before maint, is no news until a probe has found it so again.
+        stale = schedule.recalled | schedule.paused
+        known = ((key, health) for key, health in schedule.healths.items() if not (health.up and key in stale))
+        healths = sorted(known, key=lambda item: item[1].up)
+        verdicts = {state.key(*key): health for key, health in healths}
+        clocks = dict(drain_clock.kept_clocks(self._acting[0].balancer))
+        changed_at = self.current.balancer.served.last_changes(time.time())
+        return State(orders, verdicts, self.memory.changes, clocks, changed_at)

@@ -1,0 +1,111 @@
+"""When pools are worked out, and how what that changes goes out: in pieces, so that all else has its turn.
+
+A lone change goes out at once; what follows it closely goes out together.  However many pools change, probes and
+requests have their turn; and pools whose backends have died come before those that only time changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+
+from dnslb.answer.served_pool import ServedPool
+from dnslb.answer.snapshot import Key, Serving
+from dnslb.dns.name import Name
+
+_GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
+_TURN = 0.005   # seconds of working out pools in a row
+_SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
+
+
+class Publisher:
+    """``work_out`` gives what a pool serves otherwise than before; ``rest`` is called when nothing urgent is left."""
+
+    def __init__(
+        self, work_out: Callable[[ServedPool], Mapping[Key, Serving]], rest: Callable[[], object]
+    ) -> None:
+        self._work_out = work_out
+        self._rest = rest
+        self._publish: Callable[[Mapping[Key, Serving]], object] | None = None  # from the start to the end
+        self._urgent: OrderedDict[Name, ServedPool] = OrderedDict()  # a verdict or an order has changed
+        self._due: OrderedDict[Name, ServedPool] = OrderedDict()     # time has changed
+        self._clocks: dict[Name, asyncio.TimerHandle] = {}  # until a pool is due
+        self._next: asyncio.TimerHandle | asyncio.Handle | None = None  # when we go on
+        self._published = -inf             # when anything was, by the loop's clock
+        self._settled = asyncio.Event()    # set when nothing urgent is left
+
+    @property
+    def is_started(self) -> bool:
+        return self._publish is not None
+
+    def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
+        """From now on publish all changes.  Pools may have become due since they were worked out first."""
+        self._publish = publish
+        if self._due:
+            self._flush()
+
+    def stop(self) -> None:
+        self._publish = None
+        self._urgent.clear()
+        self._settled.set()
+        for clock in self._clocks.values():
+            clock.cancel()
+
+    def urge(self, pool: ServedPool) -> None:
+        """Something has changed: work the pool out soon, once for all that changes until then."""
+        if self._publish is not None:
+            self._gather(self._urgent, pool)
+
+    def publish_now(self, pools: Iterable[ServedPool]) -> None:
+        """The same at once, unless it is much: then when it is ``settled``."""
+        for pool in pools if self._publish is not None else ():
+            self._urgent[pool.owner] = pool
+        if self._urgent:
+            self._flush()
+
+    def wake(self, pool: ServedPool, seconds: float | None) -> None:
+        """Work the pool out anew after so many seconds, and not before for time alone; None: never."""
+        clock = self._clocks.pop(pool.owner, None)
+        if clock is not None:
+            clock.cancel()
+        if seconds is not None:
+            # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
+            after = min(max(_SOONEST, seconds), _LATEST)
+            self._clocks[pool.owner] = asyncio.get_running_loop().call_later(after, self._gather, self._due, pool)
+
+    async def settled(self) -> None:
+        """Wait until all that has been urgent up to now is worked out and published."""
+        if self._urgent:
+            await self._settled.wait()
+
+    def _gather(self, waiting: OrderedDict[Name, ServedPool], pool: ServedPool) -> None:
+        waiting[pool.owner] = pool
+        if self._next is None:
+            loop = asyncio.get_running_loop()
+            left = self._published + _GATHER - loop.time()
+            self._next = loop.call_later(left, self._flush) if left > 0 else loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Work out some of the pools that wait, and publish them."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if self._publish is None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _TURN
+        changes: dict[Key, Serving] = {}
+        while (waiting := self._urgent or self._due) and loop.time() < until:
+            _, pool = waiting.popitem(last=False)
+            changes |= self._work_out(pool)
+        if changes:
+            self._publish(changes)
+        self._published = loop.time()
+        if self._urgent or self._due:
+            self._next = loop.call_soon(self._flush)
+        if not self._urgent:
+            self._rest()
+            settled, self._settled = self._settled, asyncio.Event()
+            settled.set()

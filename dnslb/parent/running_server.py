@@ -1,0 +1,144 @@
+"""The running server, as operators may ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from dnslb import __version__
+from dnslb.control.change import Change
+from dnslb.control.errors import Delayed
+from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.reload import Reloaded
+from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.dns import name
+from dnslb.dns.name import Name
+from dnslb.parent import concerned
+from dnslb.parent.concerned import Concerned
+from dnslb.parent.generation import Generation
+from dnslb.parent.generations import Generations
+from dnslb.parent.reload import Reloader
+from dnslb.parent.telling import drain_clock, metrics, status
+from dnslb.system.pace import gently
+
+_LONGEST = 20.0  # seconds for the workers to acknowledge an order
+
+
+class RunningServer:
+    """Is ``control.operations.Operations``."""
+
+    def __init__(self, generations: Generations, reloader: Reloader) -> None:
+        self._generations = generations
+        self._reloader = reloader
+        self._started = time.time()
+        self._ordering = asyncio.Lock()  # one order at a time, however long it is
+
+    def status(self, pattern: str | None) -> Status:
+        now, reloader = time.time(), self._reloader
+        balancer, catalog = self._current.balancer, self._current.catalog
+        totals, standing = self._generations.totals, self._generations.orders.standing
+        return Status(
+            now=now,
+            directory=str(reloader.directory),
+            loaded=reloader.loaded,
+            refused=reloader.refused,
+            zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
+            pools=(
+                None if owner is None else status.pool_status(balancer, totals, owner, now)
+                for owner in self._owners(pattern)
+            ),
+            orders=(status.order_status(scope, order) for scope, order in standing.items()),
+            server=self._server(),
+            restart=reloader.waiting,
+        )
+
+    async def reload(self) -> Reloaded:
+        return await self._reloader.reload()
+
+    async def order(self, wanted: OrderRequest) -> OrderResult:
+        generations = self._generations
+        async with self._ordering:
+            generation, about = await self._concerned(wanted)
+            given = time.time()
+            work = generations.orders.give(wanted, about, given)
+            altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
+            if wanted.now:
+                generations.trust([(one.owner, one.address) for one in about])
+            # What we have said we do must outlive a crash in the next moment.
+            warning = await generations.memory.file.save()
+        try:
+            async with asyncio.timeout(_LONGEST):
+                await generations.settled()
+        except TimeoutError:
+            raise Delayed from None
+        generations.memory.file.save_soon()  # what was much to work out may have changed answers since
+        now = time.time()
+        async for _ in gently(generation.balancer.linger(altered, given, now)):
+            pass
+        if altered:
+            generations.memory.file.save_soon()  # the drain clocks
+        clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
+        told = [clock async for some in gently(clocks) for clock in some]
+        return OrderResult(tuple(told), () if warning is None else (warning,))
+
+    def history(self) -> tuple[Change, ...]:
+        return self._generations.memory.changes
+
+    def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
+        pools, records = self._current.balancer.pools, self._generations.prober.records
+        for owner in self._owners(pattern):
+            if owner is None:
+                yield None
+            else:
+                yield from status.probe_statuses(pools[owner], records)
+
+    def metrics(self) -> Iterator[str]:
+        prober = self._generations.prober
+        return metrics.pieces(metrics.View(
+            pid=os.getpid(),
+            started=self._started,
+            now=time.time(),
+            generation=self._current,
+            totals=self._generations.totals,
+            records=prober.records,
+            faults=prober.faults,
+            schedule=prober.schedule,
+            reloads=self._reloader.reloads,
+        ))  # fmt: skip
+
+    def silent(self) -> tuple[int, ...]:
+        return tuple(self._current.workers.silent)
+
+    @property
+    def _current(self) -> Generation:
+        return self._generations.current
+
+    def _server(self) -> ServerStatus:
+        totals = self._generations.totals
+        return ServerStatus(
+            version=__version__,
+            started=self._started,
+            generation=totals.generations,
+            workers=self._current.workers.size,
+            restarts=totals.restarts,
+            hung=totals.hung,
+            silent=self.silent(),
+            queries=totals.queries,
+        )
+
+    async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:
+        """What the order is about, among what is served.  Raises Unknown, Rejected."""
+        while True:
+            generation = self._current
+            work = concerned.concerned(generation.balancer, wanted)
+            about = [one async for some in gently(work) for one in some if one is not None]
+            # Meanwhile a reload may have ended.
+            if generation is self._current:
+                return generation, about
+
+    def _owners(self, pattern: str | None) -> Iterable[Name | None]:
+        """Of the pools whose names match.  Raises Unknown."""
+        pools = self._current.balancer.pools
+        return pools if pattern is None else concerned.matching(pools, pattern)

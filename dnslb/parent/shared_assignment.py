@@ -1,0 +1,48 @@
+"""What is assigned to all workers of a generation: zones, what the pools serve, and what the workers before knew."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dnslb.answer.snapshot import Key, Question, Serving
+from dnslb.balance.near import Near
+from dnslb.balance.rotation import Stand
+from dnslb.config.settings import Settings
+from dnslb.dns.name import Name
+from dnslb.dns.zone import Zone
+from dnslb.parent.worker_process import WorkerSockets
+from dnslb.worker import worker
+from dnslb.worker.worker import Assignment, Content
+
+_log = logging.getLogger("dnslb")
+
+
+@dataclass(slots=True, eq=False)
+class SharedAssignment:
+    """It is forked with each worker, so that they share its memory."""
+
+    zones: Mapping[Name, Zone]
+    settings: Settings
+    near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
+    servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
+    questions: Sequence[Question] = ()                             # that are asked, to be prepared for
+    turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
+
+    def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
+        """In the worker: its whole life.  The exit status."""
+        turns = self.turns.get(number, {})
+        content = Content(self.zones, self.near, self.servings, self.questions, turns)
+        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener)
+        try:
+            worker.run(assignment)
+        except Exception:
+            _log.exception("worker %d failed", number + 1)
+            return 1
+        return 0
+
+    def let_go(self) -> None:
+        """Of what is large: what is frozen is never collected, though only a cycle may hold it."""
+        self.zones, self.servings, self.questions = {}, {}, ()
