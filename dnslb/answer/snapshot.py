@@ -150,6 +150,18 @@ class Snapshot:
             replies.forget(owners)
         return led
 
+    def renumber(self, soas: Mapping[Name, RRset]) -> None:
+        """From now on questions for the SOA of these zones, by apex, are answered with this.
+
+        Its serial is that of the transfers.  Negative answers go on with the SOA of the zone file.
+        """
+        for apex, soa in soas.items():
+            zone = self.zones[apex]
+            self._overlay[apex] = tuple(sorted((soa, *(each for each in zone.node(apex) or () if each.rrtype != rrtype.SOA))))
+        for replies in (self.over_udp, self.over_tcp) if soas else ():
+            replies.index()
+            replies.forget(soas)
+
     @property
     def turning(self) -> list[Key]:
         """The RRsets of pools that are asked for."""

@@ -1,6 +1,6 @@
-"""Packets that a worker does not answer itself: over a socket pair to the process that does.
+"""What a worker does not answer itself, connections and packets, goes over socket pairs to the process that does.
 
-UDP promises nothing: what finds no room is lost, and its sender asks again.
+UDP promises nothing: a packet that finds no room is lost, and its sender asks again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+
+from dnslb.ipc.handover import Handover
 
 _HEAD = struct.Struct("=B28s64s")  # of which socket, sockaddr, control message of the packet's destination
 _MOST = 1 << 16
@@ -54,3 +56,15 @@ class Forwarding:
             return None
         number, name, control = _HEAD.unpack_from(octets)
         return Packet(number, name, control, octets[_HEAD.size :])
+
+
+class Inlet:
+    """All that comes in to that process."""
+
+    def __init__(self) -> None:
+        self.connections = Handover()
+        self.packets = Forwarding()
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [*self.connections.descriptors, *self.packets.descriptors]

@@ -12,7 +12,8 @@ from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Zone
+from dnslb.dns.zone import RRset, Zone
+from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.worker import Assignment, Content
@@ -29,13 +30,15 @@ class SharedAssignment:
     near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
     servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
+    soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
+    transfers: Inlet | None = None                                 # where requests for these go
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
 
     def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
-        content = Content(self.zones, self.near, self.servings, self.questions, turns)
-        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener)
+        content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
+        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener, self.transfers)
         try:
             worker.run(assignment)
         except Exception:

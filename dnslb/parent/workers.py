@@ -16,6 +16,8 @@ from functools import partial
 
 from dnslb.answer.snapshot import Key, Question, Serving
 from dnslb.balance.rotation import Stand
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
 from dnslb.ipc import sockets
 from dnslb.ipc.channel import packed
 from dnslb.parent.liveness import FIRST_READY, LOOK
@@ -103,6 +105,14 @@ class Workers:
             frame = packed(Update(self._number, some))
             for alive in self._workers.values():
                 alive.channel.send_packed(frame)
+        return self._number
+
+    def renumber(self, soas: Mapping[Name, RRset]) -> int:
+        """From now on zones have these SOAs, by apex.  The number is for ``in_force``."""
+        self._assignment.soas.update(soas)
+        self._number += 1
+        for alive in self._workers.values():
+            alive.channel.send(Update(self._number, {}, soas))
         return self._number
 
     async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:

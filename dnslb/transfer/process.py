@@ -19,8 +19,7 @@ from dnslb.config.secondary import Secondary, TransferPolicy
 from dnslb.dns.name import Name, closest
 from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.channel import Channel
-from dnslb.ipc.forwarding import Forwarding
-from dnslb.ipc.handover import Handover
+from dnslb.ipc.forwarding import Inlet
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
 from dnslb.transfer.answering import Source
@@ -45,17 +44,16 @@ class Assignment:
     ceilings: Mapping[Key, int]                   # TTLs of pools at rest
     served: Served                                # what the pools serve as it begins
     versions: Mapping[Name, Version]              # what was published before
-    connections: Handover                         # what workers leave to it
-    packets: Forwarding
+    serials: Mapping[Name, int]                   # of zones without a version, from an earlier life of the server
+    inlet: Inlet                                  # what workers leave to it
     udp: Sequence[socket.socket]                  # by which packets are answered, in the order of the endpoints
-    parent: socket.socket
 
 
-def run(assignment: Assignment) -> None:
-    """The life of the process, from just after the fork."""
+def run(assignment: Assignment, parent: socket.socket) -> None:
+    """The life of the process, from just after the fork.  ``parent`` is its end of the channel."""
     gc.freeze()
     gc.enable()
-    asyncio.run(_Process(assignment).live())
+    asyncio.run(_Process(assignment).live(parent))
 
 
 class _Process:
@@ -74,13 +72,13 @@ class _Process:
         self._leaving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def live(self) -> None:
+    async def live(self, parent: socket.socket) -> None:
         self._channel.when_ended(self._leaving.set)
         loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._channel, sock=self._assignment.parent)
+        await loop.create_unix_connection(lambda: self._channel, sock=parent)
         await self._exchange.open(_own_addresses(self._assignment.udp))
         self._lay(self._assignment.served)
-        self._requests.begin(self._assignment.connections, self._assignment.packets)
+        self._requests.begin(self._assignment.inlet)
         await self._leaving.wait()
         await self._notifier.stop()
         await self._requests.finish(_PARTING)
@@ -151,7 +149,7 @@ class _Process:
 
 
 def _source(assignment: Assignment, apex: Name) -> Source:
-    publication = Publication(Content(assignment.zones[apex]), assignment.ceilings)
+    publication = Publication(Content(assignment.zones[apex]), assignment.ceilings, assignment.serials.get(apex))
     if apex in assignment.versions:
         publication.inherit(assignment.versions[apex])
     return Source(publication, _access(assignment.policies[apex]))

@@ -36,6 +36,7 @@ class Publication:
 
     content: Content               # the zone as it is written, with what the pools serve now
     ceilings: Mapping[Key, int]    # the TTL of each RRset of a pool that has been at rest for long
+    last_serial: int | None = None  # from an earlier life of the server
     version: Version | None = None
     journal: Journal = field(default_factory=lambda: Journal(MOST_JOURNAL))
 
@@ -61,7 +62,7 @@ class Publication:
         """The next version: what the pools serve now, but no rung of a TTL that climbs; None: nothing is other."""
         wanted, before = self._wanted(), self.version
         if before is None:
-            serial = following(None, wanted.zone.serial, now)
+            serial = following(self.last_serial, wanted.zone.serial, now)
         else:
             change = between(before.content, wanted)
             if not change and wanted.soa(0) == before.content.soa(0):

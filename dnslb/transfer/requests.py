@@ -7,7 +7,7 @@ import logging
 import socket
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -46,22 +46,19 @@ class Requests:
         self._open: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._end: Callable[[], None] = lambda: None
+        self._inlet: Inlet | None = None
 
-    def begin(self, connections: Handover, packets: Forwarding) -> None:
+    def begin(self, inlet: Inlet) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(connections.exit, self._take_connection, connections)
-        loop.add_reader(packets.exit, self._take_packets, packets)
-
-        def end() -> None:
-            loop.remove_reader(connections.exit)
-            loop.remove_reader(packets.exit)
-
-        self._end = end
+        self._inlet = inlet
+        loop.add_reader(inlet.connections.exit, self._take_connection, inlet.connections)
+        loop.add_reader(inlet.packets.exit, self._take_packets, inlet.packets)
 
     async def finish(self, seconds: float) -> None:
         """Take nothing new; what is under way has so long to end."""
-        self._end()
+        if self._inlet is not None:
+            for end in (self._inlet.connections.exit, self._inlet.packets.exit):
+                asyncio.get_running_loop().remove_reader(end)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 

@@ -7,6 +7,7 @@ import asyncio
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
+from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
@@ -23,7 +24,7 @@ _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take the
 class Answering:
     """Answers from when this is made, in the running loop, until it is told to finish."""
 
-    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot) -> None:
+    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot, transfers: Inlet | None = None) -> None:
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
         over_udp = Responder(snapshot, UDP, identity)
