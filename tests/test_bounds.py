@@ -130,12 +130,15 @@ def test_what_all_other_types_share_no_existing_type_gets(label: str) -> None:
             assert sorted(server.respond(packet) or b"") == sorted(expected[packet] or b""), packet
 
 
-def test_names_below_a_dname_are_kept_for_nobody() -> None:
+def test_names_below_a_dname_share_one_reply_for_each_length() -> None:
+    """Each was put together for itself, at 100 us: 6,000 a second filled a core."""
     world = snapshot(ZONE)
     server = Responder(world, UDP, ANONYMOUS)
     for number in range(300):
-        server.respond(query(f"x{number}.tree.example.com A"))
-    assert not world.over_udp.by_question and not world.over_udp.covering
+        packet = query(f"x{number}.tree.example.com A")
+        assert server.respond(packet) == Responder(snapshot(ZONE), UDP, ANONYMOUS).respond(packet)
+    assert world.packed == len(world.over_udp.covering) == 3
+    assert not world.over_udp.by_question
 
 
 def test_a_full_table_lets_go_of_what_it_kept_longest_and_of_no_more() -> None:

@@ -6,7 +6,7 @@ The tables of them are bounded: what was kept longest goes first, since all can 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -16,12 +16,12 @@ from dnslb.balance.rotation import Rotation, Turns, arrangement, period
 from dnslb.dns import message, rrtype
 from dnslb.dns.message import Body, Cut
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Node
 
 _TABLE = 32 << 20     # octets of ready replies in a table: some 20,000 small ones
 _OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects and keys
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
 _RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
+_HEAD = 8             # octets of a reply after the id that tell what sort of reply it is
 _SIZE = 400           # octets that one more size costs
 _SIZES = 100          # of one reply, kept ready: there are no more, unless it has a hundred optional RRsets
 
@@ -42,7 +42,7 @@ class Scope:
 
     owners: frozenset[Name] = frozenset()    # the nodes that decided it
     apart: Collection[bytes] = ()            # types and classes that it does not serve, when it serves all others
-    existing: Mapping[Name, Node] | None = None  # names that it does not serve, when it serves all that are missing
+    existing: Container[Name] = ()  # names that it does not serve, when it serves all that are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,22 @@ class Nearby:
     ready: Ready
 
 
+class ReplyTurns(map):  # type: ignore[type-arg]  # it takes none when it runs
+    """The replies to one query, without their ids: one for each turn, without end."""
+
+    __slots__ = ("head", "octets")
+
+    head: bytes  # with which each of them begins: flags, and three of the four counts
+    octets: int  # of the replies of all turns, and of what they are made from
+
+
 class Ready:
     """A reply of one size, but for the id, the spelling of the name and the OPT record."""
 
-    __slots__ = ("apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "size", "slots", "special")
+    __slots__ = (
+        "apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "own", "period", "size",
+        "slots", "special", "turns",
+    )  # fmt: skip
 
     def __init__(self, of: Reply, flags: int, counts: tuple[int, int, int], size: int, note: bytes) -> None:
         self.of = of
@@ -65,13 +77,24 @@ class Ready:
         self.note = note                          # an option for the OPT record
         self.next: Callable[[], bytes] = bytes    # the octets after the question, for the next turn
         self.at: Callable[[int], bytes] = bytes   # the same, for a turn of the period
+        self.turns: Iterator[int] = repeat(0)     # which are shared by all sizes and spellings
+        self.period = 1                           # of how many turns each is one
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
         self.drawn: list[int] = []                # for sticky orders: how often each has led
         self.near = of.near                       # what some clients get instead
         # It has a note, or depends on the client, or must not be sent.
         self.special = bool(note) or of.is_withheld or of.near is not None
+        self.own: slice | None = None             # where the name asked for stands once more, as far as it is its own
         self.apart = of.scope.apart
-        self.existing = of.scope.existing or {}
+        self.existing = of.scope.existing
+
+
+def whole(ready: Ready, before: bytes, after: bytes) -> ReplyTurns:
+    """The replies with these octets before and after what ``ready`` has; they take its turns."""
+    turns = ReplyTurns(_Turns(lambda turn: before + ready.at(turn) + after).__getitem__, ready.turns)
+    turns.head = before[:_HEAD]
+    turns.octets = ready.period * (len(before) + ready.size + len(after)) + ready.of.octets
+    return turns
 
 
 class Reply:
@@ -145,18 +168,22 @@ class Reply:
             chain = sum(one.size <= len(body.before) for one in body.cuts) - 1
             flags, counts, size = body.flags, (body.cuts[chain].counts[0] + window, 0, 0), body.window_size(window)
         ready = Ready(self, flags, counts, size, note)
+        if body.own is not None and body.own.start < size:
+            ready.own, ready.special = body.own, True
         if turning is None or (window is None and cut.size <= len(body.before)):
             every = tuple(range(len(body.turning)))
-            ready.next = repeat(body.arranged(every)[: cut.size]).__next__
+            octets = body.arranged(every)[: cut.size]
+            ready.at = lambda turn: octets
+            ready.next = repeat(octets).__next__
             return ready
         n = len(body.turning)
         shown = Rotation(turning.rotation.order, turning.rotation.weights, n if window is None else window)
         ready.at = lambda turn: body.arranged(arrangement(shown, n, turn))[:size]
-        octets = size * period(shown, n)
-        if not self._sizes and octets <= _TABULATED:
+        ready.turns, ready.period = iter(turning.turns), period(shown, n)
+        if not self._sizes and size * ready.period <= _TABULATED:
             ready.at = _Turns(ready.at).__getitem__
-            self.octets += octets
-        ready.next = map(ready.at, turning.turns).__next__
+            self.octets += size * ready.period
+        ready.next = map(ready.at, ready.turns).__next__
         if turning.leaders is not None:
             ready.slots, ready.drawn, ready.special = turning.leaders, turning.turns.drawn, True
         return ready

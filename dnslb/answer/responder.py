@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from socket import AF_INET
 from sys import byteorder
 from zlib import crc32
 
-from dnslb.answer.ready import Ready
+from dnslb.answer.memo import Memo
+from dnslb.answer.ready import Ready, ReplyTurns, whole
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
-from dnslb.dns import edns, message, query, rrtype
+from dnslb.dns import edns, message, rrtype
 from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
 from dnslb.dns.name import MAX_NAME, fold, starts
-from dnslb.dns.query import HEADER, Query
+from dnslb.dns.query import HEADER, Query, parse
 
 _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
@@ -58,7 +60,7 @@ class _Plan:
     """What a query's OPT record, or its absence, means for the reply."""
 
     length: int  # octets of the query after the question
-    limit: int   # octets of the reply before its own OPT record
+    limit: int   # octets of the reply after its id and before its own OPT record
     head: int    # which of Ready.heads
     opt: bytes   # the reply's OPT record
 
@@ -80,6 +82,8 @@ class Responder:
         self._covering = self._replies.covering.get
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
+        self._room = lru_cache(maxsize=_PLANS)(self._find_room)
+        self.memo = self._replies.memo = Memo(self._compose)
 
     def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
         """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them.
@@ -87,13 +91,27 @@ class Responder:
         ``client`` is the client's socket address as the system gives it; only sticky orders look at it, and pools that
         answer clients near them otherwise.
         """
-        plans = self._plans.get(packet[2:12])
+        reply = self.reply(packet[2:], client)
+        return None if reply is None else packet[:2] + reply
+
+    def recall(self, query: bytes, client: bytes) -> bytes | None:
+        """The same as ``reply``, for queries that come one by one."""
+        turns = self.memo.get(query)
+        if turns is not None:
+            known: bytes = next(turns)
+            return known
+        self.memo.miss(1, query)
+        return self.reply(query, client)
+
+    def reply(self, query: bytes, client: bytes) -> bytes | None:
+        """The same without the id: from the octets after it to those after it."""
+        plans = self._plans.get(query[:10])
         if plans is None:
-            return self._considered(packet, client)
+            return self._considered(query, client)
         # A zero octet inside a label ends this name too early: then no key fits, as all keys hold whole names.
-        end = packet.find(b"\0", 12) + 5
-        name = packet[12 : end - 4].lower()
-        kind = packet[end - 4 : end]
+        end = query.find(b"\0", 10) + 5
+        name = query[10 : end - 4].lower()
+        kind = query[end - 4 : end]
         ready = self._by_question(name + kind)
         if ready is None and kind[2:] == _IN:
             # A reply that is shared: by other types, or by other names that are missing.
@@ -107,23 +125,55 @@ class Responder:
                     ready = None
             elif ready is not None and kind in ready.apart:
                 ready = None
-        plan = plans.get(packet[end : end + _OPT_START])
-        if plan is None or plan.length != len(packet) - end:
-            return self._considered(packet, client)
+        plan = plans.get(query[end : end + _OPT_START])
+        if plan is None or plan.length != len(query) - end:
+            plan = self._plan(query, end)
+            if plan is None:
+                return self._considered(query, client)
         if ready is None:
             begins = starts(name)
             if kind[2:] != _IN or kind[:2] in _TRANSFERS or begins is None:
-                return self._considered(packet, client)
+                return self._considered(query, client)
             ready = self._snapshot.ready(name, kind, self._replies, begins)
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
         if ready.special:
-            return _special(packet, end, ready, plan, client)
-        return packet[:2] + ready.heads[plan.head] + packet[12:end] + ready.next() + plan.opt
+            return _special(query, end, ready, plan, client)
+        return ready.heads[plan.head] + query[10:end] + ready.next() + plan.opt
 
-    def _considered(self, packet: bytes, client: bytes) -> bytes | None:
-        """The reply to a packet that is not of the common shapes, or is the first of its kind."""
-        asked = query.parse(packet)
+    def _compose(self, query: bytes) -> ReplyTurns | None:
+        """What ``reply`` gives to these octets, turn by turn; None when it is not common, or differs by the client."""
+        end = query.find(b"\0", 10) + 5
+        name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
+        begins = starts(name)
+        plan = self._plan(query, end) if query[:10] in self._plans else None
+        if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
+            return None
+        ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
+        if ready.of.is_withheld or ready.near is not None or ready.slots is not None or ready.own is not None:
+            return None
+        return whole(ready, ready.heads[plan.head] + query[10:end], _noted(plan.opt, ready))
+
+    def _plan(self, query: bytes, end: int) -> _Plan | None:
+        """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
+        tail = query[end:]
+        asked = edns.plain(tail, self._options) if query[9] else None
+        if len(query) < end or (asked is None and (tail or query[9])):
+            return None
+        limit, opt = self._room(asked)
+        plan = _Plan(len(tail), limit - 2, 2 * bool(opt) + (query[0] & 1), opt)
+        plans = self._plans[query[:10]]
+        # Length and first 15 octets say all that matters, when there is one option at most.
+        if len(tail) <= _OPT_FIXED or len(tail) == _OPT_START + int.from_bytes(tail[_OPT_FIXED + 2 : _OPT_START]):
+            if len(plans) >= _PLANS:
+                del plans[next(iter(plans))]
+            plans[tail[:_OPT_START]] = plan
+        return plan
+
+    def _considered(self, query: bytes, client: bytes) -> bytes | None:
+        """The reply to a packet that is not of the common shapes."""
+        packet = bytes(2) + query
+        asked = parse(packet)
         if asked is None:
             return None
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
@@ -137,32 +187,23 @@ class Responder:
         kind = packet[asked.end - 4 : asked.end]
         if kind[:2] in _TRANSFERS:
             return self._refusal(packet, asked, rrtype.REFUSED)
-        plan = self._plan(packet, asked)
-        ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(plan.limit - asked.end)
-        return _special(packet, asked.end, ready, plan, client)
+        limit, opt = self._room(asked.edns)
+        ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
+        plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt)
+        return _special(query, asked.end - 2, ready, plan, client)
 
-    def _plan(self, packet: bytes, asked: Query) -> _Plan:
+    def _find_room(self, asked: Edns | None) -> tuple[int, bytes]:
+        """The octets of a reply before its OPT record, and that record."""
         opt = self._opt(asked, rrtype.NOERROR, _LONGEST)
-        plan = _Plan(
-            length=len(packet) - asked.end,
-            limit=self._limit(asked.edns) - len(opt),
-            head=2 * bool(opt) + (packet[2] & 1),
-            opt=opt,
-        )
-        plans = self._plans.get(packet[2:12])
-        if plans is not None and _is_told_by_its_start(packet, asked):
-            if len(plans) >= _PLANS:
-                del plans[next(iter(plans))]
-            plans[packet[asked.end : asked.end + _OPT_START]] = plan
-        return plan
+        return self._limit(asked) - len(opt), opt
 
-    def _opt(self, asked: Query, rcode: int, rest: int) -> bytes:
+    def _opt(self, asked: Edns | None, rcode: int, rest: int) -> bytes:
         """The reply's OPT record, if the query has one; ``rest`` is the octets of the reply besides."""
-        if asked.edns is None:
+        if asked is None:
             return b""
-        opt = edns.pack(rcode, asked.edns, self._options)
+        opt = edns.pack(rcode, asked, self._options)
         # A long name for NSID must not crowd out the rest.
-        return opt if rest + len(opt) <= self._limit(asked.edns) else edns.pack(rcode, asked.edns, {})
+        return opt if rest + len(opt) <= self._limit(asked) else edns.pack(rcode, asked, {})
 
     def _limit(self, opt: Edns | None) -> int:
         if self._transport is not UDP:
@@ -172,10 +213,10 @@ class Responder:
 
     def _refusal(self, packet: bytes, asked: Query, rcode: int) -> bytes:
         """A reply without records; the question comes back when it could be read."""
-        opt = self._opt(asked, rcode, asked.end)
+        opt = self._opt(asked.edns, rcode, asked.end)
         flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
         counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
-        return packet[:2] + message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
+        return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
 
     def _chaos(self, packet: bytes, asked: Query) -> bytes:
         """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
@@ -189,13 +230,13 @@ class Responder:
         if text is None:
             return self._refusal(packet, asked, rrtype.REFUSED)
         record = message.chaos_txt(text)
-        opt = self._opt(asked, rrtype.NOERROR, asked.end + len(record))
+        opt = self._opt(asked.edns, rrtype.NOERROR, asked.end + len(record))
         flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
         head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
-        return packet[:2] + head + packet[HEADER : asked.end] + record + opt
+        return head + packet[HEADER : asked.end] + record + opt
 
 
-def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
+def _special(query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
     if ready.of.is_withheld:
         return None
@@ -212,8 +253,15 @@ def _special(packet: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) 
         leader = ready.slots[crc32(network) % SLOTS]
         ready.drawn[leader] += 1
         body = ready.at(leader)
-    opt = edns.extend(plan.opt, ready.note) if ready.note and plan.opt else plan.opt
-    return packet[:2] + ready.heads[plan.head] + packet[HEADER:end] + body + opt
+    if ready.own is not None:
+        begin, stop = ready.own.start, ready.own.stop
+        body = body[:begin] + fold(query[10 : 10 + stop - begin]) + body[stop:]
+    return ready.heads[plan.head] + query[10:end] + body + _noted(plan.opt, ready)
+
+
+def _noted(opt: bytes, ready: Ready) -> bytes:
+    """The reply's OPT record with what clients should know."""
+    return edns.extend(opt, ready.note) if ready.note and opt else opt
 
 
 def _plain_headers() -> Iterator[bytes]:
@@ -221,12 +269,3 @@ def _plain_headers() -> Iterator[bytes]:
     for flags in product((0, _RD), (0, _Z), (0, _AD), (0, _CD)):
         for additionals in (0, 1):
             yield b"".join(number.to_bytes(2) for number in (sum(flags), 1, 0, 0, additionals))
-
-
-def _is_told_by_its_start(packet: bytes, asked: Query) -> bool:
-    """Whether length and first 15 octets after the question say all that matters: no OPT, or one with one option."""
-    length = len(packet) - asked.end
-    if asked.edns is None or length in (0, _OPT_FIXED):
-        return length == (0 if asked.edns is None else _OPT_FIXED)
-    first = int.from_bytes(packet[asked.end + _OPT_FIXED + 2 : asked.end + _OPT_START])
-    return length == _OPT_START + first

@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -15,14 +15,15 @@ from random import Random
 from types import MappingProxyType
 from typing import TypeAlias
 
+from dnslb.answer.memo import Memo
 from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
 from dnslb.dns import message, rrtype
-from dnslb.dns.answer import Answer, answer
+from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
 from dnslb.dns.message import Body, Cut
-from dnslb.dns.name import MAX_LABEL, Name, is_whole, starts
+from dnslb.dns.name import MAX_LABEL, Name, fold, is_whole, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
@@ -64,6 +65,7 @@ class Replies:
         self.most = most
         self.by_question = Table(owners)  # by folded name + type + class, or folded name
         self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
+        self.memo = Memo()
 
     def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
         """The reply to folded ``name``, or to all missing names like it below ``covers``."""
@@ -79,6 +81,7 @@ class Replies:
         """Drop every reply that one of these nodes decided."""
         self.by_question.forget(owners)
         self.covering.forget(owners)
+        self.memo.clear()
 
     def index(self) -> None:
         """There are more owners than before."""
@@ -206,6 +209,8 @@ class Snapshot:
             return _REFUSED
         covers = None if name in zone.nodes else zone.encloser_at(name, begins)
         ready = replies.find(name, kind, covers)
+        if ready is not None and covers is not None and name in ready.existing:
+            ready = None
         if ready is None:
             reply = answer(zone, name, int.from_bytes(kind[:2]), self.zones)
             if reply.covers != covers and reply.covers is not None:
@@ -213,7 +218,8 @@ class Snapshot:
         if ready is None:
             ready = self._pack(zone, name, kind, reply, replies.most - HEADER - len(name) - 4)
             # A name that neither exists nor is like others would be kept for nobody.
-            if covers is None or reply.covers is not None:
+            is_known = covers is None or reply.covers is not None
+            if is_known or (reply.substituted is not None and fold(reply.substituted) in zone.nodes):
                 replies.keep(name, kind, reply.covers, ready)
         return ready
 
@@ -238,7 +244,7 @@ class Snapshot:
         scope = Scope(
             owners=reply.consulted,
             apart=_kinds(apart) if apart is not None and is_alike else (),
-            existing=None if reply.covers is None else zone.nodes,
+            existing=_existing(zone, reply),
         )
         note = b"" if serving is None else _note(serving)
         is_withheld = serving is not None and serving.withheld
@@ -299,6 +305,31 @@ class Snapshot:
             if zone is not None:
                 return zone
         return None
+
+
+class _Substituted:
+    """The names that do not share the reply to those below a DNAME: they exist, or what is made of them does."""
+
+    __slots__ = ("_owner", "_target", "_zone")
+
+    def __init__(self, zone: Zone, owner: Name, target: Name) -> None:
+        self._zone = zone
+        self._owner = owner
+        self._target = target
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, bytes):
+            return False
+        return name in self._zone.nodes or exists_below(self._zone, self._target, name, self._owner)
+
+
+def _existing(zone: Zone, reply: Answer) -> Container[Name]:
+    """The names that do not share a reply with those that are missing."""
+    if reply.covers is None:
+        return ()
+    if reply.substituted is None:
+        return zone.nodes
+    return _Substituted(zone, reply.covers, fold(reply.answer[0].rrset.rdatas[0]))
 
 
 @lru_cache(maxsize=1024)

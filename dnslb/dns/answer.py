@@ -42,6 +42,9 @@ class Answer:
     turning: tuple[Name, int] | None = None
     # When set: every other missing name below this one gets the same reply.
     covers: Name | None = None
+    # The name that a DNAME made of the one asked for, as it stands in the CNAME (RFC 6672 §3.1).  With ``covers``, the
+    # DNAME's owner: others get the same reply with their own name in it, unless that ``exists_below`` the target.
+    substituted: Name | None = None
     # When set: questions of every other type get the same reply.  So one serves for all types that there are not.
     types_apart: frozenset[int] | None = None
     # The names whose records decided the reply, whether or not they had any.
@@ -54,6 +57,39 @@ def answer(zone: Zone, name: Name, wanted: int, apexes: Container[Name] = ()) ->
     An alias is followed inside the zone only; what lies beyond is asked for separately by any resolver, since it must
     not trust us there (RFC 2181 §5.4.1).  That goes for the zones of this server, with these ``apexes``, as well.
     """
+    reply = _follow(zone, name, wanted, apexes)
+    first = reply.answer[0] if reply.answer else None
+    if first is None or first.rrset.rrtype != rrtype.DNAME or first.owner == name:
+        return reply
+    return _below_dname(zone, name, reply)
+
+
+def exists_below(zone: Zone, target: Name, name: Name, owner: Name) -> bool:
+    """Whether what a DNAME at ``owner`` makes of ``name`` exists below ``target``, or a name between the two."""
+    own = name[: len(name) - len(owner)]
+    at = 0
+    while at + 1 + own[at] < len(own):
+        at += 1 + own[at]
+    return own[at:] + target in zone.nodes
+
+
+def _below_dname(zone: Zone, name: Name, reply: Answer) -> Answer:
+    """The reply to a question that a DNAME redirects first of all, which others may share."""
+    owner, dname = reply.answer[0]
+    target = fold(dname.rdatas[0])
+    if reply.rcode == rrtype.YXDOMAIN:
+        return reply if name in zone.nodes else replace(reply, covers=owner)
+    substituted = reply.answer[1].rrset.rdatas[0]
+    # Behind the CNAME come records that a wildcard made of the new name; after one more alias the end is not the same.
+    goes_on = any(owner != fold(substituted) or rrset.rrtype == rrtype.CNAME for owner, rrset in reply.answer[2:])
+    # A name that leaves the zone may come back as its apex.
+    comes_back = target != zone.apex and is_at_or_below(zone.apex, target)
+    if goes_on or comes_back or name in zone.nodes or exists_below(zone, target, name, owner):
+        return replace(reply, substituted=substituted)
+    return replace(reply, substituted=substituted, covers=owner)
+
+
+def _follow(zone: Zone, name: Name, wanted: int, apexes: Container[Name]) -> Answer:
     chain: tuple[Placed, ...] = ()
     covers: Name | None = None
     asked = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from dnslb.dns import rrtype
@@ -12,6 +13,8 @@ NSID, KEEPALIVE, EXTENDED_ERROR = 3, 11, 15  # option codes (RFC 5001, RFC 7828,
 _OPTIONS = 32            # in a query, at most: there are some twenty sorts
 _FIXED = 11              # octets of an OPT record up to its options; the last two are their length
 
+_OPT = b"\0" + rrtype.OPT.to_bytes(2)
+_NO_CODES: frozenset[int] = frozenset()
 _DO = 0x8000
 
 
@@ -48,6 +51,28 @@ def parse(fixed: bytes, options: bytes) -> Edns | None:
     )
 
 
+def plain(octets: bytes, among: Container[int]) -> Edns | None:
+    """The same from a whole OPT record of version 0; of its options those among these codes.
+
+    None when it is any other record, or not alone, or malformed.  Options that are new each time must cost little.
+    """
+    last = len(octets)
+    if last < _FIXED or octets[:3] != _OPT or octets[6] or last - _FIXED != octets[9] << 8 | octets[10]:
+        return None
+    codes = _NO_CODES
+    count = 0
+    at = _FIXED
+    while at < last:
+        count += 1
+        if at + 4 > last or count > _OPTIONS:
+            return None
+        code = octets[at] << 8 | octets[at + 1]
+        if code in among:
+            codes |= {code}
+        at += 4 + (octets[at + 2] << 8 | octets[at + 3])
+    return Edns(octets[3] << 8 | octets[4], 0, octets[7] >= 0x80, codes) if at == last else None
+
+
 def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:
     """The OPT record of a reply: version 0, DO as it came, the upper bits of the response code (RFC 6891 §6.1.3)."""
     rdata = b"".join(
@@ -55,7 +80,7 @@ def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:
     )
     flags = _DO if edns.dnssec_ok else 0
     return b"".join((
-        b"\0", rrtype.OPT.to_bytes(2), PAYLOAD.to_bytes(2),
+        _OPT, PAYLOAD.to_bytes(2),
         (rcode >> 4).to_bytes(1), b"\0", flags.to_bytes(2),
         len(rdata).to_bytes(2), rdata,
     ))  # fmt: skip

@@ -18,12 +18,13 @@ from dnslib.label import DNSBuffer, DNSLabel
 
 from dnslb.dns import rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
-from dnslb.dns.name import Name, labels
+from dnslb.dns.name import Name, fold, labels
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import RRset
 
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 _POINTER = b"\xc0\x0c"     # to the question's name
+_POINTERS = 0xC000
 _FARTHEST_POINTER = 0x3FFF  # octets from the start of the message (RFC 1035 §4.1.4)
 _COMPRESSED = 40  # labels of a name, at most: there are 34 in the name of an IPv6 address
 _FIXED = Struct("!HHI")
@@ -54,6 +55,7 @@ class Body:
     turning: tuple[bytes, ...]  # of addresses all, also when they are too many for the reply
     after: bytes
     cuts: tuple[Cut, ...]       # by their sizes
+    own: slice | None = None    # where stands what each name that gets this reply has of its own
 
     @property
     def size(self) -> int:
@@ -96,7 +98,7 @@ def pack(asked: Name, answer: Answer, room: int) -> Body:
 
     Whole RRsets only: one that is required and does not fit ends the reply, as does an optional one (RFC 2181 §9).
     """
-    packer = _Packer(asked, answer.covers or asked, room)
+    packer = _Packer(asked, answer.covers or asked, answer.substituted if answer.covers else None, room)
     flags = answer.rcode | (AA if answer.authoritative else 0)
     required = _required(answer)
     cuts = [Cut(0, (0, 0, 0), bool(required))]
@@ -107,7 +109,7 @@ def pack(asked: Name, answer: Answer, room: int) -> Body:
         counts = list(cuts[-1].counts)
         counts[section] += len(placed.rrset.rdatas)
         cuts.append(Cut(packer.size, (counts[0], counts[1], counts[2]), number < len(required)))
-    return Body(flags, *packer.parts(), tuple(cuts))
+    return Body(flags, *packer.parts(), tuple(cuts), packer.own)
 
 
 def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:
@@ -123,10 +125,15 @@ def _required(answer: Answer) -> list[tuple[int, Placed, bool]]:
 class _Packer:
     """A message under construction."""
 
-    def __init__(self, asked: Name, known: Name, room: int) -> None:
-        """``known``: the end of the question's name that is the same for all who get this reply."""
+    def __init__(self, asked: Name, known: Name, substituted: Name | None, room: int) -> None:
+        """``known``: the end of the question's name that is the same for all who get this reply.
+
+        ``substituted``: the other name that begins as that of the question.
+        """
         self._asked = asked
         self._known = known
+        self._substituted = substituted
+        self._place = 0  # of that name in the message
         self._start = HEADER + len(asked) + 4
         self._limit = self._start + room
         self._octets = bytearray(self._start)
@@ -141,6 +148,12 @@ class _Packer:
     def size(self) -> int:
         """Octets after the question."""
         return len(self._octets) - self._start
+
+    @property
+    def own(self) -> slice | None:
+        """Where, after the question, the octets stand with which the other name begins."""
+        begin = self._place - self._start
+        return slice(begin, begin + len(self._asked) - len(self._known)) if self._place else None
 
     def add(self, placed: Placed, turns: bool = False) -> bool:
         """Whether the whole RRset fitted; when not, it is left out, and nothing more must be added.
@@ -189,7 +202,7 @@ class _Packer:
             for piece, is_name in rdata.pieces(rrset.rrtype, each):
                 # Two octets tell the length of the rdata.
                 place = at + len(shown) + len(fixed) + 2 + len(octets)
-                octets += self._names.encode(piece, place) if is_name else piece
+                octets += self._name(piece, place) if is_name else piece
             records.append(shown + fixed + len(octets).to_bytes(2) + octets)
             at += len(records[-1])
             if at > self._limit:
@@ -200,7 +213,17 @@ class _Packer:
         return records
 
     def _owner(self, owner: Name, at: int) -> bytes:
+        if self._place and self._substituted is not None and owner == fold(self._substituted):
+            return (_POINTERS | self._place).to_bytes(2)
         return _POINTER if owner == self._asked else self._names.encode(owner, at)
+
+    def _name(self, name: Name, at: int) -> bytes:
+        """A name in rdata.  No other may point at the beginning of the one that is not the same for all."""
+        if name is not self._substituted:
+            return self._names.encode(name, at)
+        self._place = at
+        own = len(self._asked) - len(self._known)
+        return name[:own] + self._names.encode(name[own:], at + own)
 
     def parts(self) -> tuple[bytes, tuple[bytes, ...], bytes]:
         """Before, the records that take turns, after."""

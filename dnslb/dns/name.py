@@ -135,12 +135,17 @@ def starts(octets: bytes) -> list[int] | None:
     """
     found = []
     last = len(octets) - 1
+    if last >= MAX_NAME or octets[last:] != ROOT:
+        return None
     at = 0
-    while at < last and 0 < octets[at] <= MAX_LABEL:
+    while at < last:
         found.append(at)
-        at += 1 + octets[at]
+        length = octets[at]
+        if not 0 < length <= MAX_LABEL:
+            return None
+        at += length + 1
     found.append(at)
-    return found if at == last < MAX_NAME and octets[at] == 0 else None
+    return found if at == last else None
 
 
 def parent(name: Name) -> Name:

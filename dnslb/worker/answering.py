@@ -14,6 +14,7 @@ from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
 from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.udp import Batches
 
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
@@ -24,20 +25,29 @@ _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take the
 class Answering:
     """Answers from when this is made, in the running loop, until it is told to finish."""
 
-    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot, transfers: Inlet | None = None) -> None:
+    def __init__(
+        self,
+        share: Share,
+        settings: Settings,
+        snapshot: Snapshot,
+        selector: AnsweringSelector,
+        transfers: Inlet | None = None,
+    ) -> None:
+        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any."""
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
         over_udp = Responder(snapshot, UDP, identity)
         over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
         self._handover = share.handover
-        self._connections = Connections(_limits(share, settings), over_tcp.respond, bugs, tcp)
+        self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
+        self._selector = selector
         self._batches = [
-            (pair.udp, Batches(pair.udp, over_udp.respond, bugs, udp, len(share.sockets))) for pair in share.sockets
+            (pair.udp, Batches(pair.udp, over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo))
+            for pair in share.sockets
         ]
         self.counters = Counters(snapshot, self._connections, bugs, udp, tcp)
-        loop = asyncio.get_running_loop()
         for sock, batches in self._batches:
-            loop.add_reader(sock, batches.answer)
+            selector.add(sock.fileno(), batches.answer)
         for pair in share.sockets:
             self._connections.listen(pair.tcp)
         self._connections.take_over_from(share.handover)
@@ -53,7 +63,7 @@ class Answering:
         if len(self._connections):
             await asyncio.sleep(_ARRIVAL)
         for sock, batches in self._batches:
-            asyncio.get_running_loop().remove_reader(sock)
+            self._selector.remove(sock.fileno())
             batches.answer()
         await self._connections.finish(_LAST_REPLIES)
 

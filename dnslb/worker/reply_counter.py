@@ -1,4 +1,4 @@
-"""Replies, counted by their heads.
+"""ReplyTurns, counted by their heads.
 
 Nothing is named or sorted while queries are answered: ``dns.reply_kind`` reads from a head, later, what
 became of a query.
@@ -7,22 +7,25 @@ became of a query.
 from __future__ import annotations
 
 from collections import Counter
-from sys import byteorder
+from collections.abc import Iterable
+from typing import TypeAlias
 
-from dnslb.dns.reply_kind import NO_REPLY
+from dnslb.answer.ready import ReplyTurns
 
-_UNCOUNTED = 4096  # heads kept as they came: to count many at once costs half
+_UNCOUNTED = 4096  # kept as they came: to count many at once costs half
+
+Source: TypeAlias = ReplyTurns | bytes  # what a reply came from, which knows the head of it, or its head itself
 
 
 class ReplyCounter:
-    """Each comes as one number, as the machine reads its octets: that is the cheapest to take from a buffer."""
+    """Counts what replies came from, since heads are the same for all of one source: so no head need be read."""
 
     def __init__(self) -> None:
-        self._uncounted: list[int] = []
-        self._counts: Counter[int] = Counter()
+        self._uncounted: list[Source] = []
+        self._counts: Counter[bytes] = Counter()
 
-    def count(self, heads: list[int]) -> None:
-        self._uncounted += heads
+    def count(self, sources: Iterable[Source]) -> None:
+        self._uncounted += sources
         if len(self._uncounted) > _UNCOUNTED:
             self._sum_up()
 
@@ -30,8 +33,9 @@ class ReplyCounter:
         """What was counted, and begin anew."""
         self._sum_up()
         counts, self._counts = self._counts, Counter()
-        return {head.to_bytes(len(NO_REPLY), byteorder): count for head, count in counts.items()}
+        return dict(counts)
 
     def _sum_up(self) -> None:
-        self._counts.update(self._uncounted)
+        for source, count in Counter(self._uncounted).items():
+            self._counts[source if isinstance(source, bytes) else source.head] += count
         self._uncounted.clear()

@@ -9,18 +9,17 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from sys import byteorder
 from time import monotonic
 
 from dnslb.dns.query import LONGEST
-from dnslb.dns.reply_kind import HEAD, NO_REPLY
+from dnslb.dns.reply_kind import NO_REPLY
 from dnslb.ipc.handover import ConnectionState
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
-_NOT_ANY = int.from_bytes(NO_REPLY, byteorder)
+_HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
 
@@ -111,31 +110,31 @@ class Connection:
     def _answer(self, until: float) -> int:
         """Answer queries for as long as that and the client takes the replies; how many."""
         received, address, respond = self._received, self._address, self._respond
-        heads: list[int] = []
+        heads: list[bytes] = []
         replies: list[bytes] = []
         at = octets = 0
         while len(received) >= at + 2:
             length = received[at] << 8 | received[at + 1]
             end = at + 2 + length
             if length > LONGEST:
-                heads.append(_NOT_ANY)
+                heads.append(NO_REPLY)
                 self.has_ended = True
                 at = len(received)
                 break
             if len(received) < end:
                 break
-            packet = received[at + 2 : end]
+            id_, query = received[at + 2 : at + 4], received[at + 4 : end]
             at = end
             try:
-                reply = respond(packet, address)
+                reply = respond(query, address)
             except Exception:  # our bug: the loop goes on
-                self._bugs.report(packet)
+                self._bugs.report(query)
                 reply = None
             if reply is None:
-                heads.append(_NOT_ANY)
+                heads.append(NO_REPLY)
             else:
-                heads.append(int.from_bytes(reply[HEAD], byteorder))
-                replies += (len(reply).to_bytes(2), reply)
+                heads.append(reply[:_HEAD])
+                replies += ((len(reply) + 2).to_bytes(2), id_, reply)
                 octets += len(reply)
                 if octets >= _UNSENT:
                     if not self._send(b"".join(replies)):

@@ -26,6 +26,7 @@ from dnslb.ipc.sockets import Share
 from dnslb.worker.answering import Answering
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
+from dnslb.worker.selector import AnsweringSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,18 @@ def run(assignment: Assignment) -> None:
     gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
-    asyncio.run(_serve(assignment))
+    selector = AnsweringSelector()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(_serve(assignment, selector))
 
 
-async def _serve(assignment: Assignment) -> None:
+async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     settings, content, share = assignment.settings, assignment.content, assignment.share
     name = f"worker {share.number + 1} (pid {os.getpid()})"
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
-    answering = Answering(share, settings, snapshot, assignment.transfers)
+    answering = Answering(share, settings, snapshot, selector, assignment.transfers)
     link = ParentLink(name, content.servings, answering.counters)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))

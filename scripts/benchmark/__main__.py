@@ -10,6 +10,7 @@
     scripts/bench --reloads               what clients notice of reloads of 100,000 records, in half a minute
     scripts/bench --abuse                 what one cheap hostile client takes from the others, in six minutes
     scripts/bench --outage                what clients notice when 10,000 pools change at once, in two minutes
+    scripts/bench --latency               how long replies take at 1,000 to 50,000 queries a second, in two minutes
     scripts/bench --hang                  what they notice of processes that hang, die or are replaced, in three minutes
     scripts/bench --also 'old=/tmp/old/bin/python -m dnslb serve $zones --listen 127.0.0.1:$port --workers 1'
 
@@ -59,13 +60,14 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
-from benchmark import abuse, balance, doors, finding, hang, outage, probes, reloads, report
+from benchmark import abuse, balance, doors, finding, hang, latency, outage, probes, reloads, report
 from benchmark.backends import Backends
 from benchmark.finding import Finding
 from benchmark.measurement import Load, Refusal, Run, measure_quietly
 from benchmark.queries import (
     BACKENDS,
     CLASSES,
+    DNAME_ZONE,
     POLICY,
     POOL_CLASSES,
     POOL_ZONE,
@@ -131,6 +133,7 @@ def arguments() -> argparse.Namespace:
         help=f"instead: hostile clients, of: {' '.join((*(attack.name for attack in abuse.ATTACKS), *doors.CASES))}")
     add("--outage", nargs="*", metavar="CASE", choices=list(outage.CASES),
         help=f"instead: mass outages, of: {' '.join(outage.CASES)}")
+    add("--latency", action="store_true", help="instead: how long replies take, at rates from 1,000/s, in two minutes")
     add("--hang", nargs="*", metavar="CASE", choices=list(hang.CASES),
         help=f"instead: processes that hang or die, of: {' '.join(hang.CASES)}")
     add("--python", default=sys.executable, metavar="PATH", help="that runs dnslb; default: the one that runs this")
@@ -159,11 +162,12 @@ def choose(names: Sequence[str], python: str) -> list[Server]:
 
 
 def lay_out(directory: Path, python: str, core: int, records: int, probe_port: int | None) -> Site:
-    """The zone file; where pools are measured, with their names, beside dnslb's policy file and a zone without them."""
+    """The zone file, and the same without what not all can read; where pools are measured, with their policy."""
     zone = directory / "zones" / f"{ZONE_NAME}.zone"
     zone.parent.mkdir(parents=True)
-    plain = directory / "plain.zone" if probe_port else zone
-    texts = {plain: ZONE + STATIC_ZONE, zone: ZONE + STATIC_ZONE + POOL_ZONE} if probe_port else {zone: ZONE}
+    plain = directory / "plain.zone"
+    texts = {plain: ZONE + STATIC_ZONE, zone: ZONE + STATIC_ZONE + POOL_ZONE} if probe_port else {
+        plain: ZONE, zone: ZONE + DNAME_ZONE}
     for path, text in texts.items():
         with path.open("w") as file:
             file.write(text)
@@ -383,6 +387,10 @@ def main() -> int:
         if options.outage is not None:
             findings = list(outage.measure(options.outage or outage.CASES, Ground(options.python, cores[0])))
             return judge("outage", options, findings, finding.as_rows(findings))
+        if options.latency:
+            servers = choose([server.name for server in latency.SERVERS], options.python)
+            findings = list(latency.measure(servers, Ground(options.python, cores[0])))
+            return judge("latency", options, findings, finding.as_rows(findings))
         if options.hang is not None:
             findings = list(hang.measure(options.hang or hang.CASES, Ground(options.python, cores[0])))
             return judge("hang", options, findings, finding.as_rows(findings))

@@ -30,7 +30,7 @@ class Finding:
 def shown(value: float, unit: str) -> str:
     if math.isinf(value):
         return "never"
-    digits = {"%": 2, "s": 2, "ms": 1}.get(unit, 0)
+    digits = {"%": 2, "s": 2, "ms": 1, "µs": 1}.get(unit, 0)
     return f"{value:,.{digits}f} {unit}"
 
 

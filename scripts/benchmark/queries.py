@@ -39,7 +39,10 @@ frontend  A    192.0.2.14
 readonly  A    192.0.2.21
 readonly  A    192.0.2.22
 shop      CNAME frontend
+*.wild    A    192.0.2.31
+*.wild    A    192.0.2.32
 """
+DNAME_ZONE = "tree      DNAME frontend\n"  # apart, since gdnsd does not know the type
 
 # Names that pools are made of; their backends are probed, so they are on the loopback.  Weights as in WEIGHTS.
 BACKENDS = tuple(f"127.0.1.{host}" for host in range(21, 25))
@@ -83,6 +86,8 @@ FOUR = Question("frontend.example.com", A, NOERROR, 4, tuple(f"192.0.2.{host}" f
 TWO = Question("readonly.example.com", A, NOERROR, 2, ("192.0.2.21", "192.0.2.22"))
 NODATA = Question("frontend.example.com", MX)
 MISSING = Question("nonexistent.example.com", A, NXDOMAIN)
+WILD = Question("x.wild.example.com", A, NOERROR, 2, ("192.0.2.31", "192.0.2.32"))
+BELOW_DNAME = Question("x.tree.example.com", A, NXDOMAIN, 2)
 ALIAS = Question("shop.example.com", A, NOERROR, 5, FOUR.addresses)
 STATIC = Question("static.example.com", A, NOERROR, 4, BACKENDS)
 POOL = Question("pool.example.com", A, NOERROR, 4, BACKENDS)
@@ -118,8 +123,32 @@ def invent(name: bytes, rng: Random) -> bytes:
     return b"\x0c%012x" % rng.getrandbits(48) + name[1 + name[0]:]
 
 
+def invent_deep(name: bytes, rng: Random) -> bytes:
+    """The first label replaced by eight, of four random hexadecimal digits each."""
+    return b"".join(b"\x04%04x" % rng.getrandbits(16) for _ in range(8)) + name[1 + name[0]:]
+
+
+def invent_missing(name: bytes, rng: Random) -> bytes:
+    """As ``invent``, if the name does not exist anyhow."""
+    return invent(name, rng) if name == wire_name(MISSING.name) else name
+
+
+def keep_type(rrtype: int, rng: Random) -> int:
+    return rrtype
+
+
+def unknown_type(rrtype: int, rng: Random) -> int:
+    """One that nobody knows: neither NSEC3 nor any other that a server may treat apart."""
+    return rng.randrange(300, 32_768)
+
+
 def no_option(rng: Random) -> bytes:
     return b""
+
+
+def fresh_option(rng: Random) -> bytes:
+    """An option that nobody knows, with a value that nobody has seen (RFC 6891 §9)."""
+    return struct.pack(">HH", rng.randrange(30_000, 60_000), 8) + rng.randbytes(8)
 
 
 def fresh_cookie(rng: Random) -> bytes:
@@ -138,11 +167,12 @@ class QueryClass:
     transport: Transport = Transport.UDP
     vary: Callable[[bytes, Random], bytes] = keep         # the owner name of each query
     option: Callable[[Random], bytes] = no_option         # the EDNS option of each query
+    change: Callable[[int, Random], int] = keep_type      # the type of each query
 
     @property
     def is_fresh(self) -> bool:
         """No two queries are meant to be equal."""
-        return self.vary is not keep or self.option is not no_option
+        return self.vary is not keep or self.option is not no_option or self.change is not keep_type
 
     def rcode_share(self, rcode: int) -> float:
         return sum(percent for percent, question in self.shares if question.rcode == rcode) / 100
@@ -156,6 +186,12 @@ CLASSES = (
     QueryClass("case", "the same with random 0x20 spelling", MIX, vary=spell),
     QueryClass("cookie", "the same with a fresh client cookie per query", MIX, option=fresh_cookie),
     QueryClass("random", "random names that do not exist", ((100, MISSING),), vary=invent),
+    QueryClass("qtypes", "random types, of a name that exists and of random ones", ((50, NODATA), (50, MISSING)),
+               vary=invent_missing, change=unknown_type),
+    QueryClass("deep", "random names of ten labels that do not exist", ((100, MISSING),), vary=invent_deep),
+    QueryClass("dname", "random names below a DNAME to a name without children", ((100, BELOW_DNAME),), vary=invent),
+    QueryClass("wildcard", "random names below a wildcard with 2 addresses", ((100, WILD),), vary=invent),
+    QueryClass("options", "the mix with another unknown option in each query", MIX, option=fresh_option),
     QueryClass("chain", "a CNAME to the 4-address name", ((100, ALIAS),)),
     QueryClass("tcp", "the mix over kept TCP connections", MIX, transport=Transport.TCP),
 )
@@ -176,11 +212,12 @@ def packet(question: Question, query_class: QueryClass, rng: Random) -> bytes:
     be compared for larger replies than the others give.
     """
     name = query_class.vary(wire_name(question.name), rng)
+    rrtype = query_class.change(question.rrtype, rng)
     if not query_class.edns:
-        return struct.pack(">6H", 0, RD, 1, 0, 0, 0) + name + struct.pack(">HH", question.rrtype, 1)
+        return struct.pack(">6H", 0, RD, 1, 0, 0, 0) + name + struct.pack(">HH", rrtype, 1)
     option = query_class.option(rng)
     opt = struct.pack(">BHHIH", 0, OPT, UDP_SIZE, 0, len(option)) + option
-    return struct.pack(">6H", 0, RD, 1, 0, 0, 1) + name + struct.pack(">HH", question.rrtype, 1) + opt
+    return struct.pack(">6H", 0, RD, 1, 0, 0, 1) + name + struct.pack(">HH", rrtype, 1) + opt
 
 
 def stream(query_class: QueryClass, count: int, rng: Random) -> Iterator[bytes]:

@@ -5,8 +5,9 @@ Data only: a server is its configuration files and its command, both templates i
 limits and query logs off, rotation on where a server has it, everything else as it comes.
 
 Where pools are measured, ``$zone`` lists their addresses as plain records and dnslb's policy file is in ``$zones``;
-other servers that have pools get ``pool_files``, in which ``$records`` is the zone file without the pools' names and
-``$probe_port`` where the backends accept.  Backends are probed every second, by gdnsd every two: it can no faster.
+other servers that have pools get ``pool_files``, with ``$probe_port`` where the backends accept.  ``$records`` is the
+zone file without what not all servers can read: the pools' names, and the DNAME.  Backends are probed every second, by
+gdnsd every two: it can no faster.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ GDNSD = Server(
     ("gdnsd", "-c", "$directory", "start"),
     ("gdnsd", "version"),
     (("config", GDNSD_CONFIG),
-     ("zones/example.com", "$$INCLUDE $zone\n")),
+     ("zones/example.com", "$$INCLUDE $records\n")),
     # Its shortest timeout is 1 s, and the interval must be longer.
     (("config", GDNSD_CONFIG + f"""\
 service_types => {{
@@ -178,6 +179,7 @@ pool 300 DYNA multifo!pool
 weighted 300 DYNA weighted!weighted
 """)),
     lacks=(("chain", "gives the CNAME alone; the resolver has to ask again"),
+           ("dname", "does not know DNAME"),
            ("sticky", "has no order by client")),
 )
 
@@ -217,7 +219,8 @@ $$INCLUDE $records
 pool 300 LUA A "ifportup($probe_port, {{{LUA_BACKENDS}}}, {{selector='all', backupSelector='all', timeout=1}})"
 weighted 300 LUA A "pickwrandom({{{LUA_WEIGHTS}}})"
 """)),
-    lacks=(("sticky", "its hashed selector gives one address, not all in the client's order"),),
+    lacks=(("dname", "follows DNAME only if told to, and then asks its backend more for all queries"),
+           ("sticky", "its hashed selector gives one address, not all in the client's order")),
     unprobed=("weighted",),
 )
 

@@ -33,7 +33,7 @@ class Site:
 
     directory: Path     # temporary; each server has a directory of its own in it
     zone: Path          # the zone file
-    records: Path       # the zone file without the pools' names
+    records: Path       # the zone file without what not all servers can read
     probe_port: int | None  # where backends accept; None: there are no pools
     python: str         # that runs dnslb
     core: int           # that servers are pinned to
