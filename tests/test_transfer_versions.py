@@ -78,18 +78,25 @@ def test_serials_are_compared_around_the_circle(serial: int, than: int, *, expec
     assert is_newer(serial, than) is expected
 
 
-@given(st.none() | st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), st.floats(0, 2**33))
+_NOW = 1_795_000_000
+
+
+@given(st.none() | st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF), st.floats(_NOW, 2**31))
 def test_the_next_serial_is_newer_than_the_last(last: int | None, written: int, now: float) -> None:
     serial = following(last, written, now)
-    assert last is None or is_newer(serial, last) or is_newer(serial, written)
-    if last is None:
-        assert is_newer(serial, written) or serial == int(now) % (1 << 32)
+    assert is_newer(serial, written if last is None else last)
+    assert is_newer(following(serial, written, now), serial)
 
 
-def test_the_serial_is_the_unix_time_unless_that_is_behind() -> None:
-    assert following(None, 2026112101, 1_795_000_000) == 2026112102
-    assert following(None, 7, 1_795_000_000) == 1_795_000_000
-    assert following(1_795_000_000, 7, 1_795_000_000) == 1_795_000_001
+@pytest.mark.parametrize(("last", "written", "now", "expected"), [
+    (None, 7, _NOW, _NOW),
+    (_NOW, 7, _NOW, _NOW + 1),
+    (_NOW + 5, 7, _NOW, _NOW + 6),
+    (None, 2026112101, _NOW, 2026112102 + _NOW - 1_767_225_600),
+    (None, 2026112101, _NOW + 60, 2026112102 + _NOW + 60 - 1_767_225_600),  # another primary, a minute later
+])  # fmt: skip
+def test_the_serial_follows_the_clock(last: int | None, written: int, now: float, expected: int) -> None:
+    assert following(last, written, now) == expected
 
 
 # What is published

@@ -159,8 +159,8 @@ class Snapshot:
         Its serial is that of the transfers.  Negative answers go on with the SOA of the zone file.
         """
         for apex, soa in soas.items():
-            zone = self.zones[apex]
-            self._overlay[apex] = tuple(sorted((soa, *(each for each in zone.node(apex) or () if each.rrtype != rrtype.SOA))))
+            others = (rrset for rrset in self.zones[apex].node(apex) or () if rrset.rrtype != rrtype.SOA)
+            self._overlay[apex] = tuple(sorted((soa, *others)))
         for replies in (self.over_udp, self.over_tcp) if soas else ():
             replies.index()
             replies.forget(soas)

@@ -40,11 +40,10 @@ class Forwarding:
     def descriptors(self) -> tuple[int, int]:
         return self._entry.fileno(), self.exit.fileno()
 
-    def put(self, packet: Packet) -> None:
-        """Lost when there is no room."""
-        head = _HEAD.pack(packet.number, packet.name, packet.control)
+    def put(self, number: int, octets: bytes, name: bytes, control: bytes) -> None:
+        """Leave a packet; lost when there is no room."""
         with suppress(OSError):
-            self._entry.send(head + packet.octets, socket.MSG_DONTWAIT)
+            self._entry.send(_HEAD.pack(number, name, control) + octets, socket.MSG_DONTWAIT)
 
     def take(self) -> Packet | None:
         """The next packet; None when there is none."""

@@ -25,7 +25,7 @@ from dnslb.probe.schedule import Schedule
 class Generation:
     """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what its processes need
         self,
         catalog: Catalog,
         settings: Settings,

@@ -37,7 +37,7 @@ class Generations:
         self.memory = Memory(state_file, self.hooks.tell)
         self.prober = Prober(self.memory)
         self.orders = Orders(self._obey, self.memory.remember)
-        self.transfers = Transfers([pair.udp for pair in socks.shares[0].sockets])
+        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come

@@ -100,7 +100,7 @@ class Transfers:
         try:
             started = ForkedProcess(work, [*self.inlet.descriptors, *(sock.fileno() for sock in self._udp)])
         except OSError as error:
-            _log.error("the process of the transfers cannot be started: %s; trying again in %g s", error.strerror, _PAUSE)
+            _log.error("no process can be started for transfers: %s; trying again in %g s", error.strerror, _PAUSE)
             asyncio.get_running_loop().call_later(_PAUSE, self._start)
             return
         self._process = started
@@ -169,7 +169,7 @@ class Transfers:
         self._living.discard(dead)
         if dead is self._process:
             self._process = None
-            _log.error("the process of the transfers has ended (status %d); another one follows in %g s", status, _PAUSE)
+            _log.error("the process of the transfers ended with status %d; a new one follows in %g s", status, _PAUSE)
             asyncio.get_running_loop().call_later(_PAUSE, self._start)
 
 

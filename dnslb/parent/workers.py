@@ -166,7 +166,7 @@ class Workers:
             return
         try:
             work = partial(self._assignment.work, number, self._socks)
-            alive = WorkerProcess(number, self._assignment.settings, work, self._socks.descriptors(number))
+            alive = WorkerProcess(number, self._assignment.settings, work, self._kept(number))
         except OSError as error:
             self._failed = not self._is_up
             then = "" if self._failed else f"; trying again in {_PAUSE:g} s"
@@ -175,9 +175,14 @@ class Workers:
                 asyncio.get_running_loop().call_later(_PAUSE, self._start, number)
             return
         # By the last update before its birth it answers from the first.
-        alive.open(partial(self._receive, self._number), self._replace_dead)
+        alive.open(partial(self._receive, self._number, alive), partial(self._replace_dead, alive))
         self._workers[number] = alive
         self._assignment.turns.pop(number, None)  # who replaces it would only begin there again
+
+    def _kept(self, number: int) -> list[int]:
+        """The descriptors that a worker needs."""
+        transfers = self._assignment.transfers
+        return [*self._socks.descriptors(number), *(transfers.descriptors if transfers is not None else ())]
 
     def _ask(self) -> None:
         """Ask the workers for their counts, from now on."""

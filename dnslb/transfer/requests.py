@@ -15,7 +15,7 @@ import dns.name
 import dns.tsig
 
 from dnslb.dns.name import Name
-from dnslb.ipc.forwarding import Forwarding, Inlet, Packet
+from dnslb.ipc.forwarding import Forwarding, Inlet
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.transfer import tsig
 from dnslb.transfer.answering import Source, answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _HALF = 1 << 31
 _ALL = 1 << 32
+_BEGINNING = 1_767_225_600  # Unix time of 2026-01-01T00:00Z
 
 
 def is_newer(serial: int, than: int) -> bool:
@@ -12,12 +13,14 @@ def is_newer(serial: int, than: int) -> bool:
 
 
 def following(last: int | None, written: int, now: float) -> int:
-    """The serial of the next version: the Unix time, or just above the last one and what the zone file says.
+    """The serial of the next version: the Unix time, where that is newer than what the zone file says.
 
-    Several primaries that follow the same clock never run backwards for a secondary that goes from one to the other.
+    Else, as with dates (2026112101), it is the file's and the seconds since 2026 began.  Either way it follows the clock,
+    so that several primaries of the same file never run backwards for a secondary that goes from one to the other.
     """
     serial = int(now) % _ALL
-    for other in (last, written):
-        if other is not None and not is_newer(serial, other):
-            serial = (other + 1) % _ALL
+    if not is_newer(serial, written):
+        serial = (written + 1 + max(0, int(now) - _BEGINNING)) % _ALL
+    if last is not None and not is_newer(serial, last):
+        serial = (last + 1) % _ALL
     return serial

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from dnslb.answer.memo import Memo
 from dnslb.answer.ready import ReplyTurns
+from dnslb.answer.responder import ForTransfers
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
@@ -80,6 +81,7 @@ class Batches:
 
         ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
         """
+        self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -169,16 +171,29 @@ class Batches:
     def _reply_to_each(self, queries: list[bytes], known: list[ReplyTurns | None]) -> list[bytes]:
         """The replies, empty where there is none."""
         respond, clients = self._respond, bytes(self._clients)
-        replies = []
+        replies: list[bytes] = []
         for query, turns, client in zip(queries, known, _CLIENTS):  # noqa: B905 - as many as queries
             try:
                 reply = respond(query, clients[client]) if turns is None else next(turns)
+            except ForTransfers:
+                self._leave(query, len(replies))
+                reply = None
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(query)
                 reply = None
             replies.append(reply or b"")
         self._memo.miss(known.count(None), queries[known.index(None)])
         return replies
+
+    def _leave(self, query: bytes, index: int) -> None:
+        """Have somebody else answer the query of that slot."""
+        start, name, control = index * _QUERY, index * _NAME, index * _CONTROL
+        if self.leave is not None:
+            self.leave(
+                bytes(self._queries[start : start + _ID]) + query,
+                bytes(self._clients[name : name + _NAME]),
+                bytes(self._pointed_at.octets[control : control + _CONTROL]),
+            )
 
     def _whole(self, query: bytes, index: int) -> bytes:
         """The query of a slot, which may be too long for it: then the rest of it lies elsewhere."""
