@@ -15,8 +15,8 @@ def is_newer(serial: int, than: int) -> bool:
 def following(last: int | None, written: int, now: float) -> int:
     """The serial of the next version: the Unix time, where that is newer than what the zone file says.
 
-    Else, as with dates (2026112101), it is the file's and the seconds since 2026 began.  Either way it follows the clock,
-    so that several primaries of the same file never run backwards for a secondary that goes from one to the other.
+    Else, as with dates (2026112101), it is the file's and the seconds since 2026 began.  Either way it follows the
+    clock, so that several primaries of the same file never run backwards for a secondary that has them all.
     """
     serial = int(now) % _ALL
     if not is_newer(serial, written):
