@@ -9,21 +9,13 @@
  * addresses; one that is closed is opened again.  It prints how many queries it sent (over TCP: as far as the socket took
  * them) and replies it got, how many connections were opened and how many were open at the end, and the seconds.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, SOCKETS = 64, CONNECTIONS = 4096, EVENTS = 256, PIECE = 65536, REOPENED = 50 };
+#include "client.h"
+
+enum { SOCKETS = 64, CONNECTIONS = 4096, EVENTS = 256, PIECE = 65536, REOPENED = 50 };
 static const long PAUSE = 250000;          /* ns, when nothing is due */
 static const unsigned SOURCE = 0x7F000900; /* 127.0.9.0 */
 
@@ -38,60 +30,40 @@ static size_t size;
 static struct sockaddr_in server;
 static unsigned long sent, octets_sent, replies, opened;
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
 static size_t after(size_t at)
 {
-    at += 2 + ((size_t)stream[at] << 8 | stream[at + 1]);
+    at += 2 + length_at(stream + at);
     return at < size ? at : 0;
 }
 
 static void flood(double seconds, double rate, int sockets)
 {
     static unsigned char queries[BATCH][PIECE], reply[BATCH][16];
-    static struct iovec query_parts[BATCH], reply_parts[BATCH];
-    static struct mmsghdr query_messages[BATCH], reply_messages[BATCH];
+    static struct batch out, in;
     int fds[SOCKETS], turn = 0;
     for (int i = 0; i < sockets; i++)
-        if ((fds[i] = socket(AF_INET, SOCK_DGRAM, 0)) < 0
-            || connect(fds[i], (struct sockaddr *)&server, sizeof server) < 0)
-            fail("connect");
-    for (int i = 0; i < BATCH; i++) {
-        query_parts[i].iov_base = queries[i];
-        reply_parts[i] = (struct iovec){reply[i], sizeof reply[i]};
-        query_messages[i].msg_hdr = (struct msghdr){.msg_iov = &query_parts[i], .msg_iovlen = 1};
-        reply_messages[i].msg_hdr = (struct msghdr){.msg_iov = &reply_parts[i], .msg_iovlen = 1};
-    }
+        fds[i] = udp_to(&server, 0);
+    lay_out(&out, queries[0], sizeof queries[0]);
+    lay_out(&in, reply[0], sizeof reply[0]);
     size_t at = 0;
     double start = now();
     for (double time; (time = now() - start) < seconds;) {
         long due = (long)(rate * time) - (long)sent;
         int count = due > BATCH ? BATCH : (int)due, fd = fds[turn++ % sockets];
         for (int i = 0; i < count; i++) {
-            size_t length = (size_t)stream[at] << 8 | stream[at + 1];
+            size_t length = length_at(stream + at);
             memcpy(queries[i], stream + at + 2, length);
             queries[i][0] = (unsigned char)(sent >> 8);
             queries[i][1] = (unsigned char)(sent + (unsigned)i);
-            query_parts[i].iov_len = length;
+            out.parts[i].iov_len = length;
             at = after(at);
         }
         /* A port that refuses is told by an error: the packet counts as sent all the same. */
         if (count > 0) {
-            sendmmsg(fd, query_messages, (unsigned)count, 0);
+            sendmmsg(fd, out.messages, (unsigned)count, 0);
             sent += (unsigned)count;
         }
-        int got = recvmmsg(fd, reply_messages, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
+        int got = recvmmsg(fd, in.messages, BATCH, MSG_DONTWAIT | MSG_TRUNC, NULL);
         if (got > 0)
             replies += (unsigned)got;
         else if (count <= 0)
@@ -204,16 +176,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: hostile udp PORT FILE SECONDS RATE SOCKETS | tcp PORT FILE SECONDS CONNECTIONS ADDRESSES\n");
         return 2;
     }
-    struct stat status;
-    int file = open(argv[3], O_RDONLY), first = atoi(argv[5]), second = atoi(argv[6]);
-    if (file < 0 || fstat(file, &status) < 0)
-        fail(argv[3]);
-    size = (size_t)status.st_size;
-    stream = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
-    if (stream == MAP_FAILED)
-        fail(argv[3]);
-    server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[2]))};
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int first = atoi(argv[5]), second = atoi(argv[6]);
+    stream = map(argv[3], &size);
+    server = loopback(argv[2]);
     if (first < 1 || second < 1 || second > (is_tcp ? 250 : SOCKETS) || (is_tcp && first > CONNECTIONS))
         return fprintf(stderr, "out of bounds\n"), 2;
     if (is_tcp)

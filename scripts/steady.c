@@ -9,45 +9,19 @@
  * (CLOCK_MONOTONIC, s), how much later it was sent (s), and how long after it was due the reply came (s), or LOST, or
  * WRONG for one that was not right.  A reply that takes longer than PATIENCE is lost.
  */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <time.h>
 
-enum { HEADER = 12, BEFORE = 5, LARGEST = 65535, SOCKETS = 256, QR_TC = 0x82, AA = 0x04 };
+#include "client.h"
+
+enum { BEFORE = 5, LARGEST = 65535, SOCKETS = 256, QR_TC = 0x82, AA = 0x04 };
 static const double PATIENCE = 1.0, LOST = -1, WRONG = -2;  /* s */
 
 struct query {
     const unsigned char *entry;  /* in the file */
     double due, sent, taken;
 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static size_t length_of(const unsigned char *entry)
-{
-    return (size_t)entry[0] << 8 | entry[1];
-}
 
 /* Whether it is the reply that its query calls for: an authoritative one, whole, to the same question. */
 static bool is_right(const unsigned char *entry, const unsigned char *reply, size_t length)
@@ -67,29 +41,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: steady PORT FILE SECONDS RATE SOCKETS\n");
         return 2;
     }
-    struct stat status;
-    int file = open(argv[2], O_RDONLY), sockets = atoi(argv[5]);
-    if (file < 0 || fstat(file, &status) < 0)
-        fail(argv[2]);
-    size_t size = (size_t)status.st_size, at = 0;
-    const unsigned char *entries = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
-    if (entries == MAP_FAILED)
-        fail(argv[2]);
+    size_t size, at = 0;
+    const unsigned char *entries = map(argv[2], &size);
+    int sockets = atoi(argv[5]);
     double rate = atof(argv[4]);
     long total = (long)(atof(argv[3]) * rate);
     struct query *queries = calloc((size_t)total + 1, sizeof *queries);
     if (!queries || sockets < 1 || sockets > SOCKETS)
         return fprintf(stderr, "1 to %d sockets\n", SOCKETS), 2;
 
-    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
-    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in server = loopback(argv[1]);
     struct pollfd readable[SOCKETS];
-    for (int i = 0; i < sockets; i++) {
-        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-        if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof server) < 0)
-            fail("connect");
-        readable[i] = (struct pollfd){fd, POLLIN, 0};
-    }
+    for (int i = 0; i < sockets; i++)
+        readable[i] = (struct pollfd){udp_to(&server, SOCK_NONBLOCK), POLLIN, 0};
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
 
     static unsigned char octets[LARGEST];
@@ -99,7 +63,7 @@ int main(int argc, char **argv)
         while (sent < total && time >= start + (double)sent / rate) {
             struct query *query = &queries[sent];
             *query = (struct query){entries + at, start + (double)sent / rate, now(), LOST};
-            size_t length = length_of(query->entry);
+            size_t length = length_at(query->entry);
             at = at + BEFORE + length < size ? at + BEFORE + length : 0;
             memcpy(octets, query->entry + BEFORE, length);
             octets[0] = (unsigned char)(sent >> 8);

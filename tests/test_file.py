@@ -110,7 +110,7 @@ def test_check_refuses_it_at_once(zones: Path, name: str, kind: str) -> None:
 
 
 def test_what_is_included_counts_as_often_as_it_is(zones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnslb.dns.master.reader.MOST_ZONE", 1 << 20)
+    monkeypatch.setattr("dnslb.dns.master.inclusion.MOST_ZONE", 1 << 20)
     (zones / "twice").write_text("; " + "x" * (600 << 10) + "\n")
     (zones / "example.test.zone").write_text(ZONE + "$INCLUDE twice\n$INCLUDE twice\n")
     assert [str(one) for one in problems(zones)] == [

@@ -341,9 +341,9 @@ def exact_lines(octets: bytes) -> list[tuple[int, list[str], bool]]:
 
 def fast_lines(octets: bytes) -> list[tuple[int, list[str], bool]]:
     lines: list[tuple[int, list[str], bool]] = []
-    for line in read_lines(octets):
-        lines.append((line.number, [] if line.bad else line.words, line.is_indented))
-        if line.bad:
+    for number, words, is_indented, bad in read_lines(octets):
+        lines.append((number, [] if bad else words, is_indented))
+        if bad:
             break
     return lines
 

@@ -59,9 +59,7 @@ def test_a_remembered_reply_is_the_plain_one(packet: bytes) -> None:
         turns = remembered(responder(ZONE, transport=transport, identity=IDENTITY), packet)
         if turns is not None:
             plain = responder(ZONE, transport=transport, identity=IDENTITY).respond(packet) or b""
-            reply = next(turns)
-            assert canonical(packet[:2] + reply) == canonical(plain)
-            assert turns.head == reply[:8] == plain[2:10]
+            assert canonical(packet[:2] + next(turns)) == canonical(plain)
 
 
 def test_common_queries_are_remembered() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.dns import name, rdata, rrtype
-from dnslb.dns.rdata import BadRdata
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.rdata.table import FORMATS
 
 ORIGIN = name.parse("example.com.", name.ROOT)
@@ -611,10 +611,10 @@ def test_a_record_has_the_wire_form_of_its_rfc(record: str, octets: str) -> None
 
 @pytest.mark.parametrize(("record", "word", "message"), BAD)
 def test_a_mistake_is_named_with_its_remedy_and_its_word(record: str, word: int, message: str) -> None:
-    with pytest.raises(BadRdata) as caught:
+    with pytest.raises(Mistaken) as caught:
         parse(record)
     assert str(caught.value) == message
-    assert caught.value.word == word
+    assert caught.value.mistake.word == word
 
 
 @pytest.mark.parametrize("record", [record for record, _ in GOOD if record not in DNSPYTHON_DIFFERS])
@@ -641,7 +641,7 @@ def test_a_record_without_words_lacks_something_or_is_apl(number: int) -> None:
     if number == rrtype.NUMBERS["APL"]:
         assert rdata.parse(number, [], ORIGIN) == b""
         return
-    with pytest.raises(BadRdata, match="lacks"):
+    with pytest.raises(Mistaken, match="lacks"):
         rdata.parse(number, [], ORIGIN)
 
 
@@ -732,8 +732,8 @@ WORDS = st.one_of(ODD_WORDS, st.text(st.characters(min_codepoint=0, max_codepoin
 def test_any_words_are_rdata_or_bad_rdata(number: int, words: list[str]) -> None:
     try:
         octets = rdata.parse(number, words, ORIGIN)
-    except BadRdata as bad:
-        assert 0 <= bad.word <= len(words)
-        assert bad.fact.isprintable()
+    except Mistaken as error:
+        assert 0 <= error.mistake.word <= len(words)
+        assert error.mistake.fact.isprintable()
         return
     assert rdata.parse(number, tokenise(rdata.text(number, octets)), ORIGIN) == octets

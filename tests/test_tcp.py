@@ -378,9 +378,9 @@ def test_a_long_pipeline_leaves_others_their_turn() -> None:
         ours.setblocking(False)
         connection = Connection(ours, b"", b"", lambda packet, _: packet, Bugs(), ReplyCounter())
         theirs.sendall(100 * framed(b"a query of eight octets or more"))
-        assert connection.turn(until=0.0)
+        assert connection.proceed(until=0.0)
         assert theirs.recv(1 << 16) == framed(b"a query of eight octets or more")
         while connection.is_due:
-            assert connection.turn(until=time.monotonic() + 60)
+            assert connection.proceed(until=time.monotonic() + 60)
         assert len(theirs.recv(1 << 16)) == 99 * 33
         connection.close()

@@ -25,7 +25,7 @@ _log = logging.getLogger("dnslb")
 
 
 def listen(endpoint: Endpoint) -> socket.socket:
-    """A socket there.  Raises CannotControl."""
+    """A socket that listens on this address.  Raises CannotControl."""
     family = socket.AF_INET6 if endpoint.address.version == 6 else socket.AF_INET
     try:
         sock = socket.create_server((str(endpoint.address), endpoint.port), family=family, backlog=_BACKLOG)
@@ -45,7 +45,7 @@ def listen(endpoint: Endpoint) -> socket.socket:
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
-    """The token in the file, or those of several lines, each behind a name and a colon.
+    """Read the file: one token, or several lines of a name, a colon and a token each.
 
     Raises CannotControl; warns when the file is everybody's to read.
     """

@@ -1,8 +1,9 @@
-"""Who is in: the connections of one listener, so many in all and so many of one client.
+"""Which connections to one listener may stay: there is a limit for all, and a limit for each client.
 
-A new one always finds a slot.  The one that goes for it is of the same client when that has its share, else of the
-client that has most, and has kept us waiting the longest: for its request, or to take its reply.  There is always such
-a one, since fewer may be answered at once than may be in.
+A new connection is always admitted.  When there is no room, another one is closed for it: one of the same client, if
+that client has reached its limit, else one of the client that has the most connections.  Of these it is the one that
+has kept us waiting the longest, for its request or to take its reply.  There is always such a connection, since fewer
+requests may be answered at once than connections may be open.
 
 Pure: no sockets, no clock.
 """
@@ -31,7 +32,7 @@ _MOST_AT_WORK = {Work.MEASURING: (8, 4), Work.OTHER: (48, 24)}
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """Of one connection."""
+    """What one connection occupies as long as it is open."""
 
     client: Hashable
     evict: Callable[[], object]  # ends the connection
@@ -40,11 +41,13 @@ class Slot:
 
 
 class Admission:
+    """The slots of one listener."""
+
     def __init__(self) -> None:
         self._slots: dict[Slot, None] = {}
 
     def admit(self, client: Hashable, evict: Callable[[], object], now: float) -> Slot:
-        """A slot; for which another may have to leave."""
+        """A slot for a new connection of this client.  Another connection may be closed to make room for it."""
         own = [slot for slot in self._slots if slot.client == client]
         if len(own) >= MOST_OF_ONE:
             self._evict(own)
@@ -59,7 +62,7 @@ class Admission:
 
     @contextmanager
     def at_work(self, slot: Slot, work: Work) -> Iterator[bool]:
-        """Whether the request of this connection may be answered now: meanwhile it is not sent away."""
+        """Whether the request may be answered now.  While it is, the connection is not closed for others."""
         busy = [one for one in self._slots if one.work is work]
         in_all, of_one = _MOST_AT_WORK[work]
         if len(busy) >= in_all or sum(one.client == slot.client for one in busy) >= of_one:

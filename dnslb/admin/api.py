@@ -34,7 +34,7 @@ _REFUSED = exposition.counter("dnslb_admin_refused_total", "Requests and connect
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What answers the requests that come in on one listener."""
+    """What all requests to one listener are answered with."""
 
     operations: Operations
     refused: Counter[Refusal]  # on all listeners
@@ -42,7 +42,7 @@ class Api:
     scrapes: RenderQueue = field(default_factory=RenderQueue)  # a queue of their own: nobody else makes monitoring wait
 
     def busy(self) -> Reply:
-        """For whom there is no room now.  Nothing was done."""
+        """The reply to a request that there is no room for at the moment.  Nothing was done."""
         self.refused[Refusal.BUSY] += 1
         reply = failure(503, "too many requests are being answered", "ask again in a moment")
         return replace(reply, headers=(("Retry-After", str(_RETRY)),))
@@ -56,7 +56,7 @@ Route: TypeAlias = Callable[[Api, Request], Awaitable[Reply]]
 
 
 def work_of(request: Request) -> Work | None:
-    """What the request asks for; None: nothing that takes any time."""
+    """The kind of work that the request asks for; None if its answer takes no time."""
     match _path(request):
         case "/healthz" | "/readyz":
             return None
@@ -66,7 +66,7 @@ def work_of(request: Request) -> Work | None:
 
 
 async def respond(api: Api, request: Request) -> Reply:
-    """Do what the request asks.  Raises nothing but our own mistakes."""
+    """Do what the request asks, and give the reply.  Whatever it raises is a bug of ours."""
     path = _path(request)
     routes = _routes(path)
     if not routes:

@@ -21,7 +21,7 @@ class Unreachable(Exception):
 
 
 def ask(path: Path, method: str, target: str, value: object = None, patience: float = PATIENCE) -> tuple[int, Any]:
-    """The status and the JSON of the reply.  A server that is too busy to begin is asked again.
+    """Send a request; the HTTP status and the JSON of the reply.  A server that is too busy is asked again.
 
     Raises Unreachable, also when there is no whole reply after ``patience`` seconds.
     """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import struct
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -21,6 +20,7 @@ from dnslb.admin.exchange import Refusal, Reply, Request, failure
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.render_queue import Dropped
 from dnslb.admin.throttle import Throttle
+from dnslb.ipc.peer import peer
 
 MOST_BODY = 64 << 10   # octets
 MOST_HEADER = 16 << 10
@@ -30,7 +30,6 @@ _PIECE = 64 << 10      # octets of a reply that are written at once
 _CHUNK = 4 << 10       # octets read at once: also what a header may be over its bound
 _MOST_CHUNKS = 256     # of a body: each costs more than its octets
 _PARTING = 1.0         # seconds to take what a client still sends, lest it lose the reply
-_CREDENTIALS = struct.Struct("3i")  # of a peer on a Unix socket: process, user, group (unix(7))
 
 _log = logging.getLogger("dnslb")
 
@@ -41,7 +40,7 @@ class _TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What the connections of one listener have in common."""
+    """What all connections to one listener share."""
 
     api: Api
     guard: Guard | None  # None: whoever can connect may do everything
@@ -49,14 +48,14 @@ class Common:
     throttle: Throttle = field(default_factory=Throttle)
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def turn(self) -> None:
-        """Wait for the turn to read: one connection has it in a turn of the loop."""
+    async def wait_to_read(self) -> None:
+        """Wait until octets may be read: in each turn of the loop, one connection of a listener may read some."""
         async with self._reading:
             await asyncio.sleep(0)
 
 
 class Connection:
-    """One connection."""
+    """Answers the requests on one connection."""
 
     def __init__(self, sock: socket.socket, slot: Slot, common: Common) -> None:
         self._sock = sock
@@ -70,7 +69,7 @@ class Connection:
         """Answer requests until the client leaves or misbehaves."""
         while await self._exchange():
             self._slot.since = self._loop.time()
-            await self._common.turn()
+            await self._common.wait_to_read()
 
     async def _exchange(self) -> bool:
         """Answer one request; whether another may follow."""
@@ -111,7 +110,7 @@ class Connection:
                     if self._http.they_are_waiting_for_100_continue:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
                     octets = await self._loop.sock_recv(self._sock, _CHUNK)
-                    await self._common.turn()
+                    await self._common.wait_to_read()
                     self._http.receive_data(octets)
                 case h11.Request():
                     head, self._method = event, event.method.decode()
@@ -202,12 +201,9 @@ class Connection:
             async with asyncio.timeout(_PARTING):
                 self._sock.shutdown(socket.SHUT_WR)
                 while await self._loop.sock_recv(self._sock, _CHUNK):
-                    await self._common.turn()
+                    await self._common.wait_to_read()
 
 
 def user_of(sock: socket.socket) -> int | None:
-    """Who has connected, as the system knows; None when that was over TCP."""
-    if sock.family != socket.AF_UNIX:
-        return None
-    _, user, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(user)
+    """The user id of the process that has connected, as the system tells it; None for a connection over TCP."""
+    return peer(sock).user if sock.family == socket.AF_UNIX else None

@@ -1,4 +1,4 @@
-"""Where the control socket is, and whose."""
+"""The control socket: its path, its permissions, and whose it is."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ControlSocket:
             _log.warning("no control socket: %s: %s; give --control PATH", self.path, reason)
 
     def listen_beside(self, path: Path, user: str | None) -> socket.socket | None:
-        """One more socket, for whoever may use the first.  None when it cannot be made, with a warning."""
+        """Make one more socket with the same permissions.  None if that fails, with a warning."""
         try:
             return _listen(path, user, make_directory=False)
         except OSError as error:

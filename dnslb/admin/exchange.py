@@ -1,4 +1,4 @@
-"""A request of an operator, and the reply to it: what is common to all of them."""
+"""The requests of operators and the replies to them, whatever they are about."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dnslb.admin.render_queue import Body
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """A request, and what is known of whoever sent it."""
+
     method: str
     target: str
     body: bytes = b""
@@ -25,6 +27,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """A reply with a short body, or with a long one that is sent piece by piece."""
+
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
@@ -33,7 +37,7 @@ class Reply:
 
 
 class Refusal(Enum):
-    """Why operators are refused, as the metric has it."""
+    """Why an operator is refused, by the words of the metric."""
 
     TOKEN = "token"    # a wrong one
     EVICTED = "crowd"  # a connection that went for a new one
@@ -42,8 +46,10 @@ class Refusal(Enum):
 
 
 def failure(status: int, fact: str, remedy: str) -> Reply:
+    """The reply to a request that was not carried out: what is wrong, and what to do."""
     return json_reply(status, {"error": fact, "remedy": remedy})
 
 
 def json_reply(status: int, value: Any) -> Reply:
+    """A reply whose body is the value as JSON."""
     return Reply(status, json.dumps(value, allow_nan=False).encode() + b"\n")

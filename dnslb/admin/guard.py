@@ -1,4 +1,4 @@
-"""Who may ask what over TCP, where anybody may connect: people's scripts, and web pages in people's browsers.
+"""Who may ask what over TCP, where everybody may connect: scripts, and also web pages in people's browsers.
 
 Pure: a request in, a refusal out, or none.  The control socket needs no guard, since its file's mode is one.
 """
@@ -22,18 +22,22 @@ _WRONG = (("WWW-Authenticate", 'Bearer realm="dnslb", error="invalid_token"'),)
 
 @dataclass(frozen=True, slots=True)
 class Token:
+    """A secret that allows everything."""
+
     octets: bytes
     name: str = ""  # of whoever has it
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
+    """What a request over TCP must bring along."""
+
     tokens: tuple[Token, ...] = ()  # everything but reading needs one of them; none: reading only
     hosts: tuple[str, ...] = ()  # names by which this server is asked, beside its addresses and localhost
 
 
 def refusal(guard: Guard, request: Request) -> Reply | None:
-    """Why the request must not be answered; None when it may be."""
+    """The reply that refuses the request; None if it may be answered."""
     host, origin = request.headers.get("host"), request.headers.get("origin")
     # A page whose own name was made to point at us (DNS rebinding) asks by that name.  Only programs send no Host.
     if host is not None and not _is_ours(host, guard.hosts):
@@ -52,7 +56,7 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
 
 
 def has_wrong_token(refused: Reply) -> bool:
-    """Whether a token was given, and was none of ours."""
+    """Whether the request was refused because its token is wrong, rather than missing."""
     return refused.headers == _WRONG
 
 

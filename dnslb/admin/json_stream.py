@@ -1,4 +1,4 @@
-"""JSON, a little at a time: the very text of ``json.dumps``, in pieces each of which is made quickly.
+"""JSON in pieces: together they are the text that ``json.dumps`` makes, but each is made quickly.
 
 Pure.  Nouns become objects, sequences and iterators become arrays.
 """
@@ -17,7 +17,7 @@ _SHORT = 100  # plain values in a sequence that is told at once
 
 
 def fields(value: Any) -> dict[str, Any]:
-    """Of a frozen noun.  ``asdict`` would copy all below it first, which takes as long as all the rest."""
+    """The fields of a dataclass with slots, by name.  ``asdict`` would copy everything below first, and take long."""
     return {field: getattr(value, field) for field in value.__slots__}
 
 
@@ -25,7 +25,7 @@ _encode = json.JSONEncoder(default=fields, allow_nan=False).encode
 
 
 def pieces(value: Any) -> Iterator[str]:
-    """The JSON of the value.  A None in an iterator is left out: it says that the next element may take a while."""
+    """The JSON of the value.  An iterator may yield None before an element that takes long: it is left out."""
     if _is_short(value) or _is_small(value.__class__):
         yield _encode(value)
     elif isinstance(value, Iterable) and not isinstance(value, dict):

@@ -25,11 +25,11 @@ _MOST_PATTERNS = 1000
 
 
 class Malformed(Rejected):
-    """The request is no order."""
+    """The body of the request is not an order; the text says what to write."""
 
 
 def parse(body: bytes, now: float) -> OrderRequest:
-    """Raises Malformed."""
+    """The order in the body of the request.  ``now`` is Unix time.  Raises Malformed."""
     root = _object(body)
     modes = [mode.value for mode in Mode]
     if root.get("mode") not in modes:
@@ -133,7 +133,7 @@ def _reason(root: dict[str, Any]) -> str:
 
 
 def check_patterns(what: str, patterns: Iterable[str], longest: int) -> None:
-    """Raises Malformed for a pattern that would be work to compare."""
+    """Raises Malformed for a pattern that would take long to compare with all names."""
     for pattern in patterns:
         if len(pattern) > longest:
             raise Malformed(f"{what} is longer than {longest} characters", "use patterns such as *.example.net")

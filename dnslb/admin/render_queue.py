@@ -1,6 +1,7 @@
-"""Long replies are worked out one at a time, a little at a time, and once for all who wait for the same.
+"""Long replies are rendered one after the other, in small steps, and once for all clients that wait for the same one.
 
-However many ask, probes wait for a stretch of the work; however slowly replies are taken, memory holds a few of them.
+However many clients ask, probes wait for one step of this work at most.  However slowly clients take their replies,
+only a few of these are in memory.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ MOST_KEPT = 32 << 20  # octets of replies that clients are taking; beyond, the o
 
 
 class Full(Exception):
-    """Too many replies are waited for."""
+    """Too many replies are waiting to be rendered."""
 
 
 class Body:
-    """The octets of a long reply.  Those who take it share them, each at a pace of its own."""
+    """The octets of a long reply.  All clients that take it share them, each at its own pace."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self.size = sum(map(len, pieces))
@@ -30,7 +31,7 @@ class Body:
         self._count = len(pieces)
 
     def piece(self, number: int) -> bytes | None:
-        """None after the last.  Raises Dropped."""
+        """The piece with this number, from 0; None after the last one.  Raises Dropped."""
         if number == self._count:
             return None
         if not self._pieces:
@@ -38,12 +39,12 @@ class Body:
         return self._pieces[number]
 
     def drop(self) -> None:
-        """Who has not taken all of it by now is too slow."""
+        """Forget the octets: a client that has not taken all of them by now is too slow."""
         self._pieces = []
 
 
 class Dropped(Exception):
-    """The reply was taken too slowly: its octets are gone."""
+    """The client took the reply too slowly, and its octets are gone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,16 +54,16 @@ class _Job:
 
 
 class RenderQueue:
-    """Where those wait who want a long reply."""
+    """The replies that are waiting to be rendered, and those that clients are taking."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()  # goes to those who wait in the order in which they came
+        self._rendering = asyncio.Lock()  # goes to those who wait in the order in which they came
         self._waiting: dict[Hashable, _Job] = {}
         self._tasks: set[asyncio.Task[Body]] = set()
         self._kept: list[weakref.ref[Body]] = []  # oldest first
 
     async def render(self, client: Hashable, key: Hashable, work: Callable[[], Iterable[str]]) -> Body:
-        """The text of the work.  Whoever asks for the same ``key`` before it has begun gets the same.
+        """Render the text of the work.  Everybody who asks for the same ``key`` before it has begun gets the same body.
 
         Raises Full, and whatever the work raises.
         """
@@ -84,7 +85,7 @@ class RenderQueue:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _make(self, key: Hashable, work: Callable[[], Iterable[str]]) -> Body:
-        async with self._turn:
+        async with self._rendering:
             # Who comes from now on must not get what was seen before it came.
             del self._waiting[key]
             body = await rendered(work())
@@ -103,5 +104,5 @@ class RenderQueue:
 
 
 async def rendered(work: Iterable[str]) -> Body:
-    """The text, worked out gently."""
+    """The text as a body, rendered in small steps."""
     return Body([octets async for texts in gently(work) if (octets := "".join(texts).encode())])

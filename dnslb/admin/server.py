@@ -1,4 +1,4 @@
-"""Operators are let in on the control socket and on the TCP address.
+"""Where operators connect: the control socket, and the TCP address if there is one.
 
 In every turn of the loop one connection at most has octets read into a request.  A client that keeps us waiting, be it
 for its request or to take its reply, holds a slot only as long as nobody else needs one: ``admission`` says who goes.
@@ -39,16 +39,16 @@ class Listener:
 
 
 async def serve(listeners: Iterable[Listener], operations: Operations) -> None:
-    """Let operators in, until cancelled."""
+    """Accept operators on all listeners until cancelled."""
     refused = Counter[Refusal]()
     async with asyncio.TaskGroup() as group:
         for listener in listeners:
             # Queues of its own: a crowd over TCP keeps no command waiting.
-            group.create_task(_Acceptor(listener, Api(operations, refused)).keep())
+            group.create_task(_Acceptor(listener, Api(operations, refused)).run())
 
 
 class _Acceptor:
-    """Lets operators in on one listener."""
+    """Accepts operators on one listener."""
 
     def __init__(self, listener: Listener, api: Api) -> None:
         self._sock = listener.sock
@@ -56,14 +56,14 @@ class _Acceptor:
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = 0.0  # until then the log is not told again that nobody can be let in
 
-    async def keep(self) -> None:
-        """Until cancelled."""
+    async def run(self) -> None:
+        """Accept connections until cancelled."""
         try:
             while True:
                 self._let_in(await self._accept())
                 # Lest it loses its slot to the next before its request was read, which may have come already.
                 await asyncio.sleep(0)
-                await self._common.turn()
+                await self._common.wait_to_read()
         finally:
             self._sock.close()
             for task in self._connections:

@@ -1,4 +1,4 @@
-"""Wrong tokens: how long their answers wait, and what the log is told of them.
+"""Wrong tokens: for how long the replies to them are delayed, and how often the log mentions them.
 
 A right token is never kept waiting, whoever else sends wrong ones from the same address.
 
@@ -25,12 +25,14 @@ class _Client:
 
 
 class Throttle:
+    """What is known of the clients that have sent wrong tokens lately."""
+
     def __init__(self) -> None:
         self._clients: dict[Hashable, _Client] = {}
         self._others = _Client()
 
     def record_failure(self, client: Hashable, now: float) -> tuple[float, int]:
-        """One more wrong token: seconds for its answer to wait, and how many to tell the log of now; 0: not now."""
+        """One more wrong token: for how many seconds to delay the reply, and how many to log now, if any."""
         known = self._known(client, now)
         known.last = now
         known.untold += 1

@@ -10,35 +10,35 @@ from collections.abc import Callable
 
 from dnslb.answer.ready import ReplyTurns
 
-_SAMPLED = 256         # queries that were not found, of which one is remembered
+_SAMPLED = 256        # queries that were not found, of which one is remembered
 _OCTETS = 8 << 20     # of all that is remembered; then it begins anew
 _OVERHEAD = 1000      # octets that one query costs besides its replies: objects and keys
 
 
 class Memo(dict[bytes, ReplyTurns]):
-    """ReplyTurns without their ids, by the octets of a query after its id; bounded, and read as fast as a dict."""
+    """Replies without their ids, by the octets of a query after its id; bounded, and read as fast as a dict."""
 
     def __init__(self, compose: Callable[[bytes], ReplyTurns | None] = lambda query: None) -> None:
-        """``compose``: the replies to a query; None: they differ by the client."""
+        """``compose``: the replies to a query; None: they are not remembered."""
         super().__init__()
         self._compose = compose
         self._missed = 0
         self._octets = 0
 
     def miss(self, count: int, last: bytes) -> None:
-        """So many queries were not found, ``last`` among them."""
+        """So many queries were not found; of those that came with them ``last`` was the last."""
         self._missed += count
-        if self._missed < _SAMPLED:
+        if self._missed < _SAMPLED or last in self:
             return
         self._missed = 0
-        replies = self._compose(last)
-        if replies is None:
+        turns = self._compose(last)
+        if turns is None:
             return
-        self._octets += replies.octets + len(last) + _OVERHEAD
+        self._octets += turns.octets + len(last) + _OVERHEAD
         if self._octets > _OCTETS:
             self.clear()
         else:
-            self[last] = replies
+            self[last] = turns
 
     def clear(self) -> None:
         super().clear()

@@ -21,7 +21,6 @@ _TABLE = 32 << 20     # octets of ready replies in a table: some 20,000 small on
 _OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects and keys
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
 _RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
-_HEAD = 8             # octets of a reply after the id that tell what sort of reply it is
 _SIZE = 400           # octets that one more size costs
 _SIZES = 100          # of one reply, kept ready: there are no more, unless it has a hundred optional RRsets
 
@@ -56,9 +55,8 @@ class Nearby:
 class ReplyTurns(map):  # type: ignore[type-arg]  # it takes none when it runs
     """The replies to one query, without their ids: one for each turn, without end."""
 
-    __slots__ = ("head", "octets")
+    __slots__ = ("octets",)
 
-    head: bytes  # with which each of them begins: flags, and three of the four counts
     octets: int  # of the replies of all turns, and of what they are made from
 
 
@@ -92,7 +90,6 @@ class Ready:
 def whole(ready: Ready, before: bytes, after: bytes) -> ReplyTurns:
     """The replies with these octets before and after what ``ready`` has; they take its turns."""
     turns = ReplyTurns(_Turns(lambda turn: before + ready.at(turn) + after).__getitem__, ready.turns)
-    turns.head = before[:_HEAD]
     turns.octets = ready.period * (len(before) + ready.size + len(after)) + ready.of.octets
     return turns
 

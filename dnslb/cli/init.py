@@ -16,7 +16,7 @@ from dnslb.config import beginning
 from dnslb.config.beginning import SERVER, Wanted
 from dnslb.config.catalog import load
 from dnslb.dns import name
-from dnslb.dns.name import BadName
+from dnslb.dns.mistake import Mistaken
 from dnslb.text.problem import has_errors
 
 _T = TypeVar("_T")
@@ -39,8 +39,8 @@ def _relative(text: str) -> str:
         raise click.BadParameter(f"{text!r} is not ASCII; write its A-labels (xn--…)")
     try:
         name.parse(text + ".", name.ROOT)
-    except BadName as bad:
-        raise click.BadParameter(str(bad)) from None
+    except Mistaken as error:
+        raise click.BadParameter(str(error)) from None
     if not all(octet.isalnum() or octet in "-_.*" for octet in text):
         raise click.BadParameter(f"{text!r} has other signs than letters, digits, hyphens and dots")
     return text.lower()

@@ -16,7 +16,8 @@ from dnslb.balance.pool import Pool
 from dnslb.cli import report
 from dnslb.dns import name, rdata, rrtype
 from dnslb.dns.answer import Answer, Placed
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 
 
 @click.command()
@@ -45,8 +46,8 @@ def lookup(owner: str, wanted: str, directory: Path, client: str | None) -> None
         raise click.UsageError("the name is not ASCII; write its A-labels (xn--…), or its octets as \\DDD")
     try:
         asked = name.parse(owner, name.ROOT)
-    except BadName as bad:
-        raise click.UsageError(str(bad)) from None
+    except Mistaken as error:
+        raise click.UsageError(str(error)) from None
     who = b"" if client is None else _packed(client)
     catalog = report.load_or_exit(directory)
     servings = at_rest(catalog.pools)

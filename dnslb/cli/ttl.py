@@ -18,7 +18,7 @@ from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
 from dnslb.cli import option, report
 from dnslb.dns import name
-from dnslb.dns.name import BadName
+from dnslb.dns.mistake import Mistaken
 
 TTLS = (0, 1, 2, 5, 10, 15, 30, 60, 120, 300)
 MOST_RESOLVERS = 100_000
@@ -151,8 +151,8 @@ def _pool(owner: str, directory: Path) -> Pool:
     """The pool of that name; the command ends when there is none."""
     try:
         wanted = name.fold(name.parse(owner, name.ROOT))
-    except (BadName, UnicodeEncodeError) as bad:
-        raise click.UsageError(str(bad)) from None
+    except Mistaken as error:
+        raise click.UsageError(str(error)) from None
     pools = report.load_or_exit(directory).pools
     if wanted not in pools:
         known = ", ".join(sorted(pool.owner for pool in pools.values())) or "none"

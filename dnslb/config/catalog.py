@@ -21,7 +21,8 @@ from dnslb.config.policy import Owner, Policy
 from dnslb.config.secondary import TransferPolicy
 from dnslb.config.settings import Settings
 from dnslb.dns import master, name
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.system import collector, file
 from dnslb.text.problem import Level, Problem, listed
@@ -313,9 +314,8 @@ def _apex(path: Path, problems: list[Problem]) -> Name | None:
     """The zone that the file is named after."""
     try:
         return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
-    except (BadName, UnicodeEncodeError) as bad:
-        fact = bad.fact if isinstance(bad, BadName) else f"{path.stem} is no domain name"
-        problems.append(_error(path, fact, "name the file after its zone: example.com.zone"))
+    except Mistaken as error:
+        problems.append(_error(path, error.mistake.fact, "name the file after its zone: example.com.zone"))
         return None
 
 

@@ -14,7 +14,8 @@ from dnslb.balance.pool import Address
 from dnslb.config.policy import Owner
 from dnslb.dns import name, rrtype
 from dnslb.dns.lookup import Delegation, Redirection, look_up
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone, find
 
 _MOST_COMPARED = 1_000   # names of a zone that a misspelt one is compared with
@@ -27,8 +28,8 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
     """
     try:
         owner = name.fold(name.parse(text, zone.apex))
-    except (BadName, UnicodeEncodeError) as bad:
-        return str(bad) if isinstance(bad, BadName) else f"{text} is no domain name; write its A-labels (xn--…)"
+    except Mistaken as error:
+        return str(error)
     shown, apex = name.text(owner), name.text(zone.apex)
     if not name.is_at_or_below(owner, zone.apex):
         return f"{shown} is outside the zone {apex}; move it to the policy file of its own zone"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dnslb.dns import rrtype
-from dnslb.dns.name import Name, ancestors
+from dnslb.dns.name import Name
 from dnslb.dns.zone import Node, RRset, Zone, find
 
 
@@ -79,12 +79,7 @@ def look_up(zone: Zone, name: Name, wanted: int) -> Outcome:
 
 def _parting(zone: Zone, name: Name, wanted: int) -> Delegation | Redirection | None:
     """The topmost cut or DNAME on the way from the apex down to the name."""
-    topmost = None
-    for ancestor in ancestors(zone.encloser(name)):
-        if ancestor in zone.cuts:
-            topmost = ancestor
-        if ancestor == zone.apex:
-            break
+    topmost = zone.topmost_cut(zone.encloser(name))
     if topmost is None:
         return None
     node = zone.nodes[topmost]

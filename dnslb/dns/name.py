@@ -11,6 +11,8 @@ import re
 from collections.abc import Container, Iterator
 from typing import TypeAlias
 
+from dnslb.dns.mistake import Mistaken
+
 Name: TypeAlias = bytes
 
 ROOT: Name = b"\0"
@@ -18,45 +20,39 @@ MAX_LABEL = 63  # octets (RFC 1035 §2.3.4)
 MAX_NAME = 255  # octets, with the length octets and the root's (RFC 1035 §2.3.4)
 
 _ESCAPE = re.compile(rb"\\(?:(\d{3})|([^\d]))", re.DOTALL)
+_LENGTHS = {length: bytes((length,)) for length in range(1, MAX_LABEL + 1)}  # the octets before labels
 _SPECIAL = frozenset(b'".;\\()@$')
-
-
-class BadName(ValueError):
-    """A text that is no domain name.  ``fact`` and ``remedy`` are for the operator."""
-
-    def __init__(self, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact}; {remedy}")
-        self.fact = fact
-        self.remedy = remedy
 
 
 def parse(text: str, origin: Name) -> Name:
     r"""The name that a master file means by ``text``: relative to ``origin`` unless it ends in a dot.
 
     ``@`` is the origin; ``\.`` and ``\DDD`` are escapes (RFC 1035 §5.1).  Characters beyond ASCII stand for their
-    Latin-1 octets.  Raises BadName.
+    Latin-1 octets; those beyond Latin-1 for none.  Raises Mistaken.
     """
     if text == "@":
         return origin
-    labels, absolute = _split(text)
-    wire = b"".join([bytes((len(label),)) + label for label in labels if _fits(label, text)])
-    wire += ROOT if absolute else origin
+    if text == ".":
+        return ROOT
+    try:
+        octets = text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise Mistaken(f"{text} is no domain name", "write its A-labels (xn--…)") from None
+    labels = octets.split(b".") if b"\\" not in octets else _unescape(octets, text)
+    end = origin
+    if not labels[-1]:
+        labels.pop()
+        end = ROOT
+    try:
+        wire = b"".join([_LENGTHS[len(label)] + label for label in labels]) + end
+    except KeyError:
+        raise _misfit(labels, text) from None
     if len(wire) > MAX_NAME:
-        raise BadName(
+        raise Mistaken(
             f"the name {text} is {len(wire)} octets long",
             f"names have at most {MAX_NAME} (RFC 1035 §2.3.4)",
         )
     return wire
-
-
-def _split(text: str) -> tuple[list[bytes], bool]:
-    """The labels, unescaped, and whether the name ended in a dot."""
-    if text == ".":
-        return [], True
-    octets = text.encode("latin-1")
-    labels = octets.split(b".") if b"\\" not in octets else _unescape(octets, text)
-    absolute = not labels[-1]
-    return (labels[:-1] if absolute else labels), absolute
 
 
 def _unescape(octets: bytes, text: str) -> list[bytes]:
@@ -76,21 +72,21 @@ def _unescape(octets: bytes, text: str) -> list[bytes]:
             elif literal is not None:
                 octet = literal
             else:
-                raise BadName(f"the name {text} has a broken escape", r"write \DDD with DDD up to 255, or \X")
+                raise Mistaken(f"the name {text} has a broken escape", r"write \DDD with DDD up to 255, or \X")
             at = escape.end() if escape else at
         labels[-1] += octet
     return [bytes(label) for label in labels]
 
 
-def _fits(label: bytes, text: str) -> bool:
+def _misfit(labels: list[bytes], text: str) -> Mistaken:
+    """Which label has no octets, or too many."""
+    label = next(label for label in labels if len(label) not in _LENGTHS)
     if not label:
-        raise BadName(f"the name {text} has an empty label", "remove the extra dot")
-    if len(label) > MAX_LABEL:
-        raise BadName(
-            f"the name {text} has a label of {len(label)} octets",
-            f"labels have at most {MAX_LABEL} (RFC 1035 §2.3.4)",
-        )
-    return True
+        return Mistaken(f"the name {text} has an empty label", "remove the extra dot")
+    return Mistaken(
+        f"the name {text} has a label of {len(label)} octets",
+        f"labels have at most {MAX_LABEL} (RFC 1035 §2.3.4)",
+    )
 
 
 def text(name: Name) -> str:

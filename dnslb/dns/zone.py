@@ -68,6 +68,17 @@ class Zone:
                 encloser = name[at:]
         return encloser
 
+    def topmost_cut(self, name: Name) -> Name | None:
+        """The highest cut at or above the name, which is at or below the apex: the one that a look-up meets first."""
+        topmost = None
+        cuts, apex = self.cuts, self.apex
+        while True:
+            if name in cuts:
+                topmost = name
+            if name == apex:
+                return topmost
+            name = name[1 + name[0] :]
+
     @property
     def soa(self) -> RRset:
         soa = find(self.nodes[self.apex], rrtype.SOA)

@@ -16,7 +16,7 @@ _TURN = 0.002  # seconds of hearing messages in a row
 
 
 def packed(message: object) -> bytes:
-    """The message as it goes over a channel."""
+    """The message as the octets that go over a channel."""
     octets = pickle.dumps(message)
     return len(octets).to_bytes(_LENGTH) + octets
 
@@ -85,7 +85,7 @@ class Channel(asyncio.Protocol):
         return message
 
     def when_ended(self, call: Callable[[], None]) -> None:
-        """Call this once all that the other end had to say is heard: it has finished, or is gone."""
+        """Call this when the other end has finished or is gone, and all its messages were delivered."""
         self._call = call
         if self._has_ended:
             self._end()
@@ -101,14 +101,14 @@ class Channel(asyncio.Protocol):
         self.send_packed(packed(message))
 
     def send_packed(self, frame: bytes) -> None:
-        """The same with a packed message, which may go to others too."""
+        """Send a message that is packed already, since it goes to others too."""
         if self._transport is None:
             self._unsent.append(frame)
         elif not self._transport.is_closing():
             self._transport.write(frame)
 
     def finish(self) -> None:
-        """Say nothing more, and let the other end know: it may go on."""
+        """Send nothing more, and let the other end know.  Its messages are still received."""
         self._is_finished = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
@@ -118,5 +118,5 @@ class Channel(asyncio.Protocol):
             self._transport.close()
 
     async def sent(self) -> None:
-        """After ``close``: wait until all that was said is sent, or nobody is left to hear it."""
+        """After ``close``: wait until everything is sent, or the other end is gone."""
         await self._lost.wait()

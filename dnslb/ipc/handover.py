@@ -1,4 +1,4 @@
-"""How open TCP connections come from a worker to the one that answers in its place after a reload.
+"""How open TCP connections go from a worker to its successor at a reload.
 
 There is one for each share of the sockets, as old as the server: whoever has that share sends into one end when it
 leaves, and takes from the other while it answers.  What no worker has taken yet, because it comes up again, waits.
@@ -28,7 +28,7 @@ class ConnectionState:
 
 
 class Handover:
-    """Both ends: a worker inherits them, and uses one at a time."""
+    """A socket pair.  A worker inherits both ends: it takes from one, and sends into the other when it leaves."""
 
     def __init__(self) -> None:
         self._entry, self.exit = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -41,7 +41,7 @@ class Handover:
         return self._entry.fileno(), self.exit.fileno()
 
     def send(self, descriptor: int, state: ConnectionState) -> None:
-        """Raises BlockingIOError when there is no room at the moment, and OSError when there never will be."""
+        """Send a connection.  Raises BlockingIOError when there is no room now, OSError when there will be none."""
         head = _HEAD.pack(state.active, state.has_ended, len(state.received))
         socket.send_fds(self._entry, [head, state.received, state.unsent], [descriptor])
 

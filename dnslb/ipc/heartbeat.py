@@ -14,7 +14,7 @@ _PATIENCE = 4               # times as long as an idle one, a silent process tha
 
 
 class Silence:
-    """The seconds without a word, as far as whoever listens could have heard one."""
+    """For how many seconds the other end has sent nothing, while we were there to receive it."""
 
     __slots__ = ("_looked", "seconds")
 
@@ -23,11 +23,11 @@ class Silence:
         self._looked = now
 
     def end(self) -> None:
-        """Something was heard."""
+        """A message has come."""
         self.seconds = 0.0
 
     def look(self, now: float) -> float:
-        """Called again and again.  How many seconds this look has added."""
+        """To be called again and again.  By how many seconds this call has added to the silence."""
         step = min(now - self._looked, _LONGEST_STEP)
         self._looked = now
         self.seconds += step
@@ -35,7 +35,7 @@ class Silence:
 
 
 class Heartbeat:
-    """Of a process that owes us a word."""
+    """Whether a process that owes us a message is alive."""
 
     __slots__ = ("_cpu", "idle", "silence")
 
@@ -45,12 +45,13 @@ class Heartbeat:
         self._cpu: float | None = None
 
     def reset(self) -> None:
+        """A message has come."""
         self.silence.end()
         self.idle = 0.0
         self._cpu = None
 
     def look(self, now: float, usage: Usage | None) -> None:
-        """Called again and again while a word is owed."""
+        """To be called again and again while a message is owed."""
         step = self.silence.look(now)
         if usage is None:
             return
@@ -59,7 +60,7 @@ class Heartbeat:
         self._cpu = usage.cpu
 
     def rest(self, now: float) -> None:
-        """Called again and again while no word is owed."""
+        """To be called again and again while no message is owed."""
         self.silence.look(now)
         self.reset()
 

@@ -1,4 +1,4 @@
-"""What a server takes over from those that answer before it: their sockets, until they may leave."""
+"""What a server takes over from its predecessors: their sockets, and the connections to them until they may leave."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dnslb.ipc import takeover_messages as messages
+from dnslb.ipc.peer import peer
 from dnslb.ipc.sockets import Sockets
 
 _MOST_PASSED = 16  # descriptors with one message
@@ -19,17 +20,17 @@ _END = 15.0        # seconds for an old server to save its state once it is told
 
 
 class Predecessor:
-    """A process that answers as long as we do not.  It is waited for: nothing else is to be done then."""
+    """A process whose sockets we take over; it answers as long as we do not.  All calls wait for it."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.pid, _, _ = messages.peer(sock)
+        self.pid = peer(sock).pid
         self.is_of_parent = False
         self._octets = bytearray()
         self._passed: deque[int] = deque()
 
     def ask(self) -> Iterable[dict[str, Any]]:
-        """What the other end hands over, message by message.  Raises OSError and ValueError."""
+        """Ask for its sockets; what it says of them, message by message.  Raises OSError and ValueError."""
         self.sock.sendall(messages.frame({"take": messages.VERSION}))
         while (message := self._receive()) is not None:
             yield message
@@ -38,7 +39,7 @@ class Predecessor:
         raise ConnectionError("the other end has left")
 
     def take(self) -> socket.socket:
-        """The next socket.  Raises ValueError when none was passed."""
+        """The next socket that it has passed to us.  Raises ValueError when there is none."""
         if not self._passed:
             raise ValueError("a socket is missing")
         sock = socket.socket(fileno=self._passed.popleft())
@@ -66,7 +67,7 @@ class Predecessor:
 
 @dataclass(slots=True)
 class Inherited:
-    """What a server begins with, and what it may hand over itself one day."""
+    """What a server has taken over as it begins, and may hand on itself one day."""
 
     listener: socket.socket | None = None  # where those who want to take over from us connect; None: nobody can
     admin_sockets: dict[str, socket.socket] = field(default_factory=dict)  # where operators come in
@@ -76,7 +77,7 @@ class Inherited:
     predecessors: list[Predecessor] = field(default_factory=list)  # they answer as long as we do not
 
     def decline(self) -> None:
-        """Those who answer on the sockets go on as if nobody had asked."""
+        """Take nothing over after all: the predecessors go on as if nobody had asked."""
         socks = [*self.admin_sockets.values(), *(sock for pair in self.pairs for sock in (pair.udp, pair.tcp))]
         for sock in (*socks, *(predecessor.sock for predecessor in self.predecessors)):
             sock.close()
@@ -84,14 +85,14 @@ class Inherited:
             self.listener.close()
 
     def adopt(self, socks: Mapping[str, socket.socket]) -> None:
-        """These are where our operators come in; what we were given besides is not wanted."""
+        """Operators connect to these sockets.  Inherited ones that are not among them are closed."""
         for name, sock in self.admin_sockets.items():
             if socks.get(name) is not sock:
                 sock.close()
         self.admin_sockets = dict(socks)
 
     async def dismiss_predecessors(self) -> bool:
-        """Our workers answer: the old ones may leave.  Whether the old server has let go of its state in time."""
+        """Tell them that we answer.  Whether the old server, if it lives, has saved its state and ended in time."""
         loop = asyncio.get_running_loop()
         ended = []
         for predecessor in self.predecessors:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from dnslb.ipc import takeover_messages as messages
+from dnslb.ipc.peer import peer
 from dnslb.ipc.sockets import Sockets
 
 _START = 600.0  # seconds for a new server to come up
@@ -22,7 +23,7 @@ _log = logging.getLogger("dnslb")
 
 
 class Offer:
-    """Hands over what is ours, to one taker at a time; ``taken`` is called once that one answers.
+    """Hands our sockets over to one server at a time.  ``taken`` is called once that server answers on them.
 
     Whoever may take over is root, or the user that we are: both can end us anyway.
     """
@@ -59,7 +60,7 @@ class Offer:
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Hand over nothing more; who has taken over is told by this that we are done."""
+        """Hand over nothing more.  A server that has taken over learns from this that we are done."""
         self._shut()
         if self._task is not None:
             self._task.cancel()
@@ -77,8 +78,8 @@ class Offer:
         except OSError:  # another process was quicker
             return
         sock.setblocking(False)
-        pid, uid, _ = messages.peer(sock)
-        if uid not in (0, os.geteuid()):
+        pid, user, _ = peer(sock)
+        if user not in (0, os.geteuid()):
             sock.close()
             return
         if self._task is not None:

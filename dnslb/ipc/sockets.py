@@ -38,7 +38,7 @@ class Sockets:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one worker has of all sockets."""
+    """The sockets of one worker."""
 
     number: int  # from 0
     of: int      # how many shares there are
@@ -59,7 +59,7 @@ class Share:
 def open_all(
     endpoints: tuple[Endpoint, ...], workers: int, inherited: Iterable[Sockets] = ()
 ) -> list[list[Sockets]]:
-    """For each worker its sockets: inherited ones, as far as there are any.
+    """Open the sockets of each worker.  Inherited ones are used as far as there are any.
 
     Raises CannotListen, with every socket that was opened closed again.
     """
@@ -95,7 +95,7 @@ def _arranged(pairs: Iterable[Sockets], endpoints: tuple[Endpoint, ...], workers
 
 
 def waiting(tcp: socket.socket) -> int:
-    """The connections that nobody has accepted yet."""
+    """How many connections to this socket wait to be accepted."""
     told = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_HEAD)
     found: int = struct.unpack_from("=I", told, _TCP_INFO_UNACKED)[0]
     return found

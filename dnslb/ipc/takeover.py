@@ -1,4 +1,4 @@
-"""One server takes the sockets over from another, so that no query is lost between the two.
+"""A server takes the listening sockets over from the one before it, so that no query is lost between the two.
 
 Beside the control socket there is one more.  A server that starts connects there and is handed the listening sockets
 (SCM_RIGHTS): all of them by a living parent, or, when that is gone, by each of its workers those that it answers on.
@@ -27,7 +27,7 @@ _log = logging.getLogger("dnslb")
 
 
 class CannotTakeOver(Exception):
-    """There is a server that does not hand its sockets over; the text says what to do."""
+    """Another server has the sockets and does not hand them over; the text says what to do."""
 
 
 def path_beside(control: Path) -> Path:
@@ -35,7 +35,7 @@ def path_beside(control: Path) -> Path:
 
 
 def ask(path: Path, most: int = MOST_WORKERS) -> Inherited:
-    """What there is to take over from who listens there: a server, at most so many of its workers, or nobody.
+    """Ask whoever listens on the path for its sockets: a server, at most so many workers of a dead one, or nobody.
 
     Workers hand over what is theirs only when they have no parent.  Raises CannotTakeOver.
     """

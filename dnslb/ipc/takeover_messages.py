@@ -1,4 +1,4 @@
-"""What two servers say to one another when one takes over from the other.
+"""The messages between two servers when one takes over from the other.
 
 Messages are JSON behind four octets of length; descriptors come in the order in which messages announce them.
 """
@@ -8,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import struct
 from typing import Any
 
 VERSION = 1     # of what is said
 LENGTH = 4      # octets
 LONGEST = 4096  # octets of a message
 PATIENCE = 5.0  # seconds for the other end to say what it must say at once
-_PEER = struct.Struct("=iII")  # struct ucred: process, user, group
 
 
 async def receive(sock: socket.socket) -> dict[str, Any]:
@@ -35,6 +33,7 @@ async def receive(sock: socket.socket) -> dict[str, Any]:
 
 
 async def send(sock: socket.socket, message: dict[str, Any], socks: list[socket.socket]) -> None:
+    """Send a message, and the sockets that it announces."""
     octets = frame(message)
     while True:
         try:
@@ -47,7 +46,7 @@ async def send(sock: socket.socket, message: dict[str, Any], socks: list[socket.
 
 
 def parse(octets: bytes | bytearray) -> dict[str, Any]:
-    """Raises ValueError."""
+    """The message in these octets.  Raises ValueError."""
     match json.loads(octets):
         case dict(message):
             return message
@@ -55,10 +54,6 @@ def parse(octets: bytes | bytearray) -> dict[str, Any]:
 
 
 def frame(message: dict[str, Any]) -> bytes:
+    """The message as the octets that are sent."""
     octets = json.dumps(message).encode()
     return len(octets).to_bytes(LENGTH) + octets
-
-
-def peer(sock: socket.socket) -> tuple[int, int, int]:
-    pid, uid, gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return pid, uid, gid

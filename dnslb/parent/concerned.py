@@ -15,7 +15,8 @@ from dnslb.balance.pool import Address, Pool
 from dnslb.control.errors import Rejected, Unknown
 from dnslb.control.order import OrderRequest
 from dnslb.dns import name
-from dnslb.dns.name import BadName, Name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
 from dnslb.text.spelling import similarity
 
@@ -134,7 +135,7 @@ def _owner(text: str) -> Name | None:
     """The name that the text means; None when it is none."""
     try:
         return name.fold(name.parse(text, name.ROOT))
-    except (BadName, UnicodeEncodeError):
+    except Mistaken:
         return None
 
 

@@ -1,4 +1,4 @@
-"""One probe of a key, whatever happens: our own mistake is an outcome too, and is logged once."""
+"""A probe always has an outcome: even a bug of ours becomes one, and is logged once."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ _log = logging.getLogger("dnslb")
 
 
 class Asking:
+    """Makes single probes."""
+
     def __init__(self, ask: Ask = probe) -> None:
         self._ask = ask
         self._known_bugs: set[str] = set()
 
     async def outcome(self, key: ProbeKey) -> Outcome:
-        """Never raises."""
+        """Probe the key once.  Never raises."""
         wanted, target = key
         loop = asyncio.get_running_loop()
         started = loop.time()

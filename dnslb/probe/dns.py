@@ -15,6 +15,7 @@ from functools import partial
 from dnslb.balance.health import Outcome
 from dnslb.balance.pool import Address, DnsCheck
 from dnslb.dns import name, rrtype
+from dnslb.dns.mistake import Mistaken
 from dnslb.probe.outcome import Failed, NotMade, Progress, judge, ours
 from dnslb.probe.sockets import connect_udp
 
@@ -57,7 +58,7 @@ def _question(check: DnsCheck) -> bytes:
         raise NotMade("setting", f"cannot ask for the type {check.rrtype}")
     try:
         return name.parse(check.name, name.ROOT) + struct.pack("!2H", number, rrtype.IN)
-    except (name.BadName, UnicodeEncodeError) as error:
+    except Mistaken as error:
         raise NotMade("setting", f"cannot ask: {error}") from None
 
 

@@ -46,16 +46,16 @@ class _Searcher:
         except re.error as error:
             raise NotMade("setting", f"the regular expression is broken: {error}") from None
         self._expression = expression.encode(errors="surrogatepass")
-        self._turn = asyncio.Lock()
+        self._searching = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
     @property
     def is_idle(self) -> bool:
-        return not self._turn.locked()
+        return not self._searching.locked()
 
     async def search(self, text: bytes) -> bool:
-        async with self._turn:
+        async with self._searching:
             answer, status = b"", 0
             try:
                 answer = await self._exchange(text)

@@ -35,7 +35,7 @@ class Entry:
         self.running: asyncio.Task[Outcome] | None = None
 
     def observe(self, outcome: Outcome, now: float) -> None:
-        """Fold the outcome into the health.  ``now`` is Unix time."""
+        """Take this outcome into account: it may change the health.  ``now`` is Unix time."""
         self.fault = outcome.reason if outcome.fault else ""
         if outcome.fault:
             return
@@ -48,7 +48,7 @@ class Entry:
 
 
 class Lane:
-    """Entries that share a bound on what is in flight."""
+    """Entries that share a limit of probes in flight."""
 
     __slots__ = ("at_once", "most", "running", "slow", "stopped", "timer", "waiting")
 
@@ -62,12 +62,12 @@ class Lane:
         self.stopped: float | None = None  # when the last lot was used up, if it was
 
     def lot(self, now: float) -> int:
-        """How many may start in this turn: more when turns take long, or a busy machine would leave us behind."""
+        """How many probes may start in this turn of the loop: more when turns take long, to keep up."""
         turns = 1 if self.stopped is None else min(_MOST_TURNS, max(1, int((now - self.stopped) / _TURN)))
         return self.at_once * turns
 
     def has_room(self, now: float) -> bool:
-        """Whether one more may start; if need be by counting another among the slow."""
+        """Whether one more probe may start.  If need be, one that takes long is moved to the lane of the slow."""
         if len(self.running) < self.most:
             return True
         at = self.room_at()
@@ -80,7 +80,7 @@ class Lane:
         return True
 
     def room_at(self) -> float | None:
-        """Since when, or from when on, there is room, if nothing ends before; None: not until something ends."""
+        """The time from which on there is room, even if no probe ends; None if one has to end first."""
         if len(self.running) < self.most:
             return 0.0
         if self.slow is None or len(self.slow.running) >= self.slow.most:

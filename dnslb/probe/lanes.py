@@ -1,4 +1,4 @@
-"""Lanes: what is due starts in time, but only so much of it is in flight at once.
+"""Probes that are due start in time, but only a limited number is in flight at once.
 
 What hangs delays only what hangs.  Targets that did not answer in time go by a lane of their own, until they do; and
 a probe that takes long leaves its place to the next one, as long as there is room in the lane of the slow.  Programs
@@ -32,7 +32,7 @@ def _most_in_flight() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of the probes in flight."""
+    """How many probes may be in flight at once."""
 
     sockets: int = field(default_factory=_most_in_flight)
     programs: int = MOST_PROGRAMS
@@ -59,7 +59,7 @@ class Lanes:
 
     @property
     def lag(self) -> float:
-        """Seconds by which we are behind: since when the probe that is due for longest has been waiting.
+        """For how many seconds the probe that is due for longest has been waiting.
 
         Those that are down because they hang are left out: they wait for one another, and it delays no death.
         """
@@ -75,7 +75,7 @@ class Lanes:
         return max(0.0, now - min(due, default=now))
 
     def prompt(self, check: Check) -> Lane:
-        """For this kind of probe, while the target answers in time."""
+        """The lane for this kind of probe, as long as the target answers in time."""
         lane, _ = self._programs if isinstance(check, ExecCheck) else self._sockets
         return lane
 
@@ -91,12 +91,12 @@ class Lanes:
                 lane.disarm()
 
     def wait(self, entry: Entry, due: float) -> None:
-        """The entry is due then; ``arm`` its lane after it."""
+        """Let the entry be due at this time of the loop's clock.  To be followed by ``arm`` with its lane."""
         entry.waiting, entry.due = True, due
         heappush(entry.lane.waiting, (due, next(self._numbers), entry))
 
     def arm(self, lane: Lane) -> None:
-        """See to it that the next of the lane starts as soon as it is due and allowed."""
+        """Set the timer of the lane for the moment when its next probe is due and may start."""
         room_at = lane.room_at()
         if not self._users or not lane.waiting or room_at is None:
             return
@@ -111,7 +111,7 @@ class Lanes:
             self.arm(lane)
 
     def leave(self, entry: Entry) -> Lane:
-        """Its probe has ended: it goes back to the lane of those that answer in time.  Which lane it has left."""
+        """Its probe has ended: the entry goes back to its prompt lane.  The lane that it has left."""
         left, entry.lane = entry.lane, entry.prompt
         del left.running[entry]
         return left

@@ -1,4 +1,4 @@
-"""From what happened to a probe to an outcome with a reason that a person understands.
+"""What happened to a probe becomes an outcome, with a reason that a person understands.
 
 Every kind of probe is an attempt: it returns why the target passes, or raises ``Failed`` or ``OSError``.
 
@@ -77,7 +77,7 @@ class NotMade(Failed):
 
 @contextmanager
 def ours() -> Iterator[None]:
-    """Round what the system does before the target can be heard.  Raises NotMade, and OSError for the rest."""
+    """Goes round calls that cannot have reached the target yet.  Raises NotMade if they fail for a reason of ours."""
     try:
         yield
     except OSError as error:
@@ -88,7 +88,7 @@ def ours() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has come, for the reason in case it is not done in time."""
+    """How far an attempt has come: this becomes the reason if it runs out of time."""
 
     lacks: str = "connection"   # "no ... within 2 s"
     known: str | None = None    # a reason that holds already; time only kept us from looking closer
@@ -130,7 +130,7 @@ def _expire(limit: asyncio.Timeout, deadline: float, timeout: float) -> None:
 
 
 def shortage(error: OSError, otherwise: str = "") -> str:
-    """Our fault in a word, if it is a want of files or memory, which may come at any time."""
+    """The word for our fault if we are short of files or memory, which may happen at any time; else ``otherwise``."""
     return _FAULTS[error.errno] if error.errno in _ALWAYS else otherwise
 
 

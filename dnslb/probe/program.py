@@ -31,7 +31,7 @@ async def probe(check: ExecCheck, address: Address, source: Address | None, time
 
 
 async def attempt(command: Sequence[str], environment: Mapping[str, str], said: bytes, progress: Progress) -> str:
-    """Run the program once; what it says of success.  Raises Failed and OSError."""
+    """Run the program once; the reason why it passes.  Raises Failed and OSError."""
     progress.lacks = "exit"
     status, output = await run(command, environment, said)
     ending = _ending(status) + _first_line(output)
@@ -98,7 +98,7 @@ class _Run:
         self._loop.add_reader(self._pidfd, self._reap)
 
     def stop(self) -> None:
-        """Hear no more of it, and kill what still runs.  ``_reap`` buries it whenever it is dead."""
+        """Read no more of its output, and kill it if it still runs.  ``_reap`` collects its status once it is dead."""
         if not self._pipe.closed:
             self._loop.remove_reader(self._pipe)
             self._pipe.close()

@@ -115,7 +115,7 @@ class Schedule:
         self._update_all_probed()
 
     def resume(self, key: ProbeKey) -> None:
-        """Probe the key again, starting now.  That it was up when nobody has looked since, is worth nothing."""
+        """Probe the key again, starting now.  If it was up, it has to pass again before it counts as up."""
         entry = self._entries[key]
         if not entry.paused:
             return
@@ -128,7 +128,7 @@ class Schedule:
             self._lanes.arm(entry.lane)
 
     def pause_only(self, keys: Collection[ProbeKey]) -> set[ProbeKey]:
-        """Let these keys be paused, and no others.  Gives those that are resumed by that."""
+        """Pause these keys and resume all others.  The keys that were resumed."""
         paused = self.paused
         for key in keys:
             if key not in paused:
@@ -139,7 +139,7 @@ class Schedule:
         return resumed
 
     def hasten(self, key: ProbeKey) -> None:
-        """Let the next probe of the key, unless one is under way, start in a moment."""
+        """Start the next probe of the key in a moment, unless one is under way."""
         entry = self._entries.get(key)
         soon = asyncio.get_running_loop().time() + _QUICK
         if entry is not None and entry.waiting and soon < entry.due:
@@ -148,7 +148,7 @@ class Schedule:
 
     @property
     def healths(self) -> dict[ProbeKey, Health]:
-        """What is known now, for the state file and for those who ask."""
+        """What is known now of each key; keys without any outcome yet are left out."""
         return {key: entry.health for key, entry in self._entries.items() if entry.health is not None}
 
     @property
@@ -157,12 +157,12 @@ class Schedule:
 
     @property
     def recalled(self) -> set[ProbeKey]:
-        """Whose health was known from the start, or before a pause, and nothing has been found out since."""
+        """The keys whose health is from before a restart or a pause, without an outcome since."""
         return {key for key, entry in self._entries.items() if entry.health is not None and not entry.probed}
 
     @property
     def faults(self) -> dict[ProbeKey, str]:
-        """What cannot be probed, and why; by no fault of its own."""
+        """The keys that cannot be probed for a reason of ours, and the reason."""
         return {key: entry.fault for key, entry in self._entries.items() if entry.fault}
 
     @property

@@ -20,7 +20,7 @@ _SocketAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 
 
 async def connect_tcp(address: Address, port: int, source: Address | None) -> socket.socket:
-    """A connection; the caller closes it.  Raises OSError and Failed."""
+    """A connection to the target; the caller closes it.  Raises OSError and Failed."""
     sock = _create(socket.SOCK_STREAM, address, source)
     try:
         with ours():
@@ -52,7 +52,7 @@ def _refuse_itself(sock: socket.socket) -> None:
 
 
 async def receive(sock: socket.socket) -> bytes:
-    """What came next on a connection; nothing at its end.  Raises OSError."""
+    """The next octets on a connection; none at its end.  Raises OSError."""
     octets = await asyncio.get_running_loop().sock_recv(sock, _CHUNK)
     # A target that sends without a pause must not keep the loop, and the timeout with it, from turning.
     await asyncio.sleep(0)
@@ -60,7 +60,7 @@ async def receive(sock: socket.socket) -> bytes:
 
 
 def connect_udp(address: Address, port: int, source: Address | None) -> socket.socket:
-    """A socket that hears only from the target; the kernel draws its port.  Raises OSError and Failed."""
+    """A socket that receives from the target only, on a random port.  Raises OSError and Failed."""
     sock = _create(socket.SOCK_DGRAM, address, source)
     try:
         with ours():

@@ -74,7 +74,7 @@ class TlsStream:
             raise NotMade("setting", f"cannot ask for the name {name!r}: {error}") from None
 
     async def shake_hands(self) -> None:
-        """Raises BadCertificate, Failed, OSError."""
+        """Do the TLS handshake.  Raises BadCertificate, Failed and OSError."""
         while True:
             try:
                 self._tls.do_handshake()
@@ -94,7 +94,7 @@ class TlsStream:
         await self._flush()
 
     async def receive(self) -> bytes:
-        """What came next; nothing at the end.  Raises Failed and OSError."""
+        """The octets that came next; none at the end.  Raises Failed and OSError."""
         while True:
             try:
                 return self._tls.read(_CHUNK)
@@ -108,7 +108,7 @@ class TlsStream:
                 return b""
 
     def certificate(self) -> dict[str, Any]:
-        """The server's, as ``ssl`` decodes it."""
+        """The certificate of the server, as ``ssl`` decodes it."""
         return self._tls.getpeercert() or {}
 
     async def _flush(self) -> None:
@@ -122,14 +122,14 @@ class TlsStream:
 
 
 def context(verify: bool, ca_file: str | None) -> ssl.SSLContext:
-    """Made once for each pair, and again when the file has changed.  Raises Failed when it cannot be read."""
+    """A context for probes: made once for each case, and again when the file has changed.  Raises Failed."""
     if not verify:
         return _context(False, None, 0)
     return _context(True, ca_file, _changed(ca_file))
 
 
 def lenient_context(ca_file: str | None) -> ssl.SSLContext:
-    """Demands a chain to an authority, but asks neither for dates nor for names.  To look, never to trust."""
+    """A context that checks neither dates nor names: for reading a certificate, never for trusting it."""
     return _lenient_context(ca_file, _changed(ca_file))
 
 

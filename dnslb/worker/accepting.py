@@ -1,4 +1,4 @@
-"""TCP connections are accepted, a few in each round of the loop; and not for a while when the system has no room."""
+"""TCP connections are accepted, a few in each turn of the loop.  When the system has no room, there is a pause."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Accepting:
         self._calming: asyncio.TimerHandle | None = None  # while the system has failed us lately
 
     def listen(self, sock: socket.socket) -> None:
-        """Let in who connects to this socket."""
+        """Accept connections on this socket from now on."""
         self._listening.append(sock)
         self._loop.add_reader(sock, self._accept, sock)
 
     def stop(self) -> None:
-        """Let nobody in any more."""
+        """Accept nothing more."""
         self._stop_reading()
         self._listening.clear()
 

@@ -24,7 +24,7 @@ _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take the
 
 
 class Answering:
-    """Answers from when this is made, in the running loop, until it is told to finish."""
+    """Answers as soon as it is made, in the running loop, until ``finish``."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Answering:
         self._connections.take_over_from(share.handover)
 
     async def hand_over(self) -> None:
-        """Leave the TCP connections to the worker that answers in our place."""
+        """Leave the open TCP connections to the worker that answers in our place."""
         await self._connections.hand_over_all(self._handover, _HANDING_OVER)
 
     async def finish(self) -> None:
-        """Answer what has come, and nothing after that."""
+        """Answer all queries that have come by now, and then no more."""
         # Those who have just been accepted have sent nothing yet.
         await asyncio.sleep(_ARRIVAL / 10)
         if len(self._connections):

@@ -36,7 +36,7 @@ _CROWDED = 0.002    # seconds until there may be room for a handover again
 
 
 class Connections:
-    """They have their turns from when this is made, in the running loop."""
+    """Serves its connections as soon as it is made, in the running loop."""
 
     def __init__(
         self, limits: Limits, respond: Callable[[bytes, bytes], bytes | None], bugs: Bugs, counter: ReplyCounter
@@ -59,7 +59,7 @@ class Connections:
         return len(self._table)
 
     def listen(self, sock: socket.socket) -> None:
-        """Let in who connects to this socket."""
+        """Accept connections on this socket from now on."""
         # Inherited by what is accepted: the system keeps no replies longer than we do for who does not take them.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._idle * 1000))
         self._accepting.listen(sock)
@@ -69,7 +69,7 @@ class Connections:
         self._loop.add_reader(handover.exit, self._take_over, handover)
 
     async def hand_over_all(self, handover: Handover, seconds: float) -> None:
-        """Let nobody in; hand over all connections, as they are, to who takes them on the other end.
+        """Accept nothing more, and send all open connections, as they are, to the worker that comes after us.
 
         Those that do not get through in time stay.
         """
@@ -84,9 +84,9 @@ class Connections:
                 await asyncio.sleep(_CROWDED)
 
     async def finish(self, seconds: float) -> None:
-        """Let nobody in; wait until the clients have the replies to all that has come, as long as they take some.
+        """Accept nothing more; wait until all queries that have come are answered and the replies are taken.
 
-        When none has for so many seconds, or for four times as many in all, they are left alone.
+        The rest is given up when no client has taken anything for so many seconds, or after four times as many in all.
         """
         self._accepting.stop()
         self._slice = _LAST_SLICE
@@ -124,7 +124,7 @@ class Connections:
     def _serve(self, connection: Connection, until: float) -> None:
         was_due = connection.is_due
         try:
-            has_progressed = connection.turn(until)
+            has_progressed = connection.proceed(until)
         except OSError:  # the client has gone
             self._close(connection)
             return

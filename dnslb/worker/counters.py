@@ -1,4 +1,4 @@
-"""What a worker counts, and its reports of that: each tells all since the one before."""
+"""What a worker counts, and how it reports it: each report tells what was counted since the one before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE = 500  # pools in one message
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Some of the counting happens in the parts themselves."""
+    """Reads the counters of all parts of a worker; the parts themselves count."""
 
     snapshot: Snapshot
     connections: Connections
@@ -25,14 +25,14 @@ class Counters:
     tcp: ReplyCounter
 
     def report(self) -> Iterator[Counts | LeadCounts]:
-        """All of it, message by message."""
+        """Everything that was counted, message by message."""
         yield self.take()
         turning = self.snapshot.turning
         for start in range(0, len(turning), _PIECE):
             yield LeadCounts(self.snapshot.led(turning[start : start + _PIECE]))
 
     def take(self) -> Counts:
-        """All but the answers that each address has led; what is counted begins anew."""
+        """Everything but the answers by leading address.  The counters begin at zero again."""
         counts = Counts(
             udp=self.udp.take(),
             tcp=self.tcp.take(),
@@ -46,5 +46,5 @@ class Counters:
         return counts
 
     def put_in_force(self, servings: Mapping[Key, Serving]) -> LeadCounts:
-        """The pools serve this from now on: the answers that were led by what they have served up to now."""
+        """Let the pools serve this from now on.  The answers that were led by what they have served before."""
         return LeadCounts(self.snapshot.update(servings))

@@ -51,14 +51,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class LeadCounts:
-    """Of some pools: how many answers each address has led since the worker last told."""
+    """For some pools: how many answers each address has led since the worker last told."""
 
     led: Mapping[Key, Led]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """Some of what a worker is asked, and of where its turns stand: for the worker that comes after it."""
+    """Some of the questions that a worker is asked, and where its turns stand: its successor begins with them."""
 
     questions: Sequence[Question] = ()
     stands: Mapping[Key, Stand] = field(default_factory=dict)

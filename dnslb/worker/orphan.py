@@ -29,7 +29,7 @@ class Orphan:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, share: Share) -> None:
-        """Called when the parent says nothing any more: it has told us to leave before, or is gone."""
+        """To be called when the channel to the parent has ended: the parent has told us to leave before, or is gone."""
         if self._leaving.is_set() or self._listener is None or not self._grace:
             self._leaving.set()
             return

@@ -1,4 +1,4 @@
-"""A worker's connection to its parent: what the parent says is done, and what it asks for is reported.
+"""A worker's connection to its parent: it follows the parent's instructions, and reports what it is asked for.
 
 Reports are sent message by message, and packets are answered in between.
 """
@@ -34,18 +34,18 @@ class ParentLink:
         self._watch = ParentWatch(name, servings, self._put_in_force)
         self._channel = Channel(self._receive)
 
-    async def keep(self) -> None:
+    async def watch(self) -> None:
         """Watch over the parent until cancelled."""
-        await self._watch.keep()
+        await self._watch.run()
 
     async def open(self, sock: socket.socket, when_ended: Callable[[], None]) -> None:
-        """Say that we answer.  ``when_ended`` is called once the parent has said all that it will ever say."""
+        """Tell the parent that we answer.  ``when_ended`` is called when no more messages can come from it."""
         self._channel.when_ended(when_ended)
         await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=sock)
         self._channel.send(READY)
 
     async def close(self) -> None:
-        """Report what is still to be told, and wait until the parent has it, if it is there."""
+        """Send a last report, and wait until the parent has it, if the parent is there."""
         for _ in self._sending(self._counters.report()):
             pass
         self._channel.close()

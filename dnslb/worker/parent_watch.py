@@ -42,12 +42,12 @@ class ParentWatch:
         self._silence.end()
 
     def record(self, servings: Mapping[Key, Serving]) -> None:
-        """The parent has put these in force."""
+        """The parent wants the pools to serve this."""
         self._servings.update(servings)
         self._lowered.difference_update(servings)
 
-    async def keep(self) -> None:
-        """Look after the parent until cancelled."""
+    async def run(self) -> None:
+        """Watch over the parent until cancelled."""
         while True:
             await asyncio.sleep(_LOOK)
             self._silence.look(time.monotonic())

@@ -1,4 +1,4 @@
-"""ReplyTurns, counted by their heads.
+"""Replies are counted by their heads: some octets that tell what became of a query.
 
 Nothing is named or sorted while queries are answered: ``dns.reply_kind`` reads from a head, later, what
 became of a query.
@@ -7,35 +7,31 @@ became of a query.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TypeAlias
+from sys import byteorder
 
-from dnslb.answer.ready import ReplyTurns
+from dnslb.dns.reply_kind import NO_REPLY
 
-_UNCOUNTED = 4096  # kept as they came: to count many at once costs half
-
-Source: TypeAlias = ReplyTurns | bytes  # what a reply came from, which knows the head of it, or its head itself
+_UNCOUNTED = 4096  # heads kept as they came: to count many at once costs half
 
 
 class ReplyCounter:
-    """Counts what replies came from, since heads are the same for all of one source: so no head need be read."""
+    """Heads come as numbers, in the machine's byte order: so they are the cheapest to take from a buffer."""
 
     def __init__(self) -> None:
-        self._uncounted: list[Source] = []
-        self._counts: Counter[bytes] = Counter()
+        self._uncounted: list[int] = []
+        self._counts: Counter[int] = Counter()
 
-    def count(self, sources: Iterable[Source]) -> None:
-        self._uncounted += sources
+    def count(self, heads: list[int]) -> None:
+        self._uncounted += heads
         if len(self._uncounted) > _UNCOUNTED:
             self._sum_up()
 
     def take(self) -> dict[bytes, int]:
-        """What was counted, and begin anew."""
+        """How often each head was counted.  The counter begins at zero again."""
         self._sum_up()
         counts, self._counts = self._counts, Counter()
-        return dict(counts)
+        return {head.to_bytes(len(NO_REPLY), byteorder): count for head, count in counts.items()}
 
     def _sum_up(self) -> None:
-        for source, count in Counter(self._uncounted).items():
-            self._counts[source if isinstance(source, bytes) else source.head] += count
+        self._counts.update(self._uncounted)
         self._uncounted.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from sys import byteorder
 from time import monotonic
 
 from dnslb.answer.responder import ForTransfers
@@ -20,12 +21,13 @@ from dnslb.worker.reply_counter import ReplyCounter
 
 _READ = 4096     # octets read in a turn: a hundred queries, which take the better part of a millisecond
 _UNSENT = 1 << 14  # octets of replies after which they are sent, before more are added
+_NOT_ANY = int.from_bytes(NO_REPLY, byteorder)
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER for none
 
 
 class Connection:
-    """``is_due`` says whether a reply is: then it waits to write, and reads nothing; else it waits to read."""
+    """``is_due`` says whether a reply is due: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
         "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
@@ -55,9 +57,11 @@ class Connection:
         self._received = b""             # queries that are not answered, or not whole
         self._unsent = b""               # replies that the client has not taken
 
-    def turn(self, until: float) -> bool:
-        """Go on for as long as that, by the monotonic clock, or a query more.  Whether it has progressed: a query was
-        answered, or all replies are sent; single octets count for nothing.  Raises OSError when the client has gone.
+    def proceed(self, until: float) -> bool:
+        """Read, answer and send until this time of the monotonic clock, or one query longer.
+
+        Whether it has progressed: a query was answered, or all replies are sent; single octets count for nothing.
+        Raises OSError when the client has gone.
         """
         if not self.is_due:
             self._read()
@@ -72,14 +76,14 @@ class Connection:
         return has_progressed
 
     def finish(self) -> None:
-        """Take no more queries than have come.  Raises OSError."""
+        """Read no more queries than have come by now.  Raises OSError."""
         if not self.is_due and not self.has_ended:
             self._read()
             self.is_due = self._has_query()
         self.has_ended = True
 
     def state(self) -> ConnectionState:
-        """All that another worker needs to go on with it."""
+        """Everything that another worker needs to go on with this connection."""
         return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
 
     def restore(self, state: ConnectionState) -> None:
@@ -89,7 +93,7 @@ class Connection:
         self.is_due = bool(self._unsent) or self._has_query()
 
     def release(self) -> None:
-        """It is another worker's now."""
+        """Close our copy of the socket: another worker has the connection now."""
         self._sock.close()
 
     def close(self) -> None:
@@ -112,14 +116,14 @@ class Connection:
     def _answer(self, until: float) -> int:
         """Answer queries for as long as that and the client takes the replies; how many."""
         received, address, respond = self._received, self._address, self._respond
-        heads: list[bytes] = []
+        heads: list[int] = []
         replies: list[bytes] = []
         at = octets = 0
         while len(received) >= at + 2:
             length = received[at] << 8 | received[at + 1]
             end = at + 2 + length
             if length > LONGEST:
-                heads.append(NO_REPLY)
+                heads.append(_NOT_ANY)
                 self.has_ended = True
                 at = len(received)
                 break
@@ -133,12 +137,12 @@ class Connection:
                 self.is_for_transfers, at = True, begin
                 break
             except Exception:  # our bug: the loop goes on
-                self._bugs.report(query)
+                self._bugs.report(bytes(2) + query)
                 reply = None
             if reply is None:
-                heads.append(NO_REPLY)
+                heads.append(_NOT_ANY)
             else:
-                heads.append(reply[:_HEAD])
+                heads.append(int.from_bytes(reply[:_HEAD], byteorder))
                 replies += ((len(reply) + 2).to_bytes(2), id_, reply)
                 octets += len(reply)
                 if octets >= _UNSENT:

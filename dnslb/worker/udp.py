@@ -4,30 +4,23 @@
 structures that its query filled in, so Python never makes an address: not the client's, and not, on a wildcard socket,
 the one of ours that was asked, from which the reply must come (RFC 2181 §4).  Nor does it copy an id: a reply is sent
 in two pieces, the first of which is the first two octets of its query.
-
-What is done for a whole batch is done in one call for all of it: a step of Python for each query costs more than the
-rest of its answer.
 """
 
 from __future__ import annotations
 
 import ctypes
 import socket
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from operator import add
 from time import monotonic
 from typing import Any, Literal
 
 from dnslb.answer.memo import Memo
-from dnslb.answer.ready import ReplyTurns
 from dnslb.answer.responder import ForTransfers
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
-from dnslb.worker.reply_counter import ReplyCounter, Source
+from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
 _TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
@@ -35,12 +28,9 @@ _ID = 2           # octets of the id, with which a query and its reply begin
 _QUERY = 128      # octets of a query that lie in its slot: nearly all do, and whole slots are copied
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 _NAME = 28        # octets for a socket address
-_CLIENTS = [slice(begin, begin + _NAME) for begin in range(0, _BATCH * _NAME, _NAME)]
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
 _CONTROL = 64     # octets for one packet-information message
 _USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
-_BEGINS = range(0, _BATCH * _QUERY, _QUERY)  # of the slots of queries
-_AFTER_IDS = range(_ID, _BATCH * _QUERY, _QUERY)
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _IFINDEX = {socket.AF_INET: 16, socket.AF_INET6: 32}  # where the interface stands in them
 
@@ -102,14 +92,13 @@ class Batches:
         # What the message headers point at must live as long as they do: hence attributes that nothing reads.
         self._pointed_at = controls
         queries = _Slots(self._queries, _QUERY, used=_QUERY)
-        ids, replies = replace(queries, used=_ID), _Slots(self._replies, 0, used=0)
+        ids, replies = replace(queries, used=_ID), _Slots(self._replies, PAYLOAD, used=0)
         self._in, self._in_vectors = _messages((queries, _Slots(self._rests, _REST, used=_REST)), names, controls)
         self._out, self._out_vectors = _messages((ids, replies), names, controls)
         self._lengths = _column(self._in, "received", "I")
-        # Of a reply after its id: where it lies, and how long it is.
-        self._out_bases = _column(self._out_vectors, "base", "Q")[1::2]
         self._out_sizes = _column(self._out_vectors, "length", "Q")[1::2]
-        self._out_start = replies.address(0)
+        # A slot is a whole number of heads long, so that all heads are had by one stride.
+        self._heads = memoryview(self._replies).cast("Q")[:: PAYLOAD // _HEAD]
         self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
 
     def answer(self) -> None:
@@ -128,65 +117,47 @@ class Batches:
         if self._interfaces is not None:
             # The interface by which a packet came in need not be the one that leads back.
             self._interfaces[:] = self._no_interface
-        if count == 1:
-            self._answer_one(self._lengths[0])
-            return 1
-        octets = bytes(memoryview(self._queries)[: count * _QUERY])
-        lengths = self._lengths[:count].tolist()
-        queries = [octets[begin:end] for begin, end in zip(_AFTER_IDS, map(add, _BEGINS, lengths))]  # noqa: B905
-        if max(lengths) > _QUERY:
-            queries = list(map(self._whole, queries, range(count)))
-        sources: list[Any] = list(map(self._memo.get, queries))
-        if None in sources:
-            replies = self._reply_to_each(queries, sources)
-            sources = [reply[:_HEAD] or NO_REPLY for reply in replies]
-        else:
-            replies = list(map(next, sources))
-        sizes = list(map(len, replies))
-        joined = b"".join(replies)
-        self._replies[: len(joined)] = joined
-        self._out_sizes[:count] = array("Q", sizes)
-        self._out_bases[:count] = array("Q", accumulate(sizes[:-1], initial=self._out_start))
-        if 0 in sizes:
-            self._send_some(sources)
-        else:
-            self._send(0, count, sources)
-        self._counter.count(sources)
+        known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
+        octets, clients = bytes(memoryview(self._queries)[: count * _QUERY]), b""
+        unsent = missed = 0
+        at = to = by = 0
+        for index, length in enumerate(self._lengths[:count].tolist()):
+            query = octets[at + _ID : at + length]
+            turns = known(query)
+            if turns is not None:
+                reply: bytes | None = next(turns)
+            else:
+                if length > _QUERY:
+                    query = self._whole(index)
+                clients = clients or bytes(self._clients)
+                missed += 1
+                try:
+                    reply = respond(query, clients[by : by + _NAME])
+                except ForTransfers:
+                    self._leave(index, query)
+                    reply = None
+                except Exception:  # our bug: the loop goes on
+                    self._bugs.report(bytes(_ID) + query)
+                    reply = None
+            if reply is None:
+                self._send(unsent, index)
+                unsent = index + 1
+                replies[to : to + _HEAD] = NO_REPLY
+            else:
+                size = len(reply)
+                replies[to : to + size] = reply
+                sizes[index] = size
+            at += _QUERY
+            to += PAYLOAD
+            by += _NAME
+        self._send(unsent, count)
+        if missed:
+            self._remember(missed, query)
+        self._counter.count(self._heads[:count].tolist())
         return count
 
-    def _answer_one(self, length: int) -> None:
-        """A query that came alone: what is done for many at once would cost more than it saves."""
-        query = self._whole(bytes(self._queries[_ID : min(length, _QUERY)]), 0)
-        turns = self._memo.get(query)
-        reply = self._reply_to_each([query], [None])[0] if turns is None else next(turns)
-        source: Source = turns or reply[:_HEAD] or NO_REPLY
-        sources = [source]
-        if reply:
-            size = len(reply)
-            self._replies[:size] = reply
-            self._out_sizes[0] = size
-            self._send(0, 1, sources)
-        self._counter.count(sources)
-
-    def _reply_to_each(self, queries: list[bytes], known: list[ReplyTurns | None]) -> list[bytes]:
-        """The replies, empty where there is none."""
-        respond, clients = self._respond, bytes(self._clients)
-        replies: list[bytes] = []
-        for query, turns, client in zip(queries, known, _CLIENTS):  # noqa: B905 - as many as queries
-            try:
-                reply = respond(query, clients[client]) if turns is None else next(turns)
-            except ForTransfers:
-                self._leave(query, len(replies))
-                reply = None
-            except Exception:  # our bug: the loop goes on
-                self._bugs.report(query)
-                reply = None
-            replies.append(reply or b"")
-        self._memo.miss(known.count(None), queries[known.index(None)])
-        return replies
-
-    def _leave(self, query: bytes, index: int) -> None:
-        """Have somebody else answer the query of that slot."""
+    def _leave(self, index: int, query: bytes) -> None:
+        """Have another process answer the query of that slot."""
         start, name, control = index * _QUERY, index * _NAME, index * _CONTROL
         if self.leave is not None:
             self.leave(
@@ -195,30 +166,26 @@ class Batches:
                 bytes(self._pointed_at.octets[control : control + _CONTROL]),
             )
 
-    def _whole(self, query: bytes, index: int) -> bytes:
-        """The query of a slot, which may be too long for it: then the rest of it lies elsewhere."""
-        rest = self._lengths[index] - _QUERY
-        if rest <= 0:
-            return query
-        start, more = index * _QUERY + _ID, index * _REST
-        return bytes(self._queries[start : start + _QUERY - _ID] + self._rests[more : more + rest])
+    def _remember(self, missed: int, last: bytes) -> None:
+        try:
+            self._memo.miss(missed, last)
+        except Exception:  # our bug: the loop goes on
+            self._bugs.report(bytes(_ID) + last)
 
-    def _send_some(self, sources: list[Source]) -> None:
-        """Send replies to all but those that get none."""
-        first = 0
-        for index, source in enumerate(sources):
-            if source == NO_REPLY:
-                self._send(first, index, sources)
-                first = index + 1
-        self._send(first, len(sources), sources)
+    def _whole(self, index: int) -> bytes:
+        """A query that is too long for its slot, after the id: the rest of it lies elsewhere."""
+        start, rest = index * _QUERY, index * _REST
+        end = rest + self._lengths[index] - _QUERY
+        return bytes(self._queries[start + _ID : start + _QUERY] + self._rests[rest:end])
 
-    def _send(self, first: int, end: int, sources: list[Source]) -> None:
+    def _send(self, first: int, end: int) -> None:
         """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
         while first < end:
             sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
             if sent <= 0:
                 sent = 1
-                sources[first] = UNSENT
+                to = first * PAYLOAD
+                self._replies[to : to + _HEAD] = UNSENT
             first += sent
 
 

@@ -43,7 +43,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """All that a worker needs."""
+    """All that a worker is given when it is forked."""
 
     settings: Settings
     content: Content
@@ -75,7 +75,7 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     link = ParentLink(name, content.servings, answering.counters)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
-    watching = asyncio.get_running_loop().create_task(link.keep())
+    watching = asyncio.get_running_loop().create_task(link.watch())
     await link.leaving.wait()
     watching.cancel()
     if link.hands_over:

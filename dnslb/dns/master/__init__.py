@@ -11,6 +11,7 @@ from contextlib import suppress
 from dnslb.dns import name
 from dnslb.dns.master import checks
 from dnslb.dns.master.builder import Builder
+from dnslb.dns.master.inclusion import Inclusions
 from dnslb.dns.master.printer import records
 from dnslb.dns.master.reader import Reader
 from dnslb.dns.master.source import Hopeless, Sources
@@ -39,12 +40,12 @@ def load(
     sources = Sources()
     with collector.paused():
         builder = Builder(apex, sources.report)
-        reader = Reader(apex, include or read, sources, builder)
+        reader = Reader(apex, Inclusions(include or read, sources.octets), sources, builder)
         zone = None
         with suppress(Hopeless):
             reader.read_file(path, octets)
             zone = builder.build(sources.places())
-            for finding in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
-                sources.report(finding)
+            for place, mistake in checks.check(zone, builder.later_places, None if reader.is_blind else reader.lost):
+                sources.report(place, mistake)
         problems = sources.problems()
     return (None if has_errors(problems) else zone), problems

@@ -9,21 +9,18 @@ from array import array
 from collections.abc import Callable
 
 from dnslb.dns import name, rrtype
-from dnslb.dns.master.finding import Finding, Part, error, warning
+from dnslb.dns.mistake import Mistake, Part, error, warning
 from dnslb.dns.name import Name
 from dnslb.dns.place import Places
+from dnslb.dns.rdata import canonical
 from dnslb.dns.zone import Node, RRset, Zone
 
 # A node or an RRset of more members than this is built in dictionaries: growing a tuple copies it each time.
 _NARROW = 8
 
+_CUTTING = frozenset({rrtype.NS, rrtype.DNAME})
 _SINGLE = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA})
 _TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
-# Names in these compare without case (RFC 4034 §6.2), so records may be equal that differ in octets: the name's offset.
-_NAME_AT = {
-    rrtype.NS: 0, rrtype.CNAME: 0, rrtype.PTR: 0, rrtype.DNAME: 0, rrtype.SOA: 0, rrtype.MX: 2, rrtype.SRV: 6,
-}  # fmt: skip
-_SOA_NUMBERS = 20
 
 
 class _Growing:
@@ -34,13 +31,13 @@ class _Growing:
     def __init__(self, rrset: RRset) -> None:
         self.ttl = rrset.ttl
         self.place = rrset.place
-        self.rdatas = {_canonical(rrset.rrtype, rdata): rdata for rdata in rrset.rdatas}
+        self.rdatas = {canonical(rrset.rrtype, rdata): rdata for rdata in rrset.rdatas}
 
 
 class Builder:
     """The zone under construction.  Every owner given to it is folded, and at or below the apex."""
 
-    def __init__(self, apex: Name, report: Callable[[Finding], None]) -> None:
+    def __init__(self, apex: Name, report: Callable[[int, Mistake], None]) -> None:
         self.apex = apex
         self.report = report
         self.nodes: dict[Name, Node] = {apex: ()}
@@ -54,33 +51,39 @@ class Builder:
         """Lay one record into its RRset.  A duplicate is dropped with a warning."""
         nodes = self.nodes
         node = nodes.get(owner)
-        if node is None:
+        if not node:
+            if owner in self._wide:
+                self._add_wide(owner, type_, ttl, rdata, place)
+                return
             nodes[owner] = (RRset(type_, ttl, (rdata,), place),)
-            self._add_parents(owner)
-            self._note_cut(owner, type_)
-            return
-        if owner in self._wide:
-            self._add_wide(owner, type_, ttl, rdata, place)
+            if node is None and owner[1 + owner[0] :] not in nodes:
+                self._add_parents(owner)
+            if type_ in _CUTTING:
+                self._keep_cut(owner, type_)
             return
         for rrset in node:
             if rrset.rrtype == type_:
-                break
-        else:
-            nodes[owner] = tuple(sorted((*node, RRset(type_, ttl, (rdata,), place))))
-            self._note_cut(owner, type_)
-            if len(node) >= _NARROW:
-                self._widen(owner)
-            return
-        rdatas = rrset.rdatas
-        canonical = _canonical(type_, rdata)
-        if any(_canonical(type_, other) == canonical for other in rdatas):
-            self._warn_duplicate(owner, type_, place)
-        elif self._admit(owner, type_, (rrset.ttl, ttl), place):
-            rdatas = (*rdatas, rdata)
-        grown = RRset(type_, min(rrset.ttl, ttl), rdatas, rrset.place)
-        nodes[owner] = tuple([grown if other is rrset else other for other in node])
-        if len(rdatas) > _NARROW:
+                grown = self._grown(owner, rrset, ttl, rdata, place)
+                nodes[owner] = tuple([grown if other is rrset else other for other in node])
+                if len(grown.rdatas) > _NARROW:
+                    self._widen(owner)
+                return
+        added = (*node, RRset(type_, ttl, (rdata,), place))
+        # Mostly the types come in order.
+        nodes[owner] = added if type_ > rrset.rrtype else tuple(sorted(added))
+        if type_ in _CUTTING:
+            self._keep_cut(owner, type_)
+        if len(node) >= _NARROW:
             self._widen(owner)
+
+    def _grown(self, owner: Name, rrset: RRset, ttl: int, rdata: bytes, place: int) -> RRset:
+        type_, before, rdatas, first = rrset
+        octets = canonical(type_, rdata)
+        if any(canonical(type_, other) == octets for other in rdatas):
+            self._warn_duplicate(owner, type_, place)
+        elif self._admit(owner, type_, (before, ttl), place):
+            rdatas = (*rdatas, rdata)
+        return RRset(type_, min(before, ttl), rdatas, first)
 
     def build(self, places: Places) -> Zone:
         """The zone so far.  The builder must not be used after it."""
@@ -100,7 +103,7 @@ class Builder:
             nodes[owner] = ()
             owner = owner[1 + owner[0] :]
 
-    def _note_cut(self, owner: Name, type_: int) -> None:
+    def _keep_cut(self, owner: Name, type_: int) -> None:
         if type_ == rrtype.DNAME or (type_ == rrtype.NS and owner != self.apex):
             self._cuts.add(owner)
 
@@ -112,20 +115,20 @@ class Builder:
         growing = self._wide[owner].get(type_)
         if growing is None:
             self._wide[owner][type_] = _Growing(RRset(type_, ttl, (rdata,), place))
-            self._note_cut(owner, type_)
+            self._keep_cut(owner, type_)
             return
-        canonical = _canonical(type_, rdata)
-        if canonical in growing.rdatas:
+        octets = canonical(type_, rdata)
+        if octets in growing.rdatas:
             self._warn_duplicate(owner, type_, place)
         elif self._admit(owner, type_, (growing.ttl, ttl), place):
-            growing.rdatas[canonical] = rdata
+            growing.rdatas[octets] = rdata
         growing.ttl = min(growing.ttl, ttl)
 
     def _admit(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> bool:
         """Whether the RRset may have one record more, which has the second TTL; if so, note where that one is."""
         if type_ in _SINGLE:
             fact = f"{name.text(owner)} has two different {rrtype.text(type_)} records"
-            self.report(error(place, Part.TYPE, fact, f"keep one; {_why_single(type_)}"))
+            self.report(place, error(Part.TYPE, fact, f"keep one; {_why_single(type_)}"))
             return False
         # Signatures take the TTLs of what they cover, so those of one owner differ rightly (RFC 4034 §3).
         if ttls[0] != ttls[1] and type_ != rrtype.RRSIG and (owner, type_) not in self._unequal:
@@ -137,12 +140,12 @@ class Builder:
 
     def _warn_duplicate(self, owner: Name, type_: int, place: int) -> None:
         fact = f"{name.text(owner)} has the same {rrtype.text(type_)} record twice"
-        self.report(warning(place, Part.TYPE, fact, "remove one; it is served once (RFC 2181 §5)"))
+        self.report(place, warning(Part.TYPE, fact, "remove one; it is served once (RFC 2181 §5)"))
 
     def _warn_unequal(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> None:
         fact = f"{name.text(owner)} has {rrtype.text(type_)} records of TTL {ttls[0]} and {ttls[1]}"
         remedy = f"give them one TTL; the lowest, at most {min(ttls)}, is used (RFC 2181 §5.2)"
-        self.report(warning(place, Part.TTL, fact, remedy))
+        self.report(place, warning(Part.TTL, fact, remedy))
 
 
 def _by_type(member: tuple[int, _Growing]) -> int:
@@ -154,12 +157,3 @@ def _why_single(type_: int) -> str:
         return "a zone has one SOA (RFC 1035 §5.2)"
     return "a name has one alias at most (RFC 2181 §10.1, RFC 6672 §2.4)"
 
-
-def _canonical(type_: int, rdata: bytes) -> bytes:
-    """The rdata, with names that compare without case folded."""
-    at = _NAME_AT.get(type_)
-    if at is None:
-        return rdata
-    if type_ == rrtype.SOA:
-        return rdata[:-_SOA_NUMBERS].lower() + rdata[-_SOA_NUMBERS:]
-    return rdata[:at] + rdata[at:].lower()

@@ -6,13 +6,12 @@ An error is what BIND, NSD and Knot do not serve; a warning, what is served and 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from dnslb.dns import name, rrtype
-from dnslb.dns.master.finding import Finding, Part, error, warning
+from dnslb.dns import name, rdata, rrtype
+from dnslb.dns.mistake import Mistake, Part, error, warning
 from dnslb.dns.name import ROOT, Name
 from dnslb.dns.zone import Node, RRset, Zone, find
-from dnslb.text.problem import Level
 
 _KEY, _NSEC3 = rrtype.NUMBERS["KEY"], rrtype.NUMBERS["NSEC3"]
 _ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
@@ -20,26 +19,15 @@ _TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
 _SIGNATURES = frozenset({rrtype.RRSIG, rrtype.NSEC, _NSEC3})
 _BESIDE_CNAME = frozenset({rrtype.CNAME, rrtype.RRSIG, rrtype.NSEC})  # RFC 4034 §3 and §4
 _AT_CUT = frozenset({rrtype.NS, rrtype.DS, rrtype.RRSIG, rrtype.NSEC, rrtype.DNAME})
-_SPECIAL = _TARGETED | _SIGNATURES | {rrtype.CNAME, rrtype.SOA, rrtype.DNAME, rrtype.DS}
+_PARTICULAR = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA, rrtype.NS, rrtype.DS})  # where they are
 
-# Which word of the rdata is the target's, and at which octet it begins.
-_TARGET_WORD = {rrtype.NS: 0, rrtype.MX: 1, rrtype.SRV: 3}
-
-_TARGET_AT = {rrtype.NS: 0, rrtype.MX: 2, rrtype.SRV: 6}
 _MAX_SETTLED = 10_000
 
-LaterPlaces = Mapping[tuple[Name, int], Sequence[int]]
+LaterPlaces: TypeAlias = Mapping[tuple[Name, int], Sequence[int]]
+Found: TypeAlias = tuple[int, Mistake]  # with the place of its entry; 0 means the whole file
 
 
-class _Miss(NamedTuple):
-    """What is wrong with a target."""
-
-    fact: str
-    remedy: str
-    level: Level = Level.WARNING
-
-
-def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Finding]:
+def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Found]:
     """Everything that is wrong with the zone.
 
     ``later_places`` has the places of all but the first record of NS, MX and SRV RRsets.  ``lost`` are owners with
@@ -51,79 +39,70 @@ def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) 
     yield from _check_targets(zone, later_places, lost)
 
 
-def _check_apex(zone: Zone, lost: Collection[Name] | None) -> Iterator[Finding]:
+def _check_apex(zone: Zone, lost: Collection[Name] | None) -> Iterator[Found]:
     if lost is None or zone.apex in lost:
         return
     apex, node = name.text(zone.apex), zone.nodes[zone.apex]
     if find(node, rrtype.SOA) is None:
         remedy = f"begin it with {apex} 3600 IN SOA ns1 hostmaster 1 1d 2h 4w 5m (RFC 1035 §5.2)"
-        yield error(0, Part.WORD, f"the zone {apex} has no SOA", remedy)
+        yield 0, error(Part.WORD, f"the zone {apex} has no SOA", remedy)
     if find(node, rrtype.NS) is None:
-        yield error(0, Part.WORD, f"the zone {apex} has no NS at its apex", "add one for each of its nameservers")
+        yield 0, error(Part.WORD, f"the zone {apex} has no NS at its apex", "add one for each of its nameservers")
 
 
-def _check_nodes(zone: Zone) -> Iterator[Finding]:
+def _check_nodes(zone: Zone) -> Iterator[Found]:
     doubled = zone.apex[:-1] + zone.apex
     is_signed = False
     for owner, node in zone.nodes.items():
-        if len(node) > 1:
-            yield from _check_company(zone, owner, node)
         if owner.endswith(doubled) and node and zone.apex != ROOT and name.is_at_or_below(owner, doubled):
             fact = f"{name.text(owner)} has the zone's name twice"
-            yield warning(node[0].place, Part.OWNER, fact, "end the owner with a dot if it was meant to be complete")
+            yield node[0].place, warning(Part.OWNER, fact, "end the owner with a dot if it was meant to be complete")
         for rrset in node:
-            if rrset.rrtype not in _SPECIAL:
-                continue
-            if rrset.rrtype in _SIGNATURES:
-                if not is_signed:
-                    remedy = "serve it elsewhere if validation matters"
-                    yield warning(rrset.place, Part.TYPE, "the zone is signed; dnslb serves it unsigned", remedy)
+            if rrset.rrtype in _PARTICULAR:
+                yield from _check_rrset(zone, owner, node, rrset)
+            elif rrset.rrtype in _SIGNATURES and not is_signed:
                 is_signed = True
-            else:
-                yield from _check_seat(zone, owner, node, rrset)
+                remedy = "serve it elsewhere if validation matters"
+                yield rrset.place, warning(Part.TYPE, "the zone is signed; dnslb serves it unsigned", remedy)
 
 
-def _check_company(zone: Zone, owner: Name, node: Node) -> Iterator[Finding]:
-    """Which types may not stand beside which."""
-    if cname := find(node, rrtype.CNAME):
-        others = [rrset for rrset in node if rrset.rrtype not in _BESIDE_CNAME]
-        if others:
-            types = " and ".join(rrtype.text(rrset.rrtype) for rrset in [cname, *others[:3]])
-            place = max(cname.place, min(rrset.place for rrset in others))
-            remedy = "a CNAME must be alone (RFC 1034 §3.6.2)"
-            yield error(place, Part.TYPE, f"{name.text(owner)} has {types}", remedy)
-    elif owner in zone.cuts and owner != zone.apex and (dname := find(node, rrtype.DNAME)):
-        delegation = find(node, rrtype.NS)
-        if delegation:
-            place = max(dname.place, delegation.place)
-            remedy = "remove one of them: nobody knows which is to be followed (RFC 6672 §2.3)"
-            yield warning(place, Part.TYPE, f"{name.text(owner)} has DNAME and NS", remedy)
-
-
-def _check_seat(zone: Zone, owner: Name, node: Node, rrset: RRset) -> Iterator[Finding]:
-    """Whether the type may be at that owner."""
-    text = name.text(owner)
+def _check_rrset(zone: Zone, owner: Name, node: Node, rrset: RRset) -> Iterator[Found]:
+    """Whether the type may be at that owner, and beside the others there."""
+    place = rrset.place
     match rrset.rrtype:
+        case rrtype.CNAME if others := [other for other in node if other.rrtype not in _BESIDE_CNAME]:
+            types = " and ".join(rrtype.text(one.rrtype) for one in [rrset, *others[:3]])
+            place = max(place, min(other.place for other in others))
+            remedy = "a CNAME must be alone (RFC 1034 §3.6.2)"
+            yield place, error(Part.TYPE, f"{name.text(owner)} has {types}", remedy)
+        case rrtype.DNAME if owner != zone.apex and find(node, rrtype.CNAME) is None:
+            if (delegation := find(node, rrtype.NS)) is not None:
+                remedy = "remove one of them: nobody knows which is to be followed (RFC 6672 §2.3)"
+                place = max(place, delegation.place)
+                yield place, warning(Part.TYPE, f"{name.text(owner)} has DNAME and NS", remedy)
         case rrtype.SOA if owner != zone.apex:
             remedy = "move it to the zone's own file (RFC 1034 §4.2.1)"
-            yield error(rrset.place, Part.TYPE, f"{text} has an SOA and is not the apex", remedy)
+            yield place, error(Part.TYPE, f"{name.text(owner)} has an SOA and is not the apex", remedy)
         case rrtype.NS if name.is_wildcard(owner):
             remedy = "delegate the names one by one (RFC 4592 §4.2)"
-            yield warning(rrset.place, Part.TYPE, f"{text} has NS: a wildcard cannot be delegated", remedy)
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has NS: a wildcard cannot be delegated", remedy)
         case rrtype.DS if owner == zone.apex:
-            yield warning(rrset.place, Part.TYPE, f"{text} has DS at the apex", "move it to the zone above")
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has DS at the apex", "move it to the zone above")
         case rrtype.DS if find(node, rrtype.NS) is None:
             remedy = "add the NS of the delegation or remove the DS"
-            yield warning(rrset.place, Part.TYPE, f"{text} has DS and no NS", remedy)
+            yield place, warning(Part.TYPE, f"{name.text(owner)} has DS and no NS", remedy)
 
 
-def _check_cuts(zone: Zone) -> Iterator[Finding]:
+def _check_cuts(zone: Zone) -> Iterator[Found]:
     """Records that are never in an answer, since a delegation or DNAME above takes their place."""
     if not zone.cuts:
         return
     glue = _collect_glue(zone)
+    apex, cuts = zone.apex, zone.cuts
     for owner, node in zone.nodes.items():
-        cut = find_cut(zone, owner)
+        if owner not in cuts and owner[1 + owner[0] :] == apex and apex not in cuts:
+            continue  # most names: just below the apex
+        cut = zone.topmost_cut(owner)
         if cut is None:
             continue
         is_dname = find(zone.nodes[cut], rrtype.NS) is None or cut == zone.apex
@@ -137,33 +116,23 @@ def _check_cuts(zone: Zone) -> Iterator[Finding]:
             kind = "DNAME" if is_dname else "delegation"
             fact = f"{name.text(owner)} {rrtype.text(rrset.rrtype)} is hidden by the {kind} {name.text(cut)}"
             remedy = f"remove it or the {kind}; it is never an answer"
-            yield warning(rrset.place, Part.TYPE, fact, remedy)
+            yield rrset.place, warning(Part.TYPE, fact, remedy)
             break  # once a name will do
-
-
-def find_cut(zone: Zone, owner: Name) -> Name | None:
-    """The highest cut at or above the owner: the one that a look-up meets first."""
-    found = None
-    cuts, apex = zone.cuts, zone.apex
-    while True:
-        if owner in cuts:
-            found = owner
-        if owner == apex:
-            return found
-        owner = owner[1 + owner[0] :]
 
 
 def _collect_glue(zone: Zone) -> set[Name]:
     """The names in the zone's reach that some NS points at."""
-    glue: set[Name] = set()
-    for node in zone.nodes.values():
-        for rrset in node:
-            if rrset.rrtype == rrtype.NS:
-                glue.update(target for octets in rrset.rdatas if (target := octets.lower()) in zone.nodes)
-    return glue
+    return {
+        target
+        for node in zone.nodes.values()
+        for rrset in node
+        if rrset.rrtype == rrtype.NS
+        for octets in rrset.rdatas
+        if (target := name.fold(octets)) in zone.nodes
+    }
 
 
-def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Finding]:
+def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Found]:
     """Whether the hosts that NS, MX and SRV name are there; each one is missed once."""
     missed: set[Name] = set()
     settled: set[Name] = set()  # mail for a million names goes to few hosts
@@ -173,58 +142,76 @@ def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name]
             if type_ not in _TARGETED:
                 continue
             for index, octets in enumerate(rrset.rdatas):
-                target = octets[_TARGET_AT[type_] :].lower()
-                if target == ROOT or target in missed or (target in settled and type_ != rrtype.NS):
+                target = rdata.target(type_, octets)
+                if target is None or target in missed or (target in settled and type_ != rrtype.NS):
                     continue
-                report = _miss(zone, owner, type_, target, lost)
-                if report is not None:
+                is_served = _has_address(zone.nodes.get(target, ())) and (owner != zone.apex or not zone.cuts)
+                mistake = None if is_served else _miss(zone, _Pointer(owner, type_, target), lost)
+                if mistake is not None:
                     missed.add(target)
-                    place = rrset.place if index == 0 else later_places[owner, type_][index - 1]
-                    yield Finding(report.level, place, Part.RDATA, _TARGET_WORD[type_], report.fact, report.remedy)
+                    yield (later_places[owner, type_][index - 1] if index else rrset.place), mistake
                 elif len(settled) < _MAX_SETTLED:
                     settled.add(target)
 
 
-def _miss(zone: Zone, owner: Name, type_: int, target: Name, lost: Collection[Name] | None) -> _Miss | None:
+class _Pointer(NamedTuple):
+    """A record that names a host."""
+
+    owner: Name
+    rrtype: int
+    target: Name
+
+    def __str__(self) -> str:
+        return f"{rrtype.text(self.rrtype)} of {name.text(self.owner)}"
+
+    def error(self, fact: str, remedy: str) -> Mistake:
+        return error(Part.RDATA, fact, remedy, rdata.target_word(self.rrtype))
+
+    def warning(self, fact: str, remedy: str) -> Mistake:
+        return warning(Part.RDATA, fact, remedy, rdata.target_word(self.rrtype))
+
+
+def _miss(zone: Zone, pointer: _Pointer, lost: Collection[Name] | None) -> Mistake | None:
     """What keeps the target from being a host with an address, so far as this zone can tell."""
+    owner, type_, target = pointer
     node = zone.nodes.get(target)
-    cut = find_cut(zone, target) if zone.cuts and name.is_at_or_below(target, zone.apex) else None
-    if type_ == rrtype.NS and owner == zone.apex and cut is not None and _is_below_dname(zone, target, cut):
-        return _miss_below_dname(owner, target, cut)
+    cut = zone.topmost_cut(target) if zone.cuts and name.is_at_or_below(target, zone.apex) else None
+    if cut is not None and type_ == rrtype.NS and owner == zone.apex and _is_below_dname(zone, target, cut):
+        fact = f"the {pointer} names {name.text(target)}, below the DNAME {name.text(cut)}"
+        return pointer.error(fact, "name a host that is outside it (RFC 6672 §2.4)")
     if node is not None and _has_address(node):
         return None
-    text, pointer = name.text(target), f"{rrtype.text(type_)} of {name.text(owner)}"
     if _is_address(target):
-        return _Miss(f"the {pointer} names {text}, which looks like an address", "name a host that has A or AAAA")
+        fact = f"the {pointer} names {name.text(target)}, which looks like an address"
+        return pointer.warning(fact, "name a host that has A or AAAA")
     if not name.is_at_or_below(target, zone.apex):
         return None
+    text = name.text(target)
     if zone.apex != ROOT and target.endswith(zone.apex[:-1] + zone.apex):
-        return _Miss(f"the {pointer} names {text}, the zone's name twice", "end the name with a dot if it is complete")
+        fact = f"the {pointer} names {text}, the zone's name twice"
+        return pointer.warning(fact, "end the name with a dot if it is complete")
     if lost is None or target in lost:
         return None
     if cut is not None and (cut != owner or type_ != rrtype.NS):
         return None  # its address would be in another zone
     if cut is not None:
-        return _Miss(f"{text} has no A or AAAA here, and the {pointer} needs one", "add it as glue (RFC 1034 §4.2.1)")
+        fact = f"{text} has no A or AAAA here, and the {pointer} needs one"
+        return pointer.warning(fact, "add it as glue (RFC 1034 §4.2.1)")
     node = _covering(zone, target) if node is None else node
     if find(node, rrtype.CNAME):
-        return _Miss(f"the {pointer} names {text}, which has a CNAME", "name the host itself (RFC 2181 §10.3)")
+        fact = f"the {pointer} names {text}, which has a CNAME"
+        return pointer.warning(fact, "name the host itself (RFC 2181 §10.3)")
     if _has_address(node):
         return None
-    return _Miss(f"the {pointer} names {text}, which has no A or AAAA", "add one, or name another host")
+    return pointer.warning(f"the {pointer} names {text}, which has no A or AAAA", "add one, or name another host")
 
 
 def _is_below_dname(zone: Zone, target: Name, cut: Name) -> bool:
     return target != cut and find(zone.nodes[cut], rrtype.DNAME) is not None
 
 
-def _miss_below_dname(owner: Name, target: Name, cut: Name) -> _Miss:
-    fact = f"the NS of {name.text(owner)} names {name.text(target)}, below the DNAME {name.text(cut)}"
-    return _Miss(fact, "name a host that is outside it (RFC 6672 §2.4)", Level.ERROR)
-
-
 def _has_address(node: Node) -> bool:
-    return any(rrset.rrtype in _ADDRESSES for rrset in node)
+    return find(node, rrtype.A) is not None or find(node, rrtype.AAAA) is not None
 
 
 def _covering(zone: Zone, target: Name) -> Node:

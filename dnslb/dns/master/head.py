@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dnslb.dns import rrtype
-from dnslb.dns.master import ttl
+from dnslb.dns import interval, rrtype
+from dnslb.dns.mistake import Mistaken
 
+MAX_TTL = 2**31 - 1  # seconds (RFC 2181 §8)
 
-class Mistake(Exception):
-    """An entry that means nothing.  ``word`` counts the entry's words from 0; their number means its end."""
-
-    def __init__(self, word: int, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact}; {remedy}")
-        self.word = word
-        self.fact = fact
-        self.remedy = remedy
+_MOST_HEADS = 1000  # that are kept
+_LONG_HEAD = 50     # characters of one that is not
 
 
 class Head(NamedTuple):
@@ -25,8 +20,33 @@ class Head(NamedTuple):
     at: int          # index of the type's word
 
 
+class Heads:
+    """The heads of one file's entries, each parsed once: a zone of a million records has a dozen different ones."""
+
+    def __init__(self, start: int) -> None:
+        """``start`` is the word behind the owner, in all those entries."""
+        self._start = start
+        self._known: dict[tuple[str, ...], Head] = {}
+
+    def parse(self, words: list[str]) -> Head:
+        """The same as ``parse_head``."""
+        known, start = self._known, self._start
+        # The type ends a head, so that none is the beginning of another.
+        head = (
+            known.get(tuple(words[start : start + 3]))
+            or known.get(tuple(words[start : start + 1]))
+            or known.get(tuple(words[start : start + 2]))
+        )
+        if head is None:
+            head = parse_head(words, start)
+            key = tuple(words[start : head.at + 1])
+            if len(known) < _MOST_HEADS and sum(map(len, key)) < _LONG_HEAD:
+                known[key] = head
+        return head
+
+
 def parse_head(words: Sequence[str], start: int) -> Head:
-    """What stands between owner and rdata; ``start`` is the word behind the owner.  Raises Mistake.
+    """What stands between owner and rdata; ``start`` is the word behind the owner.  Raises Mistaken.
 
     Types never look like a TTL or a class, so that no order and no omission is ambiguous behind the owner.  In front
     of it there is one rule: an entry that begins in column 1 begins with its owner, be it called ``a`` or ``3600``.
@@ -42,41 +62,41 @@ def parse_head(words: Sequence[str], start: int) -> Head:
             _check_class(class_, word, at)
             has_class = True
             continue
-        value = ttl.parse(word)
+        value = interval.parse(word)
         if value is None or seconds is not None:
             raise _describe(words, at, start)
         seconds = check_ttl(value, word, at)
-    raise Mistake(len(words), "the record ends before its type", "write owner, TTL, class, type and data")
+    raise Mistaken("the record ends before its type", "write owner, TTL, class, type and data", len(words))
 
 
-def check_ttl(value: int, word: str, at: int) -> int:
-    """The value, when it fits 32 bits.  Raises Mistake."""
-    if value >= 2**32:
-        raise Mistake(at, f"the TTL {word} does not fit", f"TTLs go up to {ttl.MAX} seconds (RFC 2181 §8)")
-    return value
+def check_ttl(seconds: int, word: str, at: int) -> int:
+    """The seconds, when they fit 32 bits.  Raises Mistaken."""
+    if seconds >= 2**32:
+        raise Mistaken(f"the TTL {word} does not fit", f"TTLs go up to {MAX_TTL} seconds (RFC 2181 §8)", at)
+    return seconds
 
 
 def _check_type(number: int, word: str, at: int) -> int:
     if number == 0 or rrtype.is_meta(number):
-        raise Mistake(at, f"{word} is for questions and never stored", "remove the record (RFC 6895 §3.1)")
+        raise Mistaken(f"{word} is for questions and never stored", "remove the record (RFC 6895 §3.1)", at)
     return number
 
 
 def _check_class(number: int, word: str, at: int) -> None:
     if number != rrtype.IN:
-        raise Mistake(at, f"class {word}, in a zone of class IN", "write IN, or leave the class out")
+        raise Mistaken(f"class {word}, in a zone of class IN", "write IN, or leave the class out", at)
 
 
-def _describe(words: Sequence[str], at: int, start: int) -> Mistake:
+def _describe(words: Sequence[str], at: int, start: int) -> Mistaken:
     word = words[at]
     if word.startswith("$"):
-        return Mistake(at, f"{word} behind a blank is no directive", "begin it in column 1")
+        return Mistaken(f"{word} behind a blank is no directive", "begin it in column 1", at)
     # MX 10 mail, in column 1: nobody calls an owner MX.
     if start == 1 and at <= 2 and words[0].isupper() and rrtype.parse(words[0]) is not None:
         remedy = f"begin the line with a blank if {words[0]} is the type: what begins in column 1 is the owner"
-        return Mistake(at, f"{word} is no TTL, class or type", remedy)
+        return Mistaken(f"{word} is no TTL, class or type", remedy, at)
     if rrtype.parse_class(word) is not None:
-        return Mistake(at, f"a second class, {word}", "remove one of the two")
-    if ttl.parse(word) is not None:
-        return Mistake(at, f"a second TTL, {word}", "remove one of the two")
-    return Mistake(at, f"{word} is no TTL, class or type", "write owner, TTL, class, type and data; or TYPEnnn")
+        return Mistaken(f"a second class, {word}", "remove one of the two", at)
+    if interval.parse(word) is not None:
+        return Mistaken(f"a second TTL, {word}", "remove one of the two", at)
+    return Mistaken(f"{word} is no TTL, class or type", "write owner, TTL, class, type and data; or TYPEnnn", at)

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dnslb.dns.mistake import Mistake, Part, error
+
 # Octets that end the fast route.  \x85 and \xa0 are blanks to str.split, and letters to a master file.
 SPECIAL = re.compile(rb'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f;()"\\\x85\xa0]|\r(?!\n)')
 
@@ -46,8 +48,7 @@ class BadOctet(NamedTuple):
 
     line: int
     column: int
-    fact: str
-    remedy: str
+    mistake: Mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def read_entry(octets: bytes, start: int = 0, line: int = 1) -> Entry:
             opened.append((line, at - margin + 1))
         elif kind == "close":
             if not opened:
-                bad = bad or BadOctet(line, at - margin + 1, "a ) without its (", "remove it")
+                bad = bad or _bad(line, at - margin + 1, "a ) without its (", "remove it")
             else:
                 opened.pop()
         at = token.end()
@@ -97,7 +98,7 @@ def read_entry(octets: bytes, start: int = 0, line: int = 1) -> Entry:
     is_indented = octets[start : start + 1] in {b" ", b"\t"}
     if not opened:
         return Entry(words, is_indented, at, max(line - first, 1), bad)
-    bad = bad or BadOctet(*opened[0], "the ( is never closed", "close it with a )")
+    bad = bad or _bad(*opened[0], "the ( is never closed", "close it with a )")
     end = _resume(octets, start, opened[0][0] - first)
     return Entry(words, is_indented, end, max(octets.count(b"\n", start, end), 1), bad, is_unclosed=True)
 
@@ -106,7 +107,7 @@ def _too_long(octets: bytes, start: int, at: int, line: int) -> Entry:
     """No entry, but what somebody fills the memory with.  Reading goes on where the next one seems to begin."""
     owner = _NEXT_OWNER.search(octets, at)
     end = owner.end() if owner else len(octets)
-    bad = BadOctet(line, 1, f"an entry of more than {MOST_ENTRY >> 20} MB", "cut it up")
+    bad = _bad(line, 1, f"an entry of more than {MOST_ENTRY >> 20} MB", "cut it up")
     is_indented = octets[start : start + 1] in {b" ", b"\t"}
     return Entry([], is_indented, end, max(octets.count(b"\n", start, end), 1), bad)
 
@@ -152,12 +153,16 @@ def _resume(octets: bytes, start: int, lines: int) -> int:
     return owner.end() if owner else len(octets)
 
 
+def _bad(line: int, column: int, fact: str, remedy: str) -> BadOctet:
+    return BadOctet(line, column, error(Part.OCTET, fact, remedy))
+
+
 def _describe(octets: bytes, at: int, line: int, column: int) -> BadOctet:
     octet = octets[at]
     if octet == 0x22:
-        return BadOctet(line, column, "the string is not closed on its line", 'close it with a "')
+        return _bad(line, column, "the string is not closed on its line", 'close it with a "')
     if octet == 0x5C:
-        return BadOctet(line, column, r"a \ with nothing behind it", r"remove it, or write \\ for the character")
-    return BadOctet(
+        return _bad(line, column, r"a \ with nothing behind it", r"remove it, or write \\ for the character")
+    return _bad(
         line, column, f"a control character, octet 0x{octet:02x}", rf"remove it, or write \{octet:03d} if it is meant"
     )

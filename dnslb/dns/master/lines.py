@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import NamedTuple
+from typing import TypeAlias
 
 from dnslb.dns.master.lexer import MOST_ENTRY, SPECIAL, BadOctet, read_entry, split
 
 _BLANKS = b" \t"
 _SEMICOLON = 0x3B
+_SPECIALS = bytes(octet for octet in range(256) if SPECIAL.match(bytes((octet,))))  # a fast search, in vain mostly
 _MAX_UNCLOSED = 3  # parentheses; the search for the end of each goes through the rest of the file
 
 
-class Line(NamedTuple):
-    """An entry that says something."""
-
-    number: int         # of its first line in the file, from 1
-    words: list[str]    # as written, Latin-1; maybe none, or not all, when ``bad``
-    is_indented: bool   # begins with a blank: the owner is omitted
-    bad: BadOctet | None = None
+# An entry that says something: the number of its first line in the file, from 1; its words as written, Latin-1, maybe
+# none, or not all, when it is bad; whether it begins with a blank, so that the owner is omitted; and what is bad.
+Line: TypeAlias = tuple[int, list[str], bool, BadOctet | None]
 
 
 def read_lines(octets: bytes) -> Iterator[Line]:
@@ -31,36 +28,34 @@ def read_lines(octets: bytes) -> Iterator[Line]:
     # Shares the octets, and hands out a line at a time: a million lines at once would weigh 80 octets more each.
     stream = BytesIO(octets)
     number = start = unclosed = 0
-    special = _find_special(octets, 0)
     while row := stream.readline():
         number += 1
-        end = start + len(row)
-        words = None
-        if special >= end and len(row) <= MOST_ENTRY:
+        words: list[str] | None
+        if len(row.translate(None, _SPECIALS)) == len(row) <= MOST_ENTRY:
             words = row.decode("latin-1").split()
-        elif special < end and octets[special] == _SEMICOLON:
-            words = row[: special - start].decode("latin-1").split()
-            special = _find_special(octets, end)
-        else:
-            words = split(row) if len(row) <= MOST_ENTRY else None
-            if words is None:
-                entry = read_entry(octets, start, number)
-                if entry.bad is not None or entry.words:
-                    words = [word.text for word in entry.words]
-                    yield Line(number, words, entry.is_indented, entry.bad)
-                unclosed += entry.is_unclosed
-                if unclosed > _MAX_UNCLOSED:
-                    return
-                words = []
-                number += entry.lines - 1
-                end = entry.end
-                stream.seek(end)
-            special = _find_special(octets, end)
-        start = end
+        elif (words := _split(row)) is None:
+            entry = read_entry(octets, start, number)
+            if entry.bad is not None or entry.words:
+                yield number, [word.text for word in entry.words], entry.is_indented, entry.bad
+            unclosed += entry.is_unclosed
+            if unclosed > _MAX_UNCLOSED:
+                return
+            number += entry.lines - 1
+            start = entry.end
+            stream.seek(start)
+            continue
+        start += len(row)
         if words:
-            yield Line(number, words, row[0] in _BLANKS)
+            yield number, words, row[0] in _BLANKS, None
 
 
-def _find_special(octets: bytes, start: int) -> int:
-    found = SPECIAL.search(octets, start)
-    return found.start() if found else len(octets)
+def _split(row: bytes) -> list[str] | None:
+    """The words of one line; None when it takes the exact lexer to cut it."""
+    if len(row) > MOST_ENTRY:
+        return None
+    special = SPECIAL.search(row)
+    if special is not None:
+        if row[special.start()] != _SEMICOLON:
+            return split(row)
+        row = row[: special.start()]
+    return row.decode("latin-1").split()

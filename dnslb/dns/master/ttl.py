@@ -1,20 +1,57 @@
-"""TTLs as master files write them: seconds, or numbers with units, as in ``1h30m``."""
+"""The TTLs of records: written, set by ``$TTL``, or known from what stands before (RFC 2308 §4)."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
-MAX = 2**31 - 1  # seconds (RFC 2181 §8)
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_TTL = re.compile(r"[0-9]{1,20}|(?:[0-9]{1,20}[smhdw])+", re.IGNORECASE)
-_PART = re.compile(r"([0-9]+)([smhdw])", re.IGNORECASE)
+from dnslb.dns import interval, rrtype
+from dnslb.dns.master.head import MAX_TTL, Head, check_ttl
+from dnslb.dns.mistake import Mistake, Mistaken, Part, warning
 
 
-def parse(word: str) -> int | None:
-    """Seconds, without a limit; None when the word is no TTL."""
-    if _TTL.fullmatch(word) is None:
-        return None
-    if word.isdigit():
-        return int(word)
-    return sum(int(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(word))
+class Ttls:
+    """What a record's TTL is, after the entries read so far."""
+
+    def __init__(self, report: Callable[[int, Mistake], None]) -> None:
+        self._report = report
+        self._default: int | None = None  # of $TTL, or for want of it the SOA's minimum
+        self._last: int | None = None     # that was written with a record
+
+    def of(self, head: Head, rdata: bytes, place: int) -> int:
+        """The record's TTL.  Raises Mistaken when nobody knows it; the word counts from the type."""
+        seconds = head.ttl
+        if seconds is None:
+            return self._omitted(head.rrtype, rdata, place)
+        if seconds > MAX_TTL:
+            seconds = self._overflow(seconds, place, Part.TTL)
+        self._last = seconds
+        return seconds
+
+    def _omitted(self, type_: int, rdata: bytes, place: int) -> int:
+        """$TTL; else the last TTL that was written; else, for the SOA and what follows, its minimum as in BIND."""
+        if self._default is not None:
+            return self._default
+        if self._last is not None:
+            return self._last
+        if type_ != rrtype.SOA:
+            self._default = 0  # said once
+            raise Mistaken("no TTL here, and none before", "begin the file with $TTL, such as $TTL 1h")
+        self._default = min(int.from_bytes(rdata[-4:]), MAX_TTL)
+        remedy = f"begin the file with $TTL {self._default}"
+        self._report(place, warning(Part.TYPE, "no $TTL; the SOA's minimum is the default TTL", remedy))
+        return self._default
+
+    def set_default(self, word: str, place: int) -> None:
+        """Obey ``$TTL``; the word is its first.  Raises Mistaken."""
+        seconds = interval.parse(word)
+        if seconds is None:
+            self._default = self._default or 0
+            raise Mistaken(f"{word} is no TTL", "write seconds, or units as in 1h30m", 1)
+        if check_ttl(seconds, word, 1) > MAX_TTL:
+            seconds = self._overflow(seconds, place, Part.WORD, 1)
+        self._default = seconds
+
+    def _overflow(self, seconds: int, place: int, part: Part, word: int = 0) -> int:
+        fact = f"the TTL {seconds} is above {MAX_TTL}, and means 0"
+        self._report(place, warning(part, fact, "write a lower one (RFC 2181 §8)", word))
+        return 0

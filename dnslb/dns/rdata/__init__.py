@@ -11,46 +11,29 @@ from functools import partial
 from socket import AF_INET, AF_INET6, inet_pton
 
 from dnslb.dns import name, rrtype
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.dns.rdata import formats, generic
-from dnslb.dns.rdata.errors import BadRdata, Malformed, Unwritable
-from dnslb.dns.rdata.field import name_end
+from dnslb.dns.rdata.errors import Malformed, Unwritable
 from dnslb.dns.rdata.formats import Format
+from dnslb.dns.rdata.names import canonical, has_names, pieces, target, target_word
 from dnslb.dns.rdata.table import FORMATS
 
-__all__ = ["BadRdata", "has_names", "parse", "pieces", "target", "text"]
+__all__ = ["canonical", "has_names", "parse", "pieces", "target", "target_word", "text"]
 
-_NUMBERS = rrtype.NUMBERS
-
-# The octets before the names, and how many names: the types whose names may be compressed (RFC 3597 §4).
-_COMPRESSIBLE: Mapping[int, tuple[int, int]] = {
-    _NUMBERS[mnemonic]: shape
-    for mnemonic, shape in {
-        "NS": (0, 1), "MD": (0, 1), "MF": (0, 1), "CNAME": (0, 1), "SOA": (0, 2), "MB": (0, 1), "MG": (0, 1),
-        "MR": (0, 1), "PTR": (0, 1), "MINFO": (0, 2), "MX": (2, 1),
-    }.items()
-}  # fmt: skip
-
-# Where the host name begins whose addresses help the one who asked.
-_TARGET_AT: Mapping[int, int] = {
-    _NUMBERS[mnemonic]: offset
-    for mnemonic, offset in {
-        "NS": 0, "MX": 2, "SRV": 6, "SVCB": 2, "HTTPS": 2, "KX": 2, "AFSDB": 2, "RT": 2,
-    }.items()
-}  # fmt: skip
 
 
 def parse(rrtype_: int, words: Sequence[str], origin: Name) -> bytes:
     r"""The rdata that a master file means by ``words``: tokens of the type's own syntax, or ``\#``, length and hex.
 
     Words are as they stand in the file, decoded as Latin-1: escapes unresolved, quotes kept.  Names in the rdata are
-    completed with ``origin`` and keep their spelling.  Raises BadRdata, for the operator.
+    completed with ``origin`` and keep their spelling.  Raises Mistaken, for the operator.
     """
     if words and words[0] == generic.MARK:
         return _parse_generic(rrtype_, words)
     parse_words = _PARSERS.get(rrtype_)
     if parse_words is None:
-        raise BadRdata(f"{rrtype.text(rrtype_)} has no syntax of its own", r"write \# LENGTH HEX (RFC 3597 §5)")
+        raise Mistaken(f"{rrtype.text(rrtype_)} has no syntax of its own", r"write \# LENGTH HEX (RFC 3597 §5)")
     return parse_words(words, origin)
 
 
@@ -73,8 +56,8 @@ def _words(form: Format, rdata: bytes) -> list[str]:
     words = formats.read(form, rdata)
     try:
         again = formats.parse(form, words, name.ROOT)
-    except BadRdata as bad:
-        raise Malformed(bad.fact) from None
+    except Mistaken as error:
+        raise Malformed(str(error)) from None
     if again != rdata:
         raise Malformed("octets that no words stand for")
     return words
@@ -92,7 +75,7 @@ def _parse_generic(rrtype_: int, words: Sequence[str]) -> bytes:
         return rdata
     except Malformed:
         fact = f"the octets are no rdata of type {rrtype.text(rrtype_)}"
-        raise BadRdata(fact, "mend them, or write the record in its own syntax", min(2, len(words) - 1)) from None
+        raise Mistaken(fact, "mend them, or write the record in its own syntax", min(2, len(words) - 1)) from None
     return rdata
 
 
@@ -116,7 +99,7 @@ def _parse_host(form: Format, words: Sequence[str], origin: Name) -> bytes:
     if len(words) == 1 and words[0] and '"' not in words[0]:
         try:
             return name.parse(words[0], origin)
-        except name.BadName:
+        except Mistaken:
             pass
     return formats.parse(form, words, origin)
 
@@ -126,39 +109,3 @@ _PARSERS: Mapping[int, Callable[[Sequence[str], Name], bytes]] = {
     number: _ADDRESS_PARSERS.get(number) or partial(formats.parse, form) for number, form in FORMATS.items()
 } | {number: partial(_parse_host, FORMATS[number]) for number in (rrtype.NS, rrtype.CNAME, rrtype.PTR)}
 
-
-def has_names(rrtype_: int) -> bool:
-    """Whether rdata of the type holds names that may be compressed: see ``pieces``."""
-    return rrtype_ in _COMPRESSIBLE
-
-
-def pieces(rrtype_: int, rdata: bytes) -> tuple[tuple[bytes, bool], ...]:
-    """The rdata in order, cut into names that may be compressed (true) and other octets (false).
-
-    For rdata as ``parse`` returns it.  Only the types of RFC 1035 have such names (RFC 3597 §4).
-    """
-    shape = _COMPRESSIBLE.get(rrtype_)
-    if shape is None:
-        return ((rdata, False),)
-    at, names = shape
-    cut = [(rdata[:at], False)] if at else []
-    for _ in range(names):
-        end = name_end(rdata, at)
-        cut.append((rdata[at:end], True))
-        at = end
-    if at < len(rdata):
-        cut.append((rdata[at:], False))
-    return tuple(cut)
-
-
-def target(rrtype_: int, rdata: bytes) -> Name | None:
-    """The host, folded, whose addresses go into the additional section: of NS, MX, SRV, SVCB, HTTPS, KX, AFSDB, RT.
-
-    None for other types, and for the root: it says that there is no host (RFC 2782, RFC 7505 §3), except in SVCB and
-    HTTPS with a priority above 0, where it means the owner name (RFC 9460 §2.5); callers see to that.
-    """
-    start = _TARGET_AT.get(rrtype_)
-    if start is None:
-        return None
-    host = rdata[start : name_end(rdata, start)]
-    return None if host == name.ROOT else name.fold(host)

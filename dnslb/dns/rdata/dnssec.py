@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from dnslb.dns import rrtype
+from dnslb.dns.mistake import Mistaken, at_word
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed, at_word
+from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import RRTYPE, U32, Rest, Word, mnemonic, take
 
 _ALGORITHMS = {
@@ -33,9 +34,9 @@ def _parse_time(word: str, origin: Name) -> bytes:
         year, month, day, hour, minute, second = map(int, parts.groups() if parts else ())
         seconds = (datetime(year, month, day, hour, minute, second, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1)
     except ValueError:
-        raise BadRdata(f"{word} is no time", "write it as YYYYMMDDHHmmSS, or as seconds since 1970") from None
+        raise Mistaken(f"{word} is no time", "write it as YYYYMMDDHHmmSS, or as seconds since 1970") from None
     if seconds < 0:
-        raise BadRdata(f"{word} is before 1970", "write a later time (RFC 4034 §3.2)")
+        raise Mistaken(f"{word} is before 1970", "write a later time (RFC 4034 §3.2)")
     return (seconds % 2**32).to_bytes(4)
 
 

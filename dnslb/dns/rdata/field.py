@@ -1,7 +1,7 @@
 """One field of an rdata: how a master file writes it, how the wire holds it.
 
 A ``Word`` is written as one word, a ``Rest`` as all the words that are left.  Their ``parse`` goes from words to
-octets and raises BadRdata, counting words from the field's first; their ``read`` goes back, from an offset, and
+octets and raises Mistaken, counting words from the field's first; their ``read`` goes back, from an offset, and
 raises Malformed.  Pure: no I/O.
 """
 
@@ -12,16 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from dnslb.dns import name, rrtype
+from dnslb.dns import interval, name, rrtype
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed
+from dnslb.dns.rdata.errors import Malformed
 
 MAX_INTERVAL = 2**32 - 1  # seconds.  RFC 2181 §8 halves only the TTL of a record, and no server halves these
 
-_UNITS = {"W": 604800, "D": 86400, "H": 3600, "M": 60, "S": 1}
-_WITH_UNITS = re.compile(r"(?:[0-9]+[WDHMS])+", re.IGNORECASE)
 _WITHOUT_QUOTES = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
-_PART = re.compile(r"([0-9]+)([WDHMS])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class Word:
 
     parse: Callable[[str, Name], bytes]
     read: Callable[[bytes, int], tuple[str, int]]
+    size: int | None = None  # octets, when they are always as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,12 @@ def take(rdata: bytes, at: int, count: int) -> bytes:
 
 
 def parse_decimal(word: str, largest: int) -> int:
-    """A whole number in plain decimal digits.  Raises BadRdata."""
+    """A whole number in plain decimal digits.  Raises Mistaken."""
     if word.isascii() and word.isdigit() and len(word.lstrip("0")) <= 10:  # int() refuses thousands of digits
         value = int(word.lstrip("0") or "0")
         if value <= largest:
             return value
-    raise BadRdata(f"{word} is no number from 0 to {largest}", "write decimal digits, in that range")
+    raise Mistaken(f"{word} is no number from 0 to {largest}", "write decimal digits, in that range")
 
 
 def number(octets: int) -> Word:
@@ -68,7 +67,7 @@ def number(octets: int) -> Word:
     def read(rdata: bytes, at: int) -> tuple[str, int]:
         return str(int.from_bytes(take(rdata, at, octets))), at + octets
 
-    return Word(parse, read)
+    return Word(parse, read, octets)
 
 
 def mnemonic(octets: int, what: str, numbers: Mapping[str, int], example: str) -> Word:
@@ -81,26 +80,21 @@ def mnemonic(octets: int, what: str, numbers: Mapping[str, int], example: str) -
             return value.to_bytes(octets)
         if word.isascii() and word.isdigit():
             return plain.parse(word, origin)
-        raise BadRdata(f"{word} is no {what}", f"write a number from 0 to {largest}, or a mnemonic, as in {example}")
+        raise Mistaken(f"{word} is no {what}", f"write a number from 0 to {largest}, or a mnemonic, as in {example}")
 
-    return Word(parse, plain.read)
+    return Word(parse, plain.read, octets)
 
 
-def parse_interval(word: str) -> int:
-    """Seconds, plain or with units, as in ``1h30m``; 0 to 2**32-1.  Raises BadRdata."""
+def _parse_interval(word: str, origin: Name) -> bytes:
+    """Seconds, plain or with units, as in ``1h30m``; 0 to 2**32-1."""
     if word.isascii() and word.isdigit():
-        return parse_decimal(word, MAX_INTERVAL)
-    if not _WITH_UNITS.fullmatch(word):
-        raise BadRdata(f"{word} is no time", "write seconds, or numbers with the units w, d, h, m, s: 1h30m")
-    parts = _PART.findall(word)
-    seconds = sum(parse_decimal(count, MAX_INTERVAL) * _UNITS[unit.upper()] for count, unit in parts)
+        return U32.parse(word, origin)
+    seconds = interval.parse(word)
+    if seconds is None:
+        raise Mistaken(f"{word} is no time", "write seconds, or numbers with the units w, d, h, m, s: 1h30m")
     if seconds > MAX_INTERVAL:
-        raise BadRdata(f"{word} is too long a time", f"write at most {MAX_INTERVAL} seconds")
-    return seconds
-
-
-def _parse_interval_word(word: str, _origin: Name) -> bytes:
-    return parse_interval(word).to_bytes(4)
+        raise Mistaken(f"{word} is too long a time", f"write at most {MAX_INTERVAL} seconds")
+    return seconds.to_bytes(4)
 
 
 def has_quote(word: str) -> bool:
@@ -109,13 +103,10 @@ def has_quote(word: str) -> bool:
 
 
 def parse_name(word: str, origin: Name) -> Name:
-    """A domain name, completed with the origin; its spelling stays.  Raises BadRdata."""
+    """A domain name, completed with the origin; its spelling stays.  Raises Mistaken."""
     if not word or has_quote(word):
-        raise BadRdata(f"{word or 'nothing'} stands where a name belongs", "write the name without quotes")
-    try:
-        return name.parse(word, origin)
-    except name.BadName as bad:
-        raise BadRdata(bad.fact, bad.remedy) from None
+        raise Mistaken(f"{word or 'nothing'} stands where a name belongs", "write the name without quotes")
+    return name.parse(word, origin)
 
 
 def name_end(rdata: bytes, at: int) -> int:
@@ -140,14 +131,14 @@ def _parse_ipv4(word: str, _origin: Name) -> bytes:
     try:
         return inet_pton(AF_INET, word)
     except (OSError, ValueError):
-        raise BadRdata(f"{word} is no IPv4 address", "write four numbers from 0 to 255, as in 192.0.2.1") from None
+        raise Mistaken(f"{word} is no IPv4 address", "write four numbers from 0 to 255, as in 192.0.2.1") from None
 
 
 def _parse_ipv6(word: str, _origin: Name) -> bytes:
     try:
         return inet_pton(AF_INET6, word)
     except (OSError, ValueError):
-        raise BadRdata(f"{word} is no IPv6 address", "write it as in 2001:db8::1 (RFC 4291 §2.2)") from None
+        raise Mistaken(f"{word} is no IPv6 address", "write it as in 2001:db8::1 (RFC 4291 §2.2)") from None
 
 
 def _read_ipv4(rdata: bytes, at: int) -> tuple[str, int]:
@@ -161,7 +152,7 @@ def _read_ipv6(rdata: bytes, at: int) -> tuple[str, int]:
 def _parse_rrtype(word: str, _origin: Name) -> bytes:
     value = rrtype.parse(word)
     if value is None:
-        raise BadRdata(f"{word} is no record type", "write a mnemonic, as in AAAA, or TYPE and a number")
+        raise Mistaken(f"{word} is no record type", "write a mnemonic, as in AAAA, or TYPE and a number")
     return value.to_bytes(2)
 
 
@@ -170,7 +161,7 @@ def _read_rrtype(rdata: bytes, at: int) -> tuple[str, int]:
 
 
 U8, U16, U32 = number(1), number(2), number(4)
-INTERVAL = Word(_parse_interval_word, U32.read)
+INTERVAL = Word(_parse_interval, U32.read, 4)
 NAME = Word(parse_name, read_name)
 IPV4 = Word(_parse_ipv4, _read_ipv4)
 IPV6 = Word(_parse_ipv6, _read_ipv6)

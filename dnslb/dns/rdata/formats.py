@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dnslb.dns import rrtype
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed
+from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, Word
 
 MAX_RDATA = 65535  # octets (RFC 1035 §3.2.1)
@@ -15,7 +16,7 @@ MAX_RDATA = 65535  # octets (RFC 1035 §3.2.1)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``check`` raises BadRdata for octets whose fields contradict one another."""
+    """``check`` raises Mistaken for octets whose fields contradict one another."""
 
     rrtype: int
     fields: tuple[tuple[str, Word | Rest], ...]
@@ -23,12 +24,12 @@ class Format:
 
 
 def parse(form: Format, words: Sequence[str], origin: Name) -> bytes:
-    """Words to octets.  Raises BadRdata."""
+    """Words to octets.  Raises Mistaken."""
     at = 0
     octets = []
     for title, field in form.fields:
         if at == len(words) and not (isinstance(field, Rest) and field.may_be_empty):
-            raise BadRdata(f"the {rrtype.text(form.rrtype)} record lacks its {title}", _usage(form), at)
+            raise Mistaken(f"the {rrtype.text(form.rrtype)} record lacks its {title}", _usage(form), at)
         try:
             if isinstance(field, Word):
                 octets.append(field.parse(words[at], origin))
@@ -36,22 +37,24 @@ def parse(form: Format, words: Sequence[str], origin: Name) -> bytes:
             else:
                 octets.append(field.parse(words[at:], origin))
                 at = len(words)
-        except BadRdata as bad:
-            raise bad.shifted(at) from None
+        except Mistaken as error:
+            error.point_at(at + error.mistake.word)
+            raise
     if at < len(words):
-        raise BadRdata(f"the {rrtype.text(form.rrtype)} record goes on with {words[at]}", _usage(form), at)
+        raise Mistaken(f"the {rrtype.text(form.rrtype)} record goes on with {words[at]}", _usage(form), at)
     return _checked(form, b"".join(octets), len(words) - 1)
 
 
 def _checked(form: Format, rdata: bytes, last: int) -> bytes:
     if len(rdata) > MAX_RDATA:
-        raise BadRdata(f"the rdata has {len(rdata)} octets", f"rdata has at most {MAX_RDATA} (RFC 1035 §3.2.1)", last)
+        raise Mistaken(f"the rdata has {len(rdata)} octets", f"rdata has at most {MAX_RDATA} (RFC 1035 §3.2.1)", last)
     if form.check is None:
         return rdata
     try:
         form.check(rdata)
-    except BadRdata as bad:
-        raise bad.shifted(last) from None
+    except Mistaken as error:
+        error.point_at(last + error.mistake.word)
+        raise
     return rdata
 
 

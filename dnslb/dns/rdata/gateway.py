@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
 
+from dnslb.dns.mistake import Mistaken, at_word
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed, Unwritable, at_word
+from dnslb.dns.rdata.errors import Malformed, Unwritable
 from dnslb.dns.rdata.field import IPV4, IPV6, NAME, U8, Rest, Word, parse_name, read_name, take
 from dnslb.dns.rdata.octets import BASE64_OR_NONE, parse_base64, parse_hex
 
@@ -19,7 +20,7 @@ _PREFIX = re.compile(r"(!?)([12]):([0-9a-fA-F.:]+)/([0-9]{1,3})")
 
 def _parse_no_gateway(word: str, _origin: Name) -> bytes:
     if word != ".":
-        raise BadRdata(f"gateway type 0 has the gateway {word}", "write a dot: there is none (RFC 4025 §3.1)")
+        raise Mistaken(f"gateway type 0 has the gateway {word}", "write a dot: there is none (RFC 4025 §3.1)")
     return b""
 
 
@@ -34,7 +35,7 @@ def _parse_ipseckey(words: Sequence[str], origin: Name) -> bytes:
     """Gateway type, algorithm, gateway, and perhaps a key."""
     if len(words) < 3:
         remedy = "write PRECEDENCE TYPE ALGORITHM GATEWAY KEY (RFC 4025 §3.1)"
-        raise BadRdata("the IPSECKEY record lacks its gateway", remedy, len(words))
+        raise Mistaken("the IPSECKEY record lacks its gateway", remedy, len(words))
     kind = _parse_gateway_type(words[0], origin)
     with at_word(1):
         algorithm = U8.parse(words[1], origin)
@@ -48,7 +49,7 @@ def _parse_ipseckey(words: Sequence[str], origin: Name) -> bytes:
 def _parse_gateway_type(word: str, origin: Name) -> int:
     kind = U8.parse(word, origin)[0]
     if kind >= len(_GATEWAYS):
-        raise BadRdata(f"{word} is no gateway type", "write 0, 1, 2 or 3 (RFC 4025 §2.3)")
+        raise Mistaken(f"{word} is no gateway type", "write 0, 1, 2 or 3 (RFC 4025 §2.3)")
     return kind
 
 
@@ -63,16 +64,16 @@ def _read_ipseckey(rdata: bytes, at: int) -> list[str]:
 def _parse_hip(words: Sequence[str], origin: Name) -> bytes:
     """Algorithm, identity tag, key, and rendezvous servers (RFC 8005 §5)."""
     if len(words) < 3:
-        raise BadRdata("the HIP record lacks its key", "write ALGORITHM HIT KEY SERVERS", len(words))
+        raise Mistaken("the HIP record lacks its key", "write ALGORITHM HIT KEY SERVERS", len(words))
     algorithm = U8.parse(words[0], origin)
     with at_word(1):
         tag = parse_hex(words[1], origin)
     with at_word(2):
         key = parse_base64(words[2], origin)
     if len(tag) > 255:
-        raise BadRdata(f"the identity tag has {len(tag)} octets", "it has at most 255 (RFC 8005 §5)", 1)
+        raise Mistaken(f"the identity tag has {len(tag)} octets", "it has at most 255 (RFC 8005 §5)", 1)
     if len(key) > 65535:
-        raise BadRdata(f"the key has {len(key)} octets", "it has at most 65535 (RFC 8005 §5)", 2)
+        raise Mistaken(f"the key has {len(key)} octets", "it has at most 65535 (RFC 8005 §5)", 2)
     servers = []
     for index, word in enumerate(words[3:], 3):
         with at_word(index):
@@ -105,11 +106,11 @@ def _parse_prefix(word: str) -> bytes:
     """An address prefix; the zero octets at the end of the address are left out (RFC 3123 §4)."""
     prefix = _PREFIX.fullmatch(word)
     if not prefix:
-        raise BadRdata(f"{word} is no address prefix", "write it as in !1:192.0.2.0/24 or 2:2001:db8::/32")
+        raise Mistaken(f"{word} is no address prefix", "write it as in !1:192.0.2.0/24 or 2:2001:db8::/32")
     number, length = int(prefix[2]), int(prefix[4])
     address = (IPV4, IPV6)[number - 1].parse(prefix[3], b"").rstrip(b"\0")
     if length > 8 * _FAMILIES[number][1]:
-        raise BadRdata(f"{word} has a prefix length of {length}", f"write at most {8 * _FAMILIES[number][1]}")
+        raise Mistaken(f"{word} has a prefix length of {length}", f"write at most {8 * _FAMILIES[number][1]}")
     sign = _NEGATION if prefix[1] else 0
     return bytes((0, number, length, sign | len(address))) + address
 

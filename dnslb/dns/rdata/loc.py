@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dnslb.dns.mistake import Mistaken, at_word
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed, Unwritable, at_word
+from dnslb.dns.rdata.errors import Malformed, Unwritable
 from dnslb.dns.rdata.field import Rest, take
 
 _MIDDLE = 2**31  # the equator and the prime meridian, in thousandths of a second of arc (RFC 1876 §2)
@@ -27,10 +28,10 @@ def _parse(words: Sequence[str], _origin: Name) -> bytes:
     longitude, at = _parse_angle(words, at, "EW", 180)
     altitude = _SEA + _parse_metres(words, at)
     if not 0 <= altitude <= _MAX_ALTITUDE:
-        raise BadRdata(f"{words[at]} is no altitude", "write metres from -100000.00 to 42849672.95", at)
+        raise Mistaken(f"{words[at]} is no altitude", "write metres from -100000.00 to 42849672.95", at)
     sizes = [*words[at + 1 :], *_DEFAULTS[len(words) - at - 1 :]]
     if len(sizes) > len(_DEFAULTS):
-        raise BadRdata(f"a LOC record does not go on after its vertical precision: {words[at + 4]}", _REMEDY, at + 4)
+        raise Mistaken(f"a LOC record does not go on after its vertical precision: {words[at + 4]}", _REMEDY, at + 4)
     octets = bytes(_size(sizes, index, at + 1) for index in range(3))
     return b"\0" + octets + latitude.to_bytes(4) + longitude.to_bytes(4) + altitude.to_bytes(4)
 
@@ -39,22 +40,22 @@ def _parse_angle(words: Sequence[str], at: int, signs: str, limit: int) -> tuple
     """Degrees, then perhaps minutes, then perhaps seconds, and the hemisphere; and the index after it."""
     last = next((index for index in range(at, min(at + 4, len(words))) if words[index].upper() in tuple(signs)), None)
     if last is None:
-        raise BadRdata(f"a LOC record lacks {signs[0]} or {signs[1]}", _REMEDY, min(at + 3, len(words)))
+        raise Mistaken(f"a LOC record lacks {signs[0]} or {signs[1]}", _REMEDY, min(at + 3, len(words)))
     if last == at:
-        raise BadRdata(f"no degrees stand before {words[at]}", _REMEDY, at)
+        raise Mistaken(f"no degrees stand before {words[at]}", _REMEDY, at)
     angle = _whole(words, at, limit) * _DEGREE
     if last > at + 1:
         angle += _whole(words, at + 1, 59) * 60_000
     if last > at + 2:
         angle += _seconds(words, at + 2)
     if angle > limit * _DEGREE:
-        raise BadRdata(f"the angle is more than {limit} degrees", f"write at most {limit} degrees", at)
+        raise Mistaken(f"the angle is more than {limit} degrees", f"write at most {limit} degrees", at)
     return _MIDDLE + (angle if words[last].upper() == signs[0] else -angle), last + 1
 
 
 def _whole(words: Sequence[str], at: int, limit: int) -> int:
     if not _WHOLE.fullmatch(words[at]) or int(words[at]) > limit:
-        raise BadRdata(f"{words[at]} is no number from 0 to {limit}", _REMEDY, at)
+        raise Mistaken(f"{words[at]} is no number from 0 to {limit}", _REMEDY, at)
     return int(words[at])
 
 
@@ -62,17 +63,17 @@ def _seconds(words: Sequence[str], at: int) -> int:
     """Thousandths of a second of arc, below a minute."""
     seconds = _SECONDS.fullmatch(words[at])
     if not seconds or int(seconds[1]) > 59:
-        raise BadRdata(f"{words[at]} is no number from 0 to 59.999", _REMEDY, at)
+        raise Mistaken(f"{words[at]} is no number from 0 to 59.999", _REMEDY, at)
     return int(seconds[1]) * 1000 + int((seconds[2] or "").ljust(3, "0"))
 
 
 def _parse_metres(words: Sequence[str], at: int) -> int:
     """Centimetres."""
     if at == len(words):
-        raise BadRdata("a LOC record lacks its altitude", _REMEDY, at)
+        raise Mistaken("a LOC record lacks its altitude", _REMEDY, at)
     metres = _METRES.fullmatch(words[at])
     if not metres:
-        raise BadRdata(f"{words[at]} is no length in metres", _REMEDY, at)
+        raise Mistaken(f"{words[at]} is no length in metres", _REMEDY, at)
     centimetres = int(metres[2]) * 100 + int((metres[3] or "").ljust(2, "0"))
     return -centimetres if metres[1] else centimetres
 
@@ -82,7 +83,7 @@ def _size(words: Sequence[str], index: int, start: int) -> int:
     with at_word(start):
         centimetres = _parse_metres(words, index)
     if not 0 <= centimetres <= _MAX_SIZE or words[index].startswith("-"):
-        raise BadRdata(f"{words[index]} is no size", "write metres from 0.00 to 90000000.00", start + index)
+        raise Mistaken(f"{words[index]} is no size", "write metres from 0.00 to 90000000.00", start + index)
     power = max(len(str(centimetres)) - 1, 0)
     return int(str(centimetres)[0]) << 4 | power
 

@@ -7,8 +7,9 @@ import binascii
 import re
 from collections.abc import Sequence
 
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed
+from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, Word, take
 
 _BASE64 = re.compile(r"[0-9A-Za-z+/]*={0,2}")
@@ -34,21 +35,21 @@ def _parse_base64_or_none(words: Sequence[str], origin: Name) -> bytes:
     return _parse_base64_parts(words, origin) if words else b""
 
 
-def _fault(words: Sequence[str], alphabet: re.Pattern[str], kind: str, remedy: str) -> BadRdata:
+def _fault(words: Sequence[str], alphabet: re.Pattern[str], kind: str, remedy: str) -> Mistaken:
     """Names the word that is outside the alphabet, else says that the words together make no octets."""
     for index, word in enumerate(words):
         if not alphabet.fullmatch(word):
-            return BadRdata(f"{_shorten(word)} is not {kind}", remedy, index)
-    return BadRdata(f"the {kind} text is not whole", remedy, len(words) - 1)
+            return Mistaken(f"{_shorten(word)} is not {kind}", remedy, index)
+    return Mistaken(f"the {kind} text is not whole", remedy, len(words) - 1)
 
 
 def parse_hex(word: str, origin: Name) -> bytes:
-    """Raises BadRdata."""
+    """Raises Mistaken."""
     return _parse_hex_parts((word,), origin)
 
 
 def parse_base64(word: str, origin: Name) -> bytes:
-    """Raises BadRdata."""
+    """Raises Mistaken."""
     return _parse_base64_parts((word,), origin)
 
 
@@ -68,7 +69,7 @@ def _parse_salt(word: str, origin: Name) -> bytes:
     """Hexadecimal behind a length octet; a hyphen is no salt (RFC 5155 §3.3)."""
     salt = b"" if word == "-" else parse_hex(word, origin)
     if len(salt) > 255:
-        raise BadRdata(f"the salt has {len(salt)} octets", "a salt has at most 255 (RFC 5155 §3.2)")
+        raise Mistaken(f"the salt has {len(salt)} octets", "a salt has at most 255 (RFC 5155 §3.2)")
     return bytes((len(salt),)) + salt
 
 
@@ -85,9 +86,9 @@ def _parse_hash(word: str, _origin: Name) -> bytes:
         digest = base64.b32hexdecode(word + "=" * (-len(word) % 8), casefold=True)
     except ValueError:
         remedy = "write base32hex without padding (RFC 5155 §3.3)"
-        raise BadRdata(f"{_shorten(word)} is no hashed name", remedy) from None
+        raise Mistaken(f"{_shorten(word)} is no hashed name", remedy) from None
     if len(digest) > 255:
-        raise BadRdata(f"the hash has {len(digest)} octets", "a hash has at most 255 (RFC 5155 §3.2)")
+        raise Mistaken(f"the hash has {len(digest)} octets", "a hash has at most 255 (RFC 5155 §3.2)")
     return bytes((len(digest),)) + digest
 
 
@@ -105,7 +106,7 @@ def _eui(octets: int) -> Word:
 
     def parse(word: str, _origin: Name) -> bytes:
         if not pattern.fullmatch(word):
-            raise BadRdata(f"{word} is no EUI-{8 * octets} address", f"write it as in {example}")
+            raise Mistaken(f"{word} is no EUI-{8 * octets} address", f"write it as in {example}")
         return bytes.fromhex(word.replace("-", ""))
 
     def read(rdata: bytes, at: int) -> tuple[str, int]:
@@ -120,7 +121,7 @@ _LOCATOR = re.compile(r"[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4}){3}")
 def _parse_locator(word: str, _origin: Name) -> bytes:
     """Four groups of hexadecimal digits (RFC 6742 §2.1.2)."""
     if not _LOCATOR.fullmatch(word):
-        raise BadRdata(f"{word} is no 64-bit locator", "write four groups, as in 2001:0db8:1140:1000")
+        raise Mistaken(f"{word} is no 64-bit locator", "write four groups, as in 2001:0db8:1140:1000")
     return bytes.fromhex("".join(group.zfill(4) for group in word.split(":")))
 
 
@@ -131,7 +132,7 @@ def _read_locator(rdata: bytes, at: int) -> tuple[str, int]:
 def _parse_nsap(word: str, origin: Name) -> bytes:
     """``0x`` and hexadecimal digits, with dots anywhere (RFC 1706 §7)."""
     if word[:2].lower() != "0x" or len(word) < 4:
-        raise BadRdata(f"{word} is no NSAP address", "write 0x and hexadecimal digits (RFC 1706 §7)")
+        raise Mistaken(f"{word} is no NSAP address", "write 0x and hexadecimal digits (RFC 1706 §7)")
     return parse_hex(word[2:].replace(".", ""), origin)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.dns.rdata.errors import BadRdata, Malformed
+from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, Word, has_quote, take
 
 MAX_STRING = 255  # octets (RFC 1035 §3.3)
@@ -16,14 +17,14 @@ _BARE_TAG = re.compile(r"[0-9A-Za-z]+")
 
 
 def unescape(word: str) -> bytes:
-    """The octets of a bare or quoted word.  Raises BadRdata."""
+    """The octets of a bare or quoted word.  Raises Mistaken."""
     raw = word
     if word[:1] == '"':
         if len(word) < 2 or word[-1] != '"':
-            raise BadRdata(f"{word} has no closing quote", "close the quote")
+            raise Mistaken(f"{word} has no closing quote", "close the quote")
         raw = word[1:-1]
     if has_quote(raw):
-        raise BadRdata(f"{word} has a quote inside", r'write \" for a quote, and a blank between strings')
+        raise Mistaken(f"{word} has a quote inside", r'write \" for a quote, and a blank between strings')
     octets = raw.encode("latin-1")
     if b"\\" not in octets:
         return octets
@@ -36,7 +37,7 @@ def _octet(escape: re.Match[bytes]) -> bytes:
         return bytes((int(escaped),))
     if len(escaped) == 1 and not escaped.isdigit():
         return escaped
-    raise BadRdata(f"{escape[0].decode('latin-1')} is a broken escape", r"write \DDD with DDD up to 255, or \X")
+    raise Mistaken(f"{escape[0].decode('latin-1')} is a broken escape", r"write \DDD with DDD up to 255, or \X")
 
 
 def quote(octets: bytes) -> str:
@@ -51,10 +52,10 @@ def _octet_text(octet: int) -> str:
 
 
 def parse_string(word: str, _origin: Name) -> bytes:
-    """One character-string with its length octet.  Raises BadRdata."""
+    """One character-string with its length octet.  Raises Mistaken."""
     octets = unescape(word)
     if len(octets) > MAX_STRING:
-        raise BadRdata(
+        raise Mistaken(
             f"a string has {len(octets)} octets",
             f"split it: strings have at most {MAX_STRING} (RFC 1035 §3.3)",
         )
@@ -67,12 +68,12 @@ def _read_string(rdata: bytes, at: int) -> tuple[str, int]:
 
 
 def _parse_strings(words: Sequence[str], origin: Name) -> bytes:
-    strings = []
-    for index, word in enumerate(words):
-        try:
-            strings.append(parse_string(word, origin))
-        except BadRdata as bad:
-            raise bad.shifted(index) from None
+    strings: list[bytes] = []
+    try:
+        strings.extend(parse_string(word, origin) for word in words)
+    except Mistaken as error:
+        error.point_at(len(strings))
+        raise
     return b"".join(strings)
 
 
@@ -94,7 +95,7 @@ def _read_long_string(rdata: bytes, at: int) -> tuple[str, int]:
 
 def _parse_tag(word: str, origin: Name) -> bytes:
     if not _BARE_TAG.fullmatch(word):
-        raise BadRdata(f"{word} is no property tag", "write ASCII letters and digits, as in issue (RFC 8659 §4.1)")
+        raise Mistaken(f"{word} is no property tag", "write ASCII letters and digits, as in issue (RFC 8659 §4.1)")
     return parse_string(word, origin)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
+from dnslb.dns.mistake import Mistaken, at_word
 from dnslb.dns.name import Name
 from dnslb.dns.rdata import octets, strings
-from dnslb.dns.rdata.errors import BadRdata, Malformed, at_word
+from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, parse_decimal, take
 
 MANDATORY, ALPN, NO_DEFAULT_ALPN, PORT, IPV4HINT, ECH, IPV6HINT, DOHPATH = range(8)
@@ -36,7 +37,7 @@ def _parse_key(word: str) -> int:
     number = int(generic[1]) if generic else KEYS.get(word)
     if number is None or number > 65535:
         remedy = f"write one of {', '.join(KEYS)}, or key and a number up to 65535"
-        raise BadRdata(f"{word or 'nothing'} is no SvcParamKey", remedy)
+        raise Mistaken(f"{word or 'nothing'} is no SvcParamKey", remedy)
     return number
 
 
@@ -52,7 +53,7 @@ def _parse_keys(value: bytes) -> bytes:
     """``mandatory``: keys in ascending order, without itself (RFC 9460 §8)."""
     numbers = sorted(_parse_key(word) for word in _latin(value).split(","))
     if MANDATORY in numbers or len(set(numbers)) < len(numbers):
-        raise BadRdata("mandatory names a key twice, or itself", "name each other key once (RFC 9460 §8)")
+        raise Mistaken("mandatory names a key twice, or itself", "name each other key once (RFC 9460 §8)")
     return b"".join(number.to_bytes(2) for number in numbers)
 
 
@@ -67,13 +68,13 @@ def _parse_alpn(value: bytes) -> bytes:
         item = _LIST_ITEM.match(value, at)
         protocol = re.sub(rb"\\(.)", rb"\1", item[0], flags=re.DOTALL) if item else b""
         if not 1 <= len(protocol) <= 255:
-            raise BadRdata(f"a protocol in alpn has {len(protocol)} octets", "write 1 to 255, with commas between")
+            raise Mistaken(f"a protocol in alpn has {len(protocol)} octets", "write 1 to 255, with commas between")
         protocols.append(bytes((len(protocol),)) + protocol)
         at = item.end() if item else at
         if at == len(value):
             return b"".join(protocols)
         if value[at : at + 1] != b",":
-            raise BadRdata("alpn ends in a lone backslash", r"write \\\\ for a backslash (RFC 9460 A.1)")
+            raise Mistaken("alpn ends in a lone backslash", r"write \\\\ for a backslash (RFC 9460 A.1)")
         at += 1
 
 
@@ -88,7 +89,7 @@ def _alpn_text(value: bytes) -> str:
 
 def _parse_nothing(value: bytes) -> bytes:
     if value:
-        raise BadRdata("no-default-alpn has a value", "write the key alone (RFC 9460 §7.1.1)")
+        raise Mistaken("no-default-alpn has a value", "write the key alone (RFC 9460 §7.1.1)")
     return b""
 
 
@@ -109,7 +110,7 @@ def _addresses(family: int, size: int, kind: str) -> _Value:
             try:
                 addresses.append(inet_pton(family, word))
             except (OSError, ValueError):
-                raise BadRdata(f"{word or 'nothing'} is no {kind} address", "write addresses with commas") from None
+                raise Mistaken(f"{word or 'nothing'} is no {kind} address", "write addresses with commas") from None
         return b"".join(addresses)
 
     def text(value: bytes) -> str:
@@ -131,9 +132,9 @@ def _parse_dohpath(value: bytes) -> bytes:
     try:
         template = value.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadRdata("dohpath is not UTF-8", "write a URI template, as in /dns-query{?dns}") from None
+        raise Mistaken("dohpath is not UTF-8", "write a URI template, as in /dns-query{?dns}") from None
     if not template.startswith("/") or not re.search(r"\{[^}]*\bdns\b[^}]*\}", template):
-        raise BadRdata(f"{template} is no dohpath", "write a URI template, as in /dns-query{?dns} (RFC 9461 §5)")
+        raise Mistaken(f"{template} is no dohpath", "write a URI template, as in /dns-query{?dns} (RFC 9461 §5)")
     return value
 
 
@@ -152,16 +153,26 @@ _VALUES: Mapping[int, _Value] = {
 
 def _parse(words: Sequence[str], _origin: Name) -> bytes:
     params: dict[int, bytes] = {}
-    for index, word in enumerate(words):
+    for index, word in _joined(words):
         with at_word(index):
             number, value = _parse_param(word)
         if number in params:
-            raise BadRdata(f"{_key_text(number)} is given twice", "give each key once (RFC 9460 §2.1)", index)
+            raise Mistaken(f"{_key_text(number)} is given twice", "give each key once (RFC 9460 §2.1)", index)
         params[number] = value
     _check(params)
     return b"".join(
         number.to_bytes(2) + len(value).to_bytes(2) + value for number, value in sorted(params.items())
     )
+
+
+def _joined(words: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The parameters with the indices of their words: files are cut into words in ``key="value"``, too."""
+    at = 0
+    while at < len(words):
+        word, begin, at = words[at], at, at + 1
+        while word.endswith("=") and at < len(words) and words[at].startswith('"'):
+            word, at = word + words[at], at + 1
+        yield begin, word
 
 
 def _parse_param(word: str) -> tuple[int, bytes]:
@@ -172,13 +183,13 @@ def _parse_param(word: str) -> tuple[int, bytes]:
     if known is not None:
         value = _parse_wire(key, known, value) if _GENERIC_KEY.fullmatch(key) else _parse_known(key, known, value)
     if len(value) > 65535:
-        raise BadRdata(f"the value of {key} has {len(value)} octets", "a value has at most 65535")
+        raise Mistaken(f"the value of {key} has {len(value)} octets", "a value has at most 65535")
     return number, value
 
 
 def _parse_known(key: str, known: _Value, value: bytes) -> bytes:
     if not value and known is not _NOTHING:
-        raise BadRdata(f"{key} has no value", f"write {key}=VALUE")
+        raise Mistaken(f"{key} has no value", f"write {key}=VALUE")
     return known.parse(value)
 
 
@@ -187,9 +198,9 @@ def _parse_wire(key: str, known: _Value, value: bytes) -> bytes:
     try:
         if _parse_known(key, known, strings.unescape(known.text(value))) == value:
             return value
-    except (BadRdata, Malformed):
+    except (Mistaken, Malformed):
         pass
-    raise BadRdata(f"the value of {key} is not in wire form", "call the key by its name (RFC 9460 §2.1)")
+    raise Mistaken(f"the value of {key} is not in wire form", "call the key by its name (RFC 9460 §2.1)")
 
 
 def _check(params: Mapping[int, bytes]) -> None:
@@ -198,9 +209,9 @@ def _check(params: Mapping[int, bytes]) -> None:
     for at in range(0, len(wanted), 2):
         number = int.from_bytes(wanted[at : at + 2])
         if number not in params:
-            raise BadRdata(f"the mandatory key {_key_text(number)} is missing", "give it, or do not call it mandatory")
+            raise Mistaken(f"the mandatory key {_key_text(number)} is missing", "give it, or do not call it mandatory")
     if NO_DEFAULT_ALPN in params and ALPN not in params:
-        raise BadRdata("no-default-alpn stands without alpn", "give alpn (RFC 9460 §7.1.1)")
+        raise Mistaken("no-default-alpn stands without alpn", "give alpn (RFC 9460 §7.1.1)")
 
 
 def _read(rdata: bytes, at: int) -> list[str]:

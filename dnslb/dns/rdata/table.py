@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.rdata.dnssec import ALGORITHM, BITMAP, BITMAP_OR_NONE, CERTIFICATE_TYPE, TIME
-from dnslb.dns.rdata.errors import BadRdata
 from dnslb.dns.rdata.field import INTERVAL, IPV4, IPV6, NAME, RRTYPE, U8, U16, U32, Rest, Word
 from dnslb.dns.rdata.formats import Format
 from dnslb.dns.rdata.gateway import HIP, IPSECKEY, PREFIXES
@@ -23,7 +23,7 @@ def _length(kind_at: int, start: int, lengths: Mapping[int, int], what: str) -> 
         length = len(rdata) - start
         wanted = lengths.get(rdata[kind_at], length)
         if length != wanted:
-            raise BadRdata(f"the {what} has {length} octets", f"type {rdata[kind_at]} has {wanted}: copy it whole")
+            raise Mistaken(f"the {what} has {length} octets", f"type {rdata[kind_at]} has {wanted}: copy it whole")
 
     return check
 
@@ -35,12 +35,12 @@ _ZONE_DIGEST = _length(5, 6, {1: 48, 2: 64}, "digest")  # RFC 8976 §2.2.3
 
 def _check_psdn(rdata: bytes) -> None:
     if len(rdata) < 5 or not rdata[1:].isdigit():
-        raise BadRdata("the PSDN address is no number", "write four or more digits (RFC 1183 §3.1)")
+        raise Mistaken("the PSDN address is no number", "write four or more digits (RFC 1183 §3.1)")
 
 
 def _check_isdn(rdata: bytes) -> None:
     if len(STRINGS.read(rdata, 0)) > 2:
-        raise BadRdata("the ISDN record has more than two strings", "write an address and a subaddress (RFC 1183 §3.2)")
+        raise Mistaken("the ISDN record has more than two strings", "write an address and a subaddress (RFC 1183 §3.2)")
 
 
 _HOST = (("host name", NAME),)
