@@ -8,6 +8,7 @@ from dnslb import __version__
 from dnslb.cli.check import check
 from dnslb.cli.import_ import import_
 from dnslb.cli.init import init
+from dnslb.cli.key import key
 from dnslb.cli.lookup import lookup
 from dnslb.cli.operate import drain, log_level, maint, ready, reload
 from dnslb.cli.serve import serve
@@ -27,5 +28,8 @@ def main() -> None:
     """
 
 
-for command in (init, import_, serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history, log_level):
+_COMMANDS = (
+    init, import_, key, serve, check, lookup, ttl, status, top, reload, drain, maint, ready, history, log_level,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
 from dnslb.config import keys, policy, settings
-from dnslb.config.keys import BadKey, TsigKey
+from dnslb.config.keys import TsigKey
 from dnslb.config.owner import find_owner
 from dnslb.config.policy import Owner, Policy
 from dnslb.config.secondary import TransferPolicy
@@ -201,8 +201,8 @@ def _keys(settings: Settings, files: Files, problems: list[Problem]) -> dict[str
             found[key] = replace(keys.read(text, str(path)), name=key)
         except OSError as error:
             problems.append(_error(path, f"the key cannot be read: {error.strerror}", "let this user read it"))
-        except BadKey as bad:
-            problems.append(_error(path, bad.fact, bad.remedy))
+        except Mistaken as error:
+            problems.append(_error(path, error.mistake.fact, error.mistake.remedy))
     return found
 
 

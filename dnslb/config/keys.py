@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 
 from dnslb.dns import name
-from dnslb.dns.name import BadName
+from dnslb.dns.mistake import Mistaken
 from dnslb.text.statements import NotStatements, parse
 
 LENGTHS = {"hmac-sha256": 32, "hmac-sha384": 48, "hmac-sha512": 64}  # octets of a secret that dnslb makes (RFC 8945 §6)
@@ -26,37 +26,27 @@ class TsigKey:
     secret: bytes = field(repr=False)
 
 
-class BadKey(ValueError):
-    """A text that holds no key.  ``fact`` and ``remedy`` are for the operator, ``line`` is where."""
-
-    def __init__(self, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact}; {remedy}")
-        self.fact = fact
-        self.remedy = remedy
-
-
 def read(text: str, file: str) -> TsigKey:
-    """The one key of a file.  Raises BadKey, which never shows the secret."""
+    """The one key of a file.  Raises Mistaken, which never shows the secret."""
     try:
         statements = parse(text, file)
     except NotStatements:
-        raise BadKey("the file is no key file", _REMEDY) from None
+        raise Mistaken("the file is no key file", _REMEDY) from None
     keys = [one for one in statements if one.first == "key" and len(one.words) == 2 and one.block is not None]
     if len(keys) != 1 or len(statements) != 1:
-        raise BadKey(f"the file has {len(keys)} keys among {len(statements)} statements", _REMEDY)
+        raise Mistaken(f"the file has {len(keys)} keys among {len(statements)} statements", _REMEDY)
     key = keys[0]
     algorithm, secret = (key.argument("algorithm") or "").lower().rstrip("."), key.argument("secret")
     if algorithm not in LENGTHS:
         known = ", ".join(LENGTHS)
-        raise BadKey(f"the algorithm {algorithm or '(none)'} is not among {known}", "make a new key: dnslb key NAME")
+        raise Mistaken(f"the algorithm {algorithm or '(none)'} is not among {known}", "make a new key: dnslb key NAME")
     try:
         octets = b64decode(secret or "", validate=True)
-        owner = name.text(name.fold(name.parse(key.words[1].rstrip(".") + ".", name.ROOT)))
-    except (binascii.Error, ValueError) as error:
-        fact = error.fact if isinstance(error, BadName) else "the secret is no base64"
-        raise BadKey(fact, _REMEDY) from None
+    except (binascii.Error, ValueError):
+        raise Mistaken("the secret is no base64", _REMEDY) from None
+    owner = name.text(name.fold(name.parse(key.words[1].rstrip(".") + ".", name.ROOT)))
     if len(octets) < _SHORTEST:
-        raise BadKey(f"the secret has {len(octets)} octets, less than {_SHORTEST}", "make a new key: dnslb key NAME")
+        raise Mistaken(f"the secret has {len(octets)} octets, less than {_SHORTEST}", "make a new key: dnslb key NAME")
     return TsigKey(owner, algorithm, octets)
 
 

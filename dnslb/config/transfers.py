@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 from dnslb.config.secondary import Secondary, TransferPolicy
 from dnslb.dns import name
-from dnslb.dns.name import BadName
+from dnslb.dns.mistake import Mistaken
 from dnslb.text.document import Document
 from dnslb.text.yaml_tree import Node, SequenceNode
 
@@ -24,7 +24,7 @@ def key_name(word: str) -> str | None:
     """The name of a key as it is compared; None when it is no name."""
     try:
         return name.text(name.fold(name.parse(word.rstrip(".") + ".", name.ROOT)))
-    except (BadName, UnicodeEncodeError):
+    except Mistaken:
         return None
 
 

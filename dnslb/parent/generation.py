@@ -80,7 +80,7 @@ class Generation:
     def transfer(self, transfers: Transfers) -> None:
         """From now on what this generation answers is what secondaries get."""
         self._transfers = transfers
-        transfers.begin(self.catalog, self.workers, self._assignment.servings)
+        transfers.begin(self.catalog, self.workers, self._assignment.servings, self.balancer.copies)
 
     def _publish(self, servings: Mapping[Key, Serving]) -> None:
         self.workers.publish(servings)

@@ -10,13 +10,16 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from ipaddress import ip_address
 
+from dnslb.answer.copies import Copies
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import ttl
 from dnslb.config.catalog import Catalog
 from dnslb.config.secondary import Secondary
+from dnslb.control.status import SecondaryStatus
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
@@ -32,6 +35,7 @@ from dnslb.transfer.process import Assignment
 from dnslb.transfer.publication import MOST_JOURNAL, Version
 
 _PAUSE = 1.0     # seconds before a process that died is replaced
+_LOOK = 1.0      # seconds from one look at secondaries that lag to the next
 _PARTING = 1.0   # seconds for it to leave at the end
 
 _log = logging.getLogger("dnslb")
@@ -50,27 +54,55 @@ class Transfers:
         self._journals: dict[Name, Journal] = {}
         self._catalog: Catalog | None = None
         self._workers: Workers | None = None
+        self._copies = Copies()
         self._servings: dict[Key, Serving] = {}
         self._process: ForkedProcess | None = None       # the one that publishes
         self._living: set[ForkedProcess] = set()         # with it: those that finish what is under way
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def published(self) -> dict[Name, int]:
+        """The serials of the last versions."""
+        return {apex: version.serial for apex, version in self._versions.items()}
 
     @property
     def soas(self) -> dict[Name, RRset]:
         """Of the last versions."""
         return {apex: version.content.soa(version.serial) for apex, version in self._versions.items()}
 
-    def begin(self, catalog: Catalog, workers: Workers, servings: Mapping[Key, Serving]) -> None:
-        """From now on this generation answers, and is what travels."""
+    def begin(
+        self, catalog: Catalog, workers: Workers, servings: Mapping[Key, Serving], copies: Copies
+    ) -> None:
+        """From now on this generation answers, and is what travels.  ``copies`` are its drain clocks."""
         old, self._process = self._process, None
-        self._catalog, self._workers, self._servings = catalog, workers, dict(servings)
+        self._catalog, self._workers, self._servings, self._copies = catalog, workers, dict(servings), copies
         wanted = {(apex, one) for apex, policy in catalog.transfers.items() for one in policy.secondaries}
         self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
         self._versions = {apex: version for apex, version in self._versions.items() if apex in catalog.transfers}
         if catalog.transfers:
             self._start()
+            self._look()
         if old is not None:
             _dismiss(old)
+
+    def status(self) -> Iterator[SecondaryStatus]:
+        """Of every secondary of every zone, in their order."""
+        for apex, policy in self._catalog.transfers.items() if self._catalog is not None else ():
+            for secondary in policy.secondaries:
+                known = self.progress.get((apex, secondary), Progress())
+                yield SecondaryStatus(
+                    name.text(apex), str(secondary), known.serial, known.wanted, known.lags, known.since, known.error
+                )
+
+    def _look(self) -> None:
+        """From now on, as long as there is a process."""
+        if self._process is None:
+            return
+        self._hold_back()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     def serve(self, servings: Mapping[Key, Serving]) -> None:
         """From now on the pools serve this."""
@@ -135,7 +167,10 @@ class Transfers:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case Followed(apex, secondary, progress):
-                self._tell(apex, secondary, self.progress.get((apex, secondary)), progress)
+                before = self.progress.get((apex, secondary))
+                self._tell(apex, secondary, before, progress)
+                # What it has let go of just now, caches may have had from it until now.
+                self._hold(apex, before)
                 self.progress[apex, secondary] = progress
 
     def _keep(self, said: Published) -> None:
@@ -155,6 +190,24 @@ class Transfers:
         if self._workers is not None:
             await self._workers.in_force(self._workers.renumber({said.apex: said.soa}))
             process.channel.send(Announced(said.apex, serial_of(said.soa)))
+
+    def _hold_back(self) -> None:
+        """The drain clock of what some secondary still hands out begins when it has let go."""
+        for (apex, _), progress in self.progress.items():
+            if progress.lags:
+                self._hold(apex, progress)
+
+    def _hold(self, apex: Name, progress: Progress | None) -> None:
+        """Somebody who is no further than that may hand out until now what later versions have not any more."""
+        if progress is None or apex not in self._journals:
+            return
+        now, journal = time.time(), self._journals[apex]
+        steps = None if progress.serial is None else journal.since(progress.serial)
+        # Who has not told may be as far behind as anybody.
+        for step in journal.steps if steps is None and progress.serial != journal.last else steps or ():
+            for owner, rrset in step.change.removed:
+                if rrset.rrtype in rrtype.ADDRESS_TYPES.values():
+                    self._copies.hand_out((owner, rrset.rrtype), map(ip_address, rrset.rdatas), now + rrset.ttl)
 
     def _tell(self, apex: Name, secondary: Secondary, before: Progress | None, after: Progress) -> None:
         """A line when something is wrong with a secondary, and when that is over."""

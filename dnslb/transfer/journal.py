@@ -51,5 +51,10 @@ class Journal:
         return None
 
     @property
+    def last(self) -> int | None:
+        """The serial of the last version, if a step led to it."""
+        return serial_of(self._steps[-1].new) if self._steps else None
+
+    @property
     def steps(self) -> list[Step]:
         return list(self._steps)

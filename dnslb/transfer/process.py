@@ -77,6 +77,8 @@ class _Process:
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._channel, sock=parent)
         await self._exchange.open(_own_addresses(self._assignment.udp))
+        for apex, version in self._assignment.versions.items():
+            self._notify(apex, version.serial)  # somebody may lack it since before our time
         self._lay(self._assignment.served)
         self._requests.begin(self._assignment.inlet)
         await self._leaving.wait()
