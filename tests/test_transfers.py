@@ -184,7 +184,7 @@ def count_records(sock: socket.socket, at_least: int) -> int:
     while count < at_least and (head := stream.read(2)):
         message = stream.read(int.from_bytes(head))
         count += int.from_bytes(message[6:8])
-        if not int.from_bytes(message[6:8]):
+        if len(message) < 20_000:  # the last one
             break
     return count
 

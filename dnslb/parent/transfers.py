@@ -113,9 +113,9 @@ class Transfers:
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self._process, self._workers = None, None
-        for leaving in self._living:
-            _dismiss(leaving)
+        last, self._process, self._workers = self._process, None, None
+        if last is not None:
+            _dismiss(last)
         deadline = time.monotonic() + _PARTING
         while self._living and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
