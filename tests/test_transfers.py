@@ -173,7 +173,10 @@ def test_a_drain_clock_waits_for_the_last_secondary(fleet: Fleet) -> None:
 def asking(fleet: Fleet) -> socket.socket:
     """A connection on which the zone was asked for."""
     query, _ = dns.xfr.make_query(dns.zone.Zone(ZONE), keyring=tsig.keyring({KEY.name: KEY}))
-    sock = socket.create_connection(("127.0.0.1", fleet.port), timeout=20)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # little is sent ahead to who does not read
+    sock.settimeout(20)
+    sock.connect(("127.0.0.1", fleet.port))
     dns.query.send_tcp(sock, query)
     return sock
 
@@ -191,7 +194,7 @@ def count_records(sock: socket.socket, at_least: int) -> int:
 
 def test_who_stops_reading_keeps_nobody_waiting(fleet: Fleet) -> None:
     fleet.serve(policy="transfer_to: [fleet]\n")
-    path, many = fleet.world.directory / "zones/example.test.zone", 200_000
+    path, many = fleet.world.directory / "zones/example.test.zone", 60_000
     path.write_text(path.read_text() + f"$GENERATE 1-{many} host$ A 192.0.2.1\n")
     with ExitStack() as stack:
 
@@ -202,7 +205,7 @@ def test_who_stops_reading_keeps_nobody_waiting(fleet: Fleet) -> None:
         lazy = [stack.enter_context(asking(fleet)) for _ in range(10)]
         begun = time.monotonic()
         assert is_there()
-        assert time.monotonic() - begun < 10  # it takes half a second of computing
+        assert time.monotonic() - begun < 15  # it takes a tenth of a second of computing; each of the others lasts 30 s
         assert all(one.fileno() >= 0 for one in lazy)
 
 
