@@ -16,18 +16,20 @@ from hypothesis import strategies as st
 from dnslb.advice import forecast as formulas
 from dnslb.advice.advisor import LONGEST, Wishes, advise, settings_for
 from dnslb.advice.forecast import Situation, forecast
+from dnslb.advice.resolver import ANY, KINDS
 from dnslb.balance.pool import Probe, TcpCheck
 
 PROBE = Probe(TcpCheck(80), interval=2.0, timeout=1.0)  # detection 7 s
 FAST = Probe(TcpCheck(80), interval=10.0, fast_interval=1.0, down_interval=30.0, timeout=0.5)  # 12.5 s
 SINGLE = Situation(PROBE, backends=4, answers=1, rate=200.0)
 FULL = replace(SINGLE, answers=4)
+PLAIN = replace(FULL, resolver=KINDS["unbound"])  # which has no minimum
 
 
 # TTL, queries/s, hits %, failover mean and worst, failed per 1,000 rps, CV
 @pytest.mark.parametrize(("ttl", "load", "hits", "average", "worst", "failed", "cv"), [
-    (0,   200.0,  0.0,   6.0,   7,  1500, 0.016),
-    (1,    49.0, 75.5,   6.4,   9,  1594, 0.057),
+    (0,   200.0,  0.0,   6.0,  13,  1500, 0.016),  # some resolver's minimum is 5 s
+    (1,    49.0, 75.5,   6.4,  13,  1594, 0.057),
     (5,    16.1, 92.0,   8.3,  13,  2075, 0.122),
     (10,    8.9, 95.6,  10.8,  18,  2694, 0.170),
     (30,    3.2, 98.4,  20.8,  38,  5190, 0.276),
@@ -49,6 +51,33 @@ def test_the_worked_table(  # noqa: PLR0917 - a row of it
 def test_a_minimum_of_the_resolvers_makes_lower_ttls_alike() -> None:
     held = replace(SINGLE, resolver_minimum=60.0)
     assert {replace(forecast(held, ttl), ttl=0) for ttl in (0, 5, 30, 60)} == {replace(forecast(SINGLE, 60), ttl=0)}
+
+
+@pytest.mark.parametrize(("kind", "worst"), [
+    ("unbound", [7, 9, 13]), ("bind", [7, 8, 12]), ("powerdns", [8, 8, 12]), ("knot", [13, 13, 13]),
+    ("dnsmasq", [7, 8, 12]), ("any", [13, 13, 13]),
+])  # fmt: skip
+def test_each_kind_of_resolver_has_a_time_of_its_own(kind: str, worst: list[float]) -> None:
+    situation = replace(SINGLE, resolver=KINDS[kind])
+    assert [forecast(situation, ttl).failover_worst for ttl in (0, 1, 5)] == worst
+
+
+def test_any_is_the_worst_of_all_and_spares_us_no_query() -> None:
+    others = [kind for name, kind in KINDS.items() if name != "any"]
+    for ttl in (0, 1, 2, 5, 6, 300):
+        assert ANY.held(ttl) == max(kind.held(ttl) for kind in others)
+        assert forecast(SINGLE, ttl).load == max(forecast(replace(SINGLE, resolver=kind), ttl).load for kind in others)
+
+
+def test_a_minimum_of_its_kind_saves_queries() -> None:
+    knot = replace(SINGLE, resolver=KINDS["knot"])
+    assert forecast(knot, 1).load == forecast(knot, 5).load == forecast(SINGLE, 5).load
+
+
+def test_a_client_that_waits_for_a_silent_backend_loses_that_time_too() -> None:
+    row, waiting = forecast(SINGLE, 5), forecast(replace(SINGLE, client_timeout=10.0), 5)
+    assert waiting.failover_mean == pytest.approx(row.failover_mean + 10)
+    assert waiting.failover_worst == row.failover_worst + 10
 
 
 def test_a_cache_of_the_clients_adds_to_failover_only() -> None:
@@ -156,7 +185,7 @@ def test_the_busiest_backend(cv: float, n: int, expected: float) -> None:
     (FULL, Wishes(failover=60.0), 30),              # 52, rounded down to what people write
     (FULL, Wishes(failover=38.0), 30),
     (FULL, Wishes(failover=37.9), 20),
-    (FULL, Wishes(failover=9.0), 1),
+    (PLAIN, Wishes(failover=9.0), 1),
     (FULL, Wishes(failover=60.0, max_load=10.0), 30),
     (FULL, Wishes(failover=60.0, max_load=2.5), 52),  # at least 39: no round number between
     (FULL, Wishes(max_load=1.0), 120),                # above 7 s, so rounded up
@@ -166,6 +195,7 @@ def test_the_busiest_backend(cv: float, n: int, expected: float) -> None:
     (SINGLE, Wishes(failover=60.0, max_load=10.0, max_imbalance=0.2), 10),
     (replace(FULL, client_cache=30.0), Wishes(failover=60.0), 20),
     (replace(FULL, resolver_minimum=30.0), Wishes(failover=60.0), 30),
+    (replace(FULL, resolver=KINDS["bind"]), Wishes(failover=60.0), 30),
     (replace(FULL, resolver_minimum=30.0), Wishes(max_load=5.0), 5),  # they raise it, and ask no more than that
     (replace(FULL, probe=replace(PROBE, interval=5.0)), Wishes(max_load=6.0), 20),  # 16 at least: above 16
     (FULL, Wishes(failover=1e7), LONGEST),
@@ -184,18 +214,26 @@ def granted(situation: Situation, wishes: Wishes, ttl: int) -> bool:
 
 
 @pytest.mark.parametrize(("situation", "wishes", "expected"), [
-    (FULL, Wishes(failover=8.0), [
+    (PLAIN, Wishes(failover=8.0), [
         "failover in 8 s cannot be: detection 7 s, a resolver's clock 1 s, a TTL of 1 s | "
         "failover: 9s, interval: 1.66s, fast_interval: 1.5s, fall: 2",
     ]),
-    (FULL, Wishes(failover=2.0), [
+    (PLAIN, Wishes(failover=2.0), [
         "failover in 2 s cannot be: detection 7 s, a resolver's clock 1 s, a TTL of 1 s | failover: 9s",
     ]),
-    (replace(FULL, probe=FAST), Wishes(failover=14.0), [
+    (replace(PLAIN, probe=FAST), Wishes(failover=14.0), [
         "failover in 14 s cannot be: detection 12.5 s, a resolver's clock 1 s, a TTL of 1 s | "
         "failover: 15s, interval: 9.5s, fast_interval: 0.75s, fall: 2",
     ]),
-    (replace(FULL, client_cache=60.0), Wishes(failover=60.0), [
+    (FULL, Wishes(failover=12.0), [
+        "failover in 12 s cannot be: detection 7 s, a resolver's clock 1 s, resolvers' minimum 5 s | "
+        "failover: 13s, interval: 1.66s, fast_interval: 1.5s, fall: 2",
+    ]),
+    (replace(FULL, resolver=KINDS["bind"], client_timeout=3.0), Wishes(failover=10.5), [
+        "failover in 10.5 s cannot be: detection 7 s, clients' time-outs 3 s, a TTL of 1 s | "
+        "failover: 11s, interval: 1.83s, fast_interval: 1.75s, timeout: 0.5s, fall: 2",
+    ]),
+    (replace(PLAIN, client_cache=60.0), Wishes(failover=60.0), [
         "failover in 60 s cannot be: detection 7 s, a resolver's clock 1 s, clients' caches 60 s, a TTL of 1 s | "
         "failover: 69s",
     ]),
@@ -214,7 +252,7 @@ def granted(situation: Situation, wishes: Wishes, ttl: int) -> bool:
         "a load of 5/s needs a TTL of 19 s or more, an imbalance of 0.1 one of 3 s or less | "
         "max-load: 24/s, max-imbalance: 0.228, mode: full, window: 342s",
     ]),
-    (SINGLE, Wishes(failover=8.0, max_imbalance=0.01), [
+    (replace(SINGLE, resolver=KINDS["unbound"]), Wishes(failover=8.0, max_imbalance=0.01), [
         "failover in 8 s cannot be: detection 7 s, a resolver's clock 1 s, a TTL of 1 s | "
         "failover: 9s, interval: 1.66s, fast_interval: 1.5s, fall: 2",
         "an imbalance of 0.01 cannot be: at a TTL of 1 s it is 0.057 | max-imbalance: 0.0572, window: 1973s",
@@ -242,8 +280,10 @@ SITUATIONS = st.builds(
     resolvers=st.integers(1, 20),
     skew=st.floats(0, 2),
     window=st.floats(1, 600),
+    resolver=st.sampled_from(list(KINDS.values())),
     resolver_minimum=st.sampled_from([0.0, 5.0, 60.0]),
     client_cache=st.sampled_from([0.0, 30.0]),
+    client_timeout=st.sampled_from([0.0, 10.0]),
 )
 WISHES = st.builds(
     Wishes,

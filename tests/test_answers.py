@@ -44,6 +44,12 @@ EXAMPLE = zone("example.com.", r"""
     to-wild  CNAME x.wild
     s        SRV  1 2 80 www
     web      HTTPS 1 www alpn=h2
+    here     HTTPS 1 . alpn=h2
+             AAAA  2001:db8::7
+    other-web HTTPS 0 here
+    nowhere-web HTTPS 0 .
+    *.wild-web HTTPS 1 . alpn=h2
+               A   192.0.2.8
 """)
 WWW = "www.example.com. 30 A 192.0.2.1 | www.example.com. 30 A 192.0.2.2"
 REFERRAL = (
@@ -81,6 +87,14 @@ def server() -> Responder:
     ("web.example.com HTTPS",     "NOERROR aa | web.example.com. 300 HTTPS 1 www.example.com. alpn=\"h2\""
                                   " | additional: www.example.com. 30 A 192.0.2.1"
                                   " | additional: www.example.com. 30 A 192.0.2.2"),
+    # The root means the owner, but in AliasMode, where there is no service (RFC 9460 §2.5, §4.1).
+    ("here.example.com HTTPS",    "NOERROR aa | here.example.com. 300 HTTPS 1 . alpn=\"h2\""
+                                  " | additional: here.example.com. 300 AAAA 2001:db8::7"),
+    ("other-web.example.com HTTPS", "NOERROR aa | other-web.example.com. 300 HTTPS 0 here.example.com."
+                                  " | additional: here.example.com. 300 HTTPS 1 . alpn=\"h2\""
+                                  " | additional: here.example.com. 300 AAAA 2001:db8::7"),
+    ("nowhere-web.example.com HTTPS", "NOERROR aa | nowhere-web.example.com. 300 HTTPS 0 ."),
+    ("x.wild-web.example.com HTTPS", "NOERROR aa | x.wild-web.example.com. 300 HTTPS 1 . alpn=\"h2\""),
 ])  # fmt: skip
 def test_names_and_types(server: Responder, question: str, reply: str) -> None:
     assert ask(server, question) == reply

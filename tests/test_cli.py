@@ -18,6 +18,7 @@ import dns.message
 import dns.query
 import dns.rdataclass
 import pytest
+from click import Context
 from click.testing import CliRunner
 from dnslb_server import DNSLB, ZONE, launched, started
 from peers import STARTING, Address, free_port, is_served
@@ -268,7 +269,10 @@ def test_every_help_has_an_example(command: tuple[str, ...]) -> None:
 
 
 def test_every_option_is_explained() -> None:
-    for command in main.commands.values():
+    context = Context(main)
+    for name in main.commands:
+        command = main.get_command(context, name)
+        assert command is not None
         for parameter in command.params:
             assert parameter.param_type_name == "argument" or getattr(parameter, "help", None), parameter.name
 
@@ -382,6 +386,7 @@ def test_serve_refuses_the_port_of_another_dnslb(tmp_path: Path, workers: str) -
 # Imports all that is needed, from files that only root may read; then becomes nobody.
 AS_NOBODY = """
 import os, sys
+import dnslb.cli.serve
 from dnslb.cli import main
 try:
     main(["check", sys.argv[1]])

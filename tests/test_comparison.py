@@ -5,32 +5,41 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
 from backends import datagrams
+from browser import browsing
+from comparison import ages, envoy, haproxy, load, nginx, probing, report, stub, unbound, verdicts, wrk
 from comparison import backends as clones
-from comparison import envoy, haproxy, load, nginx, probing, stub, unbound, wrk
-from comparison.experiment import Lab
+from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.l7 import Front, Server
-from comparison.load import Generator, Outcome, Plan, Stream
+from comparison.load import Generator, Plan, Stream
 from comparison.processes import NotStartedError, Program, free_port
+from comparison.report import Done
 from comparison.statistics import jain, max_over_mean, median, percentile, percentiles, spread, variation
 from comparison.stub import Endpoint
 from programs import module, program
 
 from dnslb.advice import forecast
+from dnslb.advice.resolver import KINDS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).parent.parent
 SLACK = 1.0     # seconds that a busy machine may make of the worst case
@@ -130,7 +139,7 @@ def test_every_request_is_made_and_answered(lab: Lab) -> None:
 def test_a_stall_is_in_the_percentiles(lab: Lab) -> None:
     """No coordinated omission: what should have been sent during the stall was, and waited."""
     [clone] = clones.start(lab, 1)
-    running = load.start(lab, [Stream("b", 100, 4, clone.port, (clone.address,), poisson=False, timeout=5)])
+    running = load.start(lab, [Stream("b", 100, 4, clone.port, (clone.address,), poisson=False, deadline=5)])
     time.sleep(max(0.0, running.began + 1.5 - time.monotonic()))
     clone.process.suspend()
     time.sleep(1.0)
@@ -158,9 +167,58 @@ def test_the_generator_notices_its_own_lag(lab: Lab) -> None:
         busy.cancel()
 
     asyncio.run(both())
-    lag = percentile(generator.lags, 0.99)
-    assert Outcome(0.0, {}, lag, 0.0).is_void
-    assert not Outcome(0.0, {}, 0.004, 0.0).is_void
+    assert percentile(generator.lags, 0.99) > load.FINE
+
+
+def test_a_void_run_is_made_again(lab: Lab) -> None:
+    attempts: list[int] = []
+
+    def attempt() -> int:
+        attempts.append(1)
+        if len(attempts) < load.TRIES:
+            raise load.VoidError("void")
+        return len(attempts)
+
+    assert load.unless_void(lab, attempt) == load.TRIES
+
+
+def test_repeats_that_stay_void_are_left_out_and_the_result_says_so(lab: Lab) -> None:
+    def attempt(number: int) -> int:
+        if number == 1:
+            raise load.VoidError("void: the generator lagged")
+        return number
+
+    assert load.unvoided(lab, 3, attempt) == [0, 2]
+    assert lab.notes == ["1 of 3 repeats are left out: void: the generator lagged"]
+
+
+def test_without_any_repeat_there_is_no_result(lab: Lab) -> None:
+    def attempt(number: int) -> int:
+        raise load.VoidError(f"void {number}")
+
+    with pytest.raises(load.VoidError, match="void 1"):
+        load.unvoided(lab, 2, attempt)
+
+
+def test_a_run_whose_generator_lags_is_void(lab: Lab) -> None:
+    [clone] = clones.start(lab, 1)
+    lab.quick = False
+    running = load.start(lab, [Stream("b", 10, 0.5, clone.port, (clone.address,))], limit=0.0)
+    with pytest.raises(load.VoidError, match="the generator lagged"):
+        running.wait()
+    assert len(lab.lags) == 1
+
+
+@pytest.mark.parametrize("fault", ["hangs", "500"])
+def test_a_client_like_curl_leaves_an_address_only_when_it_refuses(lab: Lab, fault: str) -> None:
+    bad, good = clones.start(lab, 2)
+    if fault == "hangs":
+        bad.process.suspend()
+    else:
+        bad.change(status=500)
+    outcome = load.measure(lab, [Stream("b", 10, 1, bad.port, (bad.address, good.address), poisson=False, deadline=0.3,
+                                        like_curl=True)])
+    assert {(record.ok, record.tries) for record in outcome.records["b"]} == {(False, 1)}
 
 
 def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> None:
@@ -168,7 +226,7 @@ def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> No
     dead.process.kill()
     both = (dead.address, alive.address)
     outcome = load.measure(lab, [Stream("one", 20, 1, dead.port, both, poisson=False),
-                                 Stream("next", 20, 1, dead.port, both, poisson=False, next_address=True)])
+                                 Stream("next", 20, 1, dead.port, both, poisson=False, like_curl=True)])
     assert Counter(record.error for record in outcome.records["one"]) == {"refused": 20}
     assert Counter((record.backend, record.tries) for record in outcome.records["next"]) == {("b2", 2): 20}
 
@@ -176,7 +234,7 @@ def test_a_dead_backend_is_refused_and_the_next_address_is_tried(lab: Lab) -> No
 def test_a_suspended_backend_times_out(lab: Lab) -> None:
     [clone] = clones.start(lab, 1)
     clone.process.suspend()
-    outcome = load.measure(lab, [Stream("b", 10, 1, clone.port, (clone.address,), poisson=False, timeout=0.3)])
+    outcome = load.measure(lab, [Stream("b", 10, 1, clone.port, (clone.address,), poisson=False, deadline=0.3)])
     assert Counter(record.error for record in outcome.records["b"]) == {"timeout": 10}
     assert min(record.latency for record in outcome.records["b"]) >= 0.3
 
@@ -203,7 +261,7 @@ def test_beside_wrk_the_generator_adds_little(lab: Lab) -> None:
     """wrk has one connection, and no schedule to keep; the generator's median is above its mean, but not by much."""
     program("wrk", "wrk")
     [clone] = clones.start(lab, 1)
-    mean = 1 / wrk.maximum(lab, [clone.address], clone.port, 1, connections=1)
+    mean = 1 / wrk.maximum(lab, [Endpoint(clone.address, clone.port)], 1, connections=1)
     outcome = load.measure(lab, [Stream("b", 50, 2, clone.port, (clone.address,), poisson=False, connection_age=60)])
     assert 0 < median([record.latency for record in outcome.records["b"]]) - mean < 0.003
 
@@ -329,6 +387,81 @@ def test_a_backend_that_cannot_start_says_why(lab: Lab) -> None:
         clones.start(lab, 1, port=port, prefix="c")
 
 
+# The report.
+
+
+def draw_wide(figure: Figure) -> None:
+    figure.subplots().plot([0, 1], [0, 1])
+
+
+WIDE = Table("So wide", [f"column {number}" for number in range(30)], [["0.123 (0.111–0.456)"] * 30])
+MADE = Experiment(1, "ttl_load", "What comes of it?", "a " + "long " * 60 + "set-up",
+                  lambda lab: Result({}, [], [], ""), "All else.")
+POINTS = [{"ttl": ttl, "queries": 10 / (1 + ttl), "look_ups": 10.0} for ttl in (0, 1, 60)]
+
+
+def made_report(directory: Path) -> Path:
+    """A report of one experiment that was made, and one that was void."""
+    module("matplotlib", "matplotlib")
+    result = Result({"points": POINTS}, [WIDE], [Plot("A plot", draw_wide, (20.0, 4.0))], "It is so.", ["a note"])
+    void = replace(MADE, number=2, name="failover")
+    done = [Done(MADE, result, lags=(0.0012,)), Done(void, None, "void: the generator lagged by 90.0 ms")]
+    report.write(directory, report.setting(["scripts/compare"], 1, 5, False), done)
+    return directory
+
+
+def test_the_summary_comes_first_and_what_is_void_says_nothing(tmp_path: Path) -> None:
+    text = (made_report(tmp_path) / "README.md").read_text()
+    assert text.index("## In short") < text.index("## Side by side") < text.index("## 1. What comes of it?")
+    assert "| How many queries reach the nameserver? | at TTL 1 50%" in text
+    assert "| A backend is dead: who notices? | not measured in this run |" in text
+    assert "Left out: void: the generator lagged by 90.0 ms." in text
+    assert "**What it does not show.** All else." in text
+    assert "Again: `scripts/compare --only ttl_load`" in text
+
+
+def test_lag_is_in_the_json_and_each_picture_is_there_once(tmp_path: Path) -> None:
+    directory = made_report(tmp_path)
+    assert json.loads((directory / "comparison.json").read_text())["experiments"]["ttl_load"]["lag_ms"] == [1.2]
+    assert [file.name for file in directory.glob("*.svg")] == ["ttl_load.svg"]
+    assert "<svg" not in (directory / "comparison.html").read_text()
+
+
+def test_a_new_report_takes_old_pictures_away(tmp_path: Path) -> None:
+    (tmp_path / "gone.svg").write_text("<svg/>")
+    assert not (made_report(tmp_path) / "gone.svg").exists()
+
+
+def test_no_table_of_the_matrix_is_longer_than_a_screen() -> None:
+    assert all(len(rows) <= 8 for _, rows in (*verdicts.MEASURED, *verdicts.FACTS))
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_not_wider_than_its_window(width: int, scheme: str, tmp_path: Path) -> None:
+    directory = made_report(tmp_path)
+    with browsing(tmp_path) as browser:
+        browser.open((directory / "comparison.html").as_uri())
+        browser.window(width, 800)
+        browser.prefer(scheme)
+        browser.eventually("document.images.length && document.images[0].complete")
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        assert browser.value("document.images[0].getBoundingClientRect().right") <= width
+        dark = browser.value("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        assert dark == (scheme == "dark")
+        assert not browser.complaints()
+
+
+@pytest.mark.parametrize(("changelog", "month"), [
+    ("p (2.6.12-1+deb12u4) x; y\n\n  * z\n\n -- A B <a@b>  Sat, 17 Oct 2026 19:17:39 +0200\n\n"
+     "p (2.6.12-1) x; y\n\n  * z\n\n -- A B <a@b>  Sat, 01 Apr 2023 11:05:57 +0200\n\n"
+     "p (2.6.11-1) x; y\n\n  * z\n\n -- A B <a@b>  Sat, 18 Mar 2023 14:37:13 +0100\n", "2023-04"),
+    ("", ""),
+])  # fmt: skip
+def test_a_version_is_as_old_as_its_first_package(changelog: str, month: str) -> None:
+    assert ages.first_of_latest(changelog) == month
+
+
 # The command.
 
 
@@ -396,34 +529,36 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
     assert running.returncode == 0, said
     assert set(parts()) == before
 
-    report = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert [one["number"] for one in report["experiments"].values()] == list(range(1, 13))
-    for name, one in report["experiments"].items():
-        assert "skipped" not in one, f"{name}: {one}"
+    written = json.loads((tmp_path / "report" / "comparison.json").read_text())
+    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 13))
+    for name, one in written["experiments"].items():
+        assert "left_out" not in one, f"{name}: {one}"
         assert one["tables"]
         assert one["reading"]
-    assert "missing" not in report["setting"]["versions"].values()
+    assert "missing" not in written["setting"]["versions"].values()
 
-    conditions = report["experiments"]["failover"]["measurements"]["conditions"]
+    conditions = written["experiments"]["failover"]["measurements"]["conditions"]
     assert {"HAProxy", "HAProxy tuned", "Envoy", "Envoy tuned", "nginx"} <= conditions.keys()
     for name, condition in conditions.items():
         if name.startswith("dnslb"):
             assert condition["worst"] == pytest.approx(
-                forecast.failover_worst(probing.probe(0), condition["ttl"], 0))
+                forecast.failover_worst(probing.probe(0), condition["ttl"], 0, KINDS["unbound"]))
             for fault, figures in condition["faults"].items():
-                assert max(figures["last"]) <= condition["worst"] + SLACK, (name, fault)
-                assert all(figures["healed"])
+                worst = condition["worst"] + (load.DEADLINE if fault == "SIGSTOP" else 0.0)
+                assert max(case["last"] for case in figures["cases"]) <= worst + SLACK, (name, fault)
+                assert all(case["healed"] for case in figures["cases"])
 
-    clients = report["experiments"]["clients"]["measurements"]
+    clients = written["experiments"]["clients"]["measurements"]
     assert not clients["missing"]
     reached = {name: fate["refuses"]["reached"] is not None for name, fate in clients["fates"].items()}
     assert reached == dict.fromkeys(reached, True) | {"Java URLConnection": False, "Java HttpClient": False}
 
-    resolvers = report["experiments"]["resolvers"]["measurements"]
+    resolvers = written["experiments"]["resolvers"]["measurements"]
     assert not resolvers["missing"]
     assert {name: one["order"] for name, one in resolvers["resolvers"].items()} == ORDERS
 
     page = (tmp_path / "report" / "comparison.html").read_text()
-    assert page.count("<svg") >= 10
-    assert "src=" not in page
+    pictures = {file.name for file in (tmp_path / "report").glob("*.svg")}
+    assert set(re.findall(r"src='([^']+)'", page)) == pictures
+    assert "not measured" not in page.replace("Known, not measured", "")
     assert "Which to use" in page

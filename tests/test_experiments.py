@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from math import isclose, sqrt
+from collections.abc import Sequence
+from itertools import combinations
+from math import dist, isclose, sqrt
 from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import clients, deploys, evenness, relay, resolving, sessions, stubborn, ttl_load
+from comparison import clients, deploys, evenness, palette, relay, resolving, sessions, stubborn, ttl_load
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record
@@ -16,6 +19,8 @@ from comparison.relay import Query
 from comparison.stub import Endpoint
 from dnslb_server import question, started
 from peers import free_port
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
 def record(at: float, backend: str = "b1", *, client: int = 0, note: str = "", ok: bool = True) -> Record:
@@ -139,6 +144,52 @@ def test_an_address_is_held_from_query_to_query(gaps: list[float], cell: str) ->
 def test_the_order_of_copies_has_a_name(copies: tuple[str, ...], order: str) -> None:
     first = ("c", "b", "a")     # not from the cache
     assert resolving.order_of([first, *map(tuple, copies)]) == order
+
+
+# Plots
+
+
+# What is seen with one of the three kinds of cones missing, of linear red, green and blue (Machado, Oliveira and
+# Fernandes, "A physiologically-based model for simulation of color vision deficiency", 2009, severity 1).
+BLIND = {
+    "nothing missing": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+JUST_NOTICEABLE, FAR_APART = 2.3, 15.0  # of CIE 1976
+
+
+def lab_colour(colour: str, blindness: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """CIE L*a*b* of what an eye sees of #rrggbb."""
+    octets = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in octets]
+    seen = [min(1.0, max(0.0, sum(a * b for a, b in zip(row, linear, strict=True)))) for row in blindness]
+    xyz = [sum(a * b for a, b in zip(row, seen, strict=True)) / white for row, white in (
+        ((0.4124, 0.3576, 0.1805), 0.9505), ((0.2126, 0.7152, 0.0722), 1.0), ((0.0193, 0.1192, 0.9505), 1.089))]
+    x, y, z = (value ** (1 / 3) if value > 0.008856 else 7.787 * value + 16 / 116 for value in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("blindness", BLIND)
+def test_the_colour_blind_tell_all_colours_apart(blindness: str) -> None:
+    seen = {colour: lab_colour(colour, BLIND[blindness]) for colour in palette.ALL}
+    for one, other in combinations(palette.ALL, 2):
+        assert dist(seen[one], seen[other]) > FAR_APART, (one, other)
+
+
+def test_brown_and_green_are_not_told_apart_by_all() -> None:
+    """The measure can fail."""
+    brown, green = "#8b4513", "#207000"
+    seen = {name: dist(lab_colour(brown, matrix), lab_colour(green, matrix)) for name, matrix in BLIND.items()}
+    assert seen["deuteranopia"] < JUST_NOTICEABLE < FAR_APART < seen["nothing missing"]
+
+
+def test_plots_have_no_other_colours() -> None:
+    strange = [f"{file.name}: {line.strip()}" for file in (SCRIPTS / "comparison").glob("*.py")
+               if file.name not in ("palette.py", "report.py")
+               for line in file.read_text().splitlines() if re.search(r'"#[0-9a-f]{6}"', line)]
+    assert not strange
 
 
 # What dnslb is given

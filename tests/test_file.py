@@ -96,17 +96,18 @@ def zones(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", SPECIAL)
-@pytest.mark.parametrize("name", ["other.test.zone", "example.test.yaml", "dnslb.yaml", "included"])
-def test_check_refuses_it_at_once(zones: Path, name: str, kind: str) -> None:
+def test_check_refuses_it_at_once(zones: Path, kind: str) -> None:
     make, reason = SPECIAL[kind]
-    make(zones / name)
-    if name == "included":
-        (zones / "example.test.zone").write_text(ZONE + "$INCLUDE included\n")
+    (zones / "including.test.zone").write_text(ZONE + "$INCLUDE included\n")
+    names = ("other.test.zone", "example.test.yaml", "dnslb.yaml", "included")
+    for name in names:
+        make(zones / name)
     done = subprocess.run([*DNSLB, "check", str(zones)], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    outside = name == "included" and kind.startswith("a link")
-    fact = f"it is outside {zones}" if outside else reason
-    assert f"{zones / name}" in done.stderr and fact in done.stderr
+    for name in names:
+        outside = name == "included" and kind.startswith("a link")
+        fact = f"it is outside {zones}" if outside else reason
+        assert any(f"{zones / name}" in line and fact in line for line in done.stderr.splitlines()), name
 
 
 def test_what_is_included_counts_as_often_as_it_is(zones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +192,11 @@ def test_check_ends_by_ctrl_c_while_it_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("octets", [
-    b"\0" * (40 << 20), b"a" * (40 << 20), b"a\n" * (20 << 20), b"a TXT (\n" + b"b\n" * (20 << 20) + b")\n",
+    b"\0" * (2 << 20), b"a" * (2 << 20), b"a\n" * (1 << 20), b"a TXT (\n" + b"b\n" * (1 << 20) + b")\n",
 ], ids=["zeroes", "one word", "lines", "one entry"])  # fmt: skip
 def test_what_is_no_zone_is_refused_in_bounded_time_and_memory(zones: Path, octets: bytes) -> None:
     (zones / "example.test.zone").write_bytes(octets)
     before = time.process_time()
     told = problems(zones)
     assert 0 < len(told) < 1005
-    assert time.process_time() - before < 10.0  # it took minutes
+    assert time.process_time() - before < 2.0  # of twenty times as many octets it took minutes

@@ -406,10 +406,10 @@ def test_a_printed_zone_reads_back_the_same(title: str) -> None:
 @pytest.mark.parametrize(
     "line", ['"', "(", ")", "\\", "$INCLUDE zone", "$GENERATE 1-2 a A x", "a", '"\\', "a (", "\x00"]
 )
-def test_a_hundred_thousand_bad_lines_are_refused_soon(line: str) -> None:
+def test_ten_thousand_bad_lines_are_refused_soon(line: str) -> None:
     start = time.process_time()
-    zone, problems = load_text(f"{line}\n" * 100_000)
-    assert time.process_time() - start < 20
+    zone, problems = load_text(f"{line}\n" * 10_000)
+    assert time.process_time() - start < 2
     assert zone is None
     assert len(problems) <= 1002
 

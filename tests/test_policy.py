@@ -895,7 +895,7 @@ def slips(draw: st.DrawFn) -> str:
     return "".join(tokens)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)  # with each parser
 @given(FILES)
 def test_a_pool_without_mistakes_can_be_served_and_keeps_its_promise(text: str) -> None:
     for one in read(text.encode(), "f", find)[0]:
@@ -910,7 +910,7 @@ def test_a_pool_without_mistakes_can_be_served_and_keeps_its_promise(text: str) 
                 assert one.probe.detection + limits.ceiling + ttl.OVERTIME <= one.ttl.failover + 1e-6
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given((slips() | VALUES | st.text()).map(lambda text: text.encode()) | st.binary())
 @example(b"&a {pools: *a, defaults: *a}")
 @example(b"pools: &a {www: *a, six: {probe: *a, backends: *a, ttl: *a}}")

@@ -26,7 +26,7 @@ A63, X255 = "a" * 63, "x" * 255
 # Remedies that several mistakes share.
 PLACE = "write 52 22 23 N 4 53 32 E -2m 0m 10000m 10m: degrees, minutes, seconds, altitude, size, precisions"
 KEYS = (
-    "write one of mandatory, alpn, no-default-alpn, port, ipv4hint, ech, ipv6hint, dohpath, "
+    "write one of mandatory, alpn, no-default-alpn, port, ipv4hint, ech, ipv6hint, dohpath, ohttp, "
     "or key and a number up to 65535"
 )
 MEND = "; mend them, or write the record in its own syntax"
@@ -107,6 +107,13 @@ CANONICAL = [
     f"OPENPGPKEY {KEY}",
     "DHCID AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA=",
     f"IPSECKEY 10 1 2 192.0.2.38 {KEY}",
+    "AMTRELAY 10 0 1 203.0.113.15",
+    "AMTRELAY 10 0 2 2001:db8::15",
+    "AMTRELAY 10 1 0 .",
+    "AMTRELAY 128 1 3 amtrelays.example.com.",
+    'RESINFO "qnamemin" "exterr=15-17"',
+    "DSYNC CDS 1 5359 scanner.example.net.",
+    'HTTPS 1 . alpn="h2" ohttp',
     f"IPSECKEY 10 0 2 . {KEY}",
     f"IPSECKEY 10 3 2 mygateway.example.com. {KEY}",
     f"HIP 2 {HIT} {KEY}",
@@ -309,6 +316,18 @@ BAD = [
     ("X25 abcd", 0, "the PSDN address is no number; write four or more digits (RFC 1183 §3.1)"),
     ("ISDN a b c", 2, "the ISDN record has more than two strings; write an address and a subaddress (RFC 1183 §3.2)"),
     ("LOC 52 22 23 N 4 53 32 E 1M", 8, f"1M is no length in metres; {PLACE}"),
+    ("HTTPS 1 . ohttp=1", 2, "ohttp has a value; write the key alone (RFC 9540 §4)"),
+    ("KEY 512 3 1", 3,
+     "the KEY record lacks its public key; its fields are: flags, protocol, algorithm, public key"),
+    ("AMTRELAY 10 0 1", 3,
+     "the AMTRELAY record lacks its relay; write PRECEDENCE DISCOVERY TYPE RELAY (RFC 8777 §4.3.1)"),
+    ("AMTRELAY 10 2 1 192.0.2.1", 1, "2 is no discovery bit; write 0 or 1 (RFC 8777 §4.2.2)"),
+    ("AMTRELAY 10 0 4 192.0.2.1", 2, "4 is no gateway type; write 0, 1, 2 or 3 (RFC 4025 §2.3)"),
+    ("AMTRELAY 10 0 1 2001:db8::1", 3,
+     "2001:db8::1 is no IPv4 address; write four numbers from 0 to 255, as in 192.0.2.1"),
+    ("AMTRELAY 10 0 1 192.0.2.1 b", 4,
+     "the AMTRELAY record goes on with b; write PRECEDENCE DISCOVERY TYPE RELAY (RFC 8777 §4.3.1)"),
+    ("DSYNC CDS PUSH 5359 a.", 1, "PUSH is no scheme; write a number from 0 to 255, or a mnemonic, as in NOTIFY"),
     ("HTTPS 1 . no-default-alpn", 2, "no-default-alpn stands without alpn; give alpn (RFC 9460 §7.1.1)"),
     ("HTTPS 1 . ALPN=h2", 2, f"ALPN is no SvcParamKey; {KEYS}"),
     ("HTTPS 1 . port=", 2, "port has no value; write port=VALUE"),
@@ -510,6 +529,10 @@ BAD = [
 
 WIRE = [
     ("A 192.0.2.1", "c0000201"),
+    ("AMTRELAY 10 1 0 .", "0a 80"),
+    ("AMTRELAY 10 0 3 a.", "0a 03 0161 00"),
+    ("DSYNC CDS NOTIFY 5359 a.", "003b 01 14ef 0161 00"),
+    ("HTTPS 1 . ohttp alpn=h2", "0001 00 0001 0003 026832 0008 0000"),
     ("AAAA 2001:db8::1", "20010db8000000000000000000000001"),
     ("NS ns1", "036e7331 076578616d706c65 03636f6d 00"),
     ("MX 10 Mail", "000a 044d61696c 076578616d706c65 03636f6d 00"),
@@ -558,7 +581,7 @@ SHAPES = {
     "MINFO": "nn", "RP": "nn", "TALINK": "nn", "PX": "2nn", "SOA": "nn44444", "SRV": "222n", "NAPTR": "22sssn",
     "TXT": "s", "SPF": "ss", "AVC": "sss", "NINFO": "s", "HINFO": "ss", "ISDN": "ss", "GPOS": "sss", "NSAP": "1*",
     "EID": "1*", "NIMLOC": "1*", "URI": "22*", "NID": "28", "L32": "24", "L64": "28", "EUI48": "6", "EUI64": "8",
-    "KEY": "211*", "RKEY": "2111*", "DNSKEY": "2111*", "CDNSKEY": "2111*", "RRSIG": "2114442n1*",
+    "KEY": "2111*", "RKEY": "2111*", "DNSKEY": "2111*", "CDNSKEY": "2111*", "RRSIG": "2114442n1*",
     "SIG": "2114442n1*", "TLSA": "1111*", "SMIMEA": "1111*", "CERT": "2211*", "OPENPGPKEY": "1*", "DHCID": "1*",
 }  # fmt: skip
 

@@ -233,7 +233,7 @@ SERVERS = [responder(ZONE, identity=IDENTITY), responder(ZONE, transport=TCP, id
 
 
 @given(packets=st.lists(queries(), min_size=1, max_size=6))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_a_ready_reply_is_the_plain_one(packets: list[bytes]) -> None:
     """Whatever was asked before: the quick way and the plain way give the same records, in some turn's order."""
     for transport, limit in ((UDP, 1232), (TCP, 0xFFFF)):

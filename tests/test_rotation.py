@@ -218,7 +218,7 @@ def leader(snapshot: Snapshot, question: str) -> str:
     return order(Responder(snapshot, UDP, ANONYMOUS), question)[0]
 
 
-@given(seed=st.integers(), gaps=st.lists(st.integers(0, 5), min_size=8, max_size=40))
+@given(seed=st.integers(), gaps=st.lists(st.integers(0, 5), min_size=8, max_size=20))
 def test_over_many_reloads_each_record_leads_as_often_as_the_others(seed: int, gaps: list[int]) -> None:
     """However few queries come between two of them; also those that were not asked for between."""
     question = "www.example.com A"

@@ -13,8 +13,8 @@ from math import ceil, floor, log10
 from typing import Any
 
 from dnslb.advice.forecast import Situation, authoritative_load, imbalance
+from dnslb.advice.resolver import ANY, Resolver
 from dnslb.balance.pool import Probe
-from dnslb.balance.ttl import OVERTIME
 
 LONGEST = 604_800  # seconds: the highest TTL that is thought of, a week
 
@@ -125,15 +125,15 @@ def _highest_for_imbalance(situation: Situation, max_imbalance: float | None) ->
 
 def _overhead(situation: Situation) -> float:
     """What failover takes beside the TTL."""
-    return situation.probe.detection + OVERTIME + situation.client_cache
+    return situation.probe.detection + situation.resolver.overtime + situation.client_cache + situation.client_timeout
 
 
 def _load(situation: Situation, ttl: float) -> float:
-    return authoritative_load(situation.rates, max(ttl, situation.resolver_minimum))
+    return authoritative_load(situation.rates, max(ttl, situation.lowest))
 
 
 def _cv(situation: Situation, ttl: float) -> float:
-    return imbalance(situation, max(ttl, situation.resolver_minimum))
+    return imbalance(situation, max(ttl, situation.lowest))
 
 
 def _conflicts(situation: Situation, wishes: Wishes, limits: _Limits) -> Iterator[Conflict]:
@@ -147,12 +147,16 @@ def _failover_conflicts(
     situation: Situation, failover: float, max_load: float | None, limits: _Limits
 ) -> Iterator[Conflict]:
     overhead = _overhead(situation)
-    held = max(1.0, situation.resolver_minimum)
+    held = max(1.0, situation.resolver_minimum, situation.resolver.longest)
     if failover < overhead + held:
-        parts = [f"detection {situation.probe.detection:.9g} s", f"a resolver's clock {OVERTIME} s"]
+        parts = [f"detection {situation.probe.detection:.9g} s"]
+        if situation.resolver.overtime:
+            parts.append(f"a resolver's clock {situation.resolver.overtime:.9g} s")
+        if situation.client_timeout:
+            parts.append(f"clients' time-outs {situation.client_timeout:.9g} s")
         if situation.client_cache:
             parts.append(f"clients' caches {situation.client_cache:.9g} s")
-        parts.append(f"resolvers' minimum {held:.9g} s" if situation.resolver_minimum > 1 else "a TTL of 1 s")
+        parts.append(f"resolvers' minimum {held:.9g} s" if held > 1 else "a TTL of 1 s")
         fact = f"failover in {failover:.9g} s cannot be: {', '.join(parts)}"
         yield Conflict(fact, _faster(situation, failover, max(held, limits.load)))
     elif max_load is not None and limits.load > limits.failover:
@@ -215,6 +219,9 @@ def _notes(situation: Situation, ttl: int) -> Iterator[str]:
     detection = situation.probe.detection
     if ttl < situation.resolver_minimum:
         yield f"resolvers hold records {situation.resolver_minimum:.9g} s: a lower TTL does not shorten that"
+    elif ttl < situation.resolver.longest:
+        kind = "some resolvers (Knot's)" if situation.resolver is ANY else situation.resolver.title
+        yield f"{kind} may hold records {situation.resolver.longest:.9g} s: a lower TTL does not shorten that"
     if ttl < situation.client_cache:
         yield f"clients hold addresses {situation.client_cache:.9g} s: a lower TTL does not shorten that"
     elif not situation.client_cache:
@@ -224,8 +231,17 @@ def _notes(situation: Situation, ttl: int) -> Iterator[str]:
     if situation.answers < situation.backends:
         yield "a resolver's clients share what it cached: few resolvers make uneven shares"
     else:
-        yield "resolvers shuffle a whole RRset, so weights need --mode single (answers: 1)"
+        yield _on_order(situation.resolver)
     yield "resolvers that serve stale records (serve-expired) may hand out a dead backend after all"
+
+
+def _on_order(resolver: Resolver) -> str:
+    """What becomes of the order of a whole RRset."""
+    if resolver is ANY:
+        return "most resolvers reorder a whole RRset, so weights need --mode single (answers: 1)"
+    if resolver.keeps_order:
+        return f"{resolver.title} keeps the order of a whole RRset: for a TTL all its clients begin with one address"
+    return f"{resolver.title} reorders a whole RRset, so weights need --mode single (answers: 1)"
 
 
 def _round(aim: int, least: int, most: int) -> int:

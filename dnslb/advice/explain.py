@@ -11,7 +11,7 @@ from itertools import islice
 from dnslb.advice.forecast import failover_worst
 from dnslb.balance import near
 from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
-from dnslb.balance.ttl import OVERTIME, bounds
+from dnslb.balance.ttl import bounds
 from dnslb.dns import rrtype
 
 MOST_NAMED = 4  # backends
@@ -127,6 +127,6 @@ def _death(pool: Pool, probe: Probe) -> str:
     longest = max((bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
     text = f"noticed within {probe.detection:.9g} s, last client after {failover_worst(probe, longest, 0.0):.9g} s"
     if longest < _HELD:
-        held = probe.detection + _HELD + OVERTIME
+        held = failover_worst(probe, _HELD, 0.0)
         text += f" ({held:.9g} s where caches hold {_HELD} s)"
     return text

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import log, sqrt
 
+from dnslb.advice.resolver import ANY, Resolver
 from dnslb.balance.pool import Probe
-from dnslb.balance.ttl import OVERTIME
 
 
 @dataclass(frozen=True)  # no slots, so that the sums over the resolvers are made once
@@ -26,8 +26,15 @@ class Situation:
     resolvers: int = 100
     skew: float = 1.0                # Zipf's exponent; 0: all resolvers equal
     window: float = 60.0             # over which shares are compared
+    resolver: Resolver = ANY         # of which kind they are
     resolver_minimum: float = 0.0    # a TTL below it is raised to it: `cache-min-ttl` in unbound
     client_cache: float = 0.0        # held by clients whatever the TTL: 60 in browsers, 30 in Java
+    client_timeout: float = 0.0      # that clients wait for a backend that accepts them and is silent
+
+    @property
+    def lowest(self) -> float:
+        """A TTL below it has no effect on the queries that come."""
+        return max(self.resolver_minimum, self.resolver.minimum)
 
     @cached_property
     def shares(self) -> tuple[float, ...]:
@@ -47,9 +54,10 @@ class Forecast:
     ttl: int
     load: float             # queries that reach the authoritative server
     hit_rate: float         # look-ups answered from a resolver's cache, 0 to 1
-    failover_mean: float    # from a backend's death to a client's next answer without it
+    failover_mean: float    # from the moment that a backend hangs to a client's next answer without it
     failover_worst: float
-    failed: float           # requests lost in one outage, per 1,000 requests/s, when no client tries the next address
+    failed: float           # requests lost in one outage, per 1,000 requests/s, when no client tries the next address:
+                            # as when the backend hangs
     cv: float               # coefficient of variation of the backends' shares in one window
     max_over_mean: float    # the share of the busiest backend, over the mean
     jain: float             # Jain's index of fairness: 1 is even, 1/backends is all on one
@@ -58,16 +66,17 @@ class Forecast:
 
 def forecast(situation: Situation, ttl: int) -> Forecast:
     """What that TTL does."""
-    held = max(float(ttl), situation.resolver_minimum)
+    held = max(float(ttl), situation.lowest)
     hits = hit_rate(situation.rates, held)
-    mean = failover_mean(situation.probe, held, hits, situation.client_cache)
+    mean = failover_mean(situation.probe, held, hits, situation.client_cache) + situation.client_timeout
     cv = imbalance(situation, held)
     return Forecast(
         ttl=ttl,
         load=authoritative_load(situation.rates, held),
         hit_rate=hits,
         failover_mean=mean,
-        failover_worst=failover_worst(situation.probe, held, situation.client_cache),
+        failover_worst=situation.client_timeout + failover_worst(
+            situation.probe, max(ttl, situation.resolver_minimum), situation.client_cache, situation.resolver),
         failed=failed_requests(1000.0, situation.backends, mean),
         cv=cv,
         max_over_mean=max_over_mean(cv, situation.backends),
@@ -128,12 +137,12 @@ def failover_mean(probe: Probe, ttl: float, hits: float, client_cache: float) ->
     return detection_mean_hang(probe) + hits * ttl / 2 + client_cache / 2
 
 
-def failover_worst(probe: Probe, ttl: float, client_cache: float) -> float:
-    """Detection (worst, hang) + T + 1 + C: resolvers keep a record up to a second longer; at T = 0 they keep none.
+def failover_worst(probe: Probe, ttl: float, client_cache: float, resolver: Resolver = ANY) -> float:
+    """Detection (worst, hang) + the longest that the resolver holds a record of the TTL + C.
 
     Resolvers that serve stale answers, and connections that clients hold open, are beyond any bound.
     """
-    return probe.detection + (ttl + OVERTIME if ttl else 0.0) + client_cache
+    return probe.detection + resolver.held(ttl) + client_cache
 
 
 def failed_requests(requests: float, backends: int, outage: float) -> float:

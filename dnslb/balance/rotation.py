@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from hashlib import blake2b
-from itertools import cycle, repeat
-from math import ceil, log, log2
+from hashlib import shake_128
+from itertools import accumulate, cycle, repeat
+from math import log, log2, sqrt
 from operator import add, length_hint
 from random import Random
-from struct import Struct
+from struct import unpack
 from sys import maxsize
 from typing import NamedTuple, TypeAlias
 
@@ -25,7 +25,7 @@ _RANDOM_LAPS = 16     # for RANDOM: orders of the followers to draw from, at mos
 _RANDOM_TABLE = 256   # for RANDOM: arrangements in all, about
 _SPREAD_LAPS = 8      # for SPREAD: orders of the followers, at most
 _COVERING = 8.0       # for STICKY: arrivals at a slot, on average, with which mostly none is left out
-_NUMBERS = Struct("8Q")
+_REMEMBERED = 512     # for STICKY: records whose arrivals are kept, for when one of them comes or goes
 _TABLE = 4096         # for SPREAD: arrangements in all, about
 
 
@@ -193,34 +193,58 @@ def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[in
     when it weighs twice as much, and whoever arrives at a slot first leads it.
     """
     shares = weights or (1,) * len(names)
-    horizon = _COVERING / sum(shares)
+    arrivals = _remembered_arrivals if len(names) <= _REMEMBERED else _arrivals
+    horizon = _COVERING * SLOTS / sum(shares)
     while True:
         first = [horizon] * SLOTS
         leaders = [-1] * SLOTS
         for position, (name, weight) in enumerate(zip(names, shares, strict=True)):
-            for time, slot in _arrivals(name, ceil(log2(horizon * weight))):
-                if time >= horizon * weight:
-                    break
-                if time / weight < first[slot]:
-                    first[slot], leaders[slot] = time / weight, position
+            until = horizon * weight
+            count, has_ended = _enough(until), False
+            while not has_ended:
+                for time, slot in arrivals(name, count):
+                    if time >= until:
+                        has_ended = True
+                        break
+                    if time / weight < first[slot]:
+                        first[slot], leaders[slot] = time / weight, position
+                count *= 2
         if -1 not in leaders:
             return tuple(leaders)
-        horizon *= 2
+        horizon *= 1.25
+
+
+@lru_cache(maxsize=256)
+def _enough(until: float) -> int:
+    """So many arrivals that they mostly last until then; the same number for a range of times."""
+    wanted = until + 2 * sqrt(until) + 2
+    step = 1 << max(0, int(log2(wanted)) - 2)
+    return -(-int(wanted + 1) // step) * step
+
+
+def _arrivals(name: bytes, count: int) -> Iterator[tuple[float, int]]:
+    """Times, ascending, and slots: one arrival in a unit of time, on average, and at any slot.
+
+    The same in every process, and more of them begin with the same: a Poisson process drawn by a hash of the name.
+    """
+    size = 4 * count
+    bits = int.from_bytes(shake_128(name).digest(size), "little") & _mask(count)
+    numbers = unpack(f"<{2 * count}H", bits.to_bytes(size, "little"))
+    return zip(accumulate(map(_pauses().__getitem__, numbers[::2])), numbers[1::2], strict=True)
 
 
 @lru_cache(maxsize=1024)
-def _arrivals(name: bytes, octave: int) -> tuple[tuple[float, int], ...]:
-    """Times below ``2**octave``, ascending, and slots: one arrival at each slot in a unit of time, on average.
+def _remembered_arrivals(name: bytes, count: int) -> tuple[tuple[float, int], ...]:
+    return tuple(_arrivals(name, count))
 
-    The same in every process: a Poisson process drawn by a hash of the name.
-    """
-    found: list[tuple[float, int]] = []
-    time, block = 0.0, 0
-    while True:
-        octets = blake2b(block.to_bytes(4) + name).digest()
-        block += 1
-        for number in _NUMBERS.unpack(octets):
-            time -= log(((number >> 11) + 1) * 2.0**-53) / SLOTS
-            if time >= 2.0**octave:
-                return tuple(found)
-            found.append((time, number % SLOTS))
+
+@lru_cache(maxsize=64)
+def _mask(count: int) -> int:
+    """Of 32 bits each, 12 tell a pause, and 10 a slot."""
+    return int.from_bytes(b"\xff\x0f\xff\x03" * count, "little")
+
+
+@lru_cache(maxsize=1)
+def _pauses() -> tuple[float, ...]:
+    """Equally likely ones between arrivals: 1 on average."""
+    return tuple([-log((number + 0.5) / 4096) for number in range(4096)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from contextlib import suppress
@@ -139,6 +140,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     \b
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
+    gc.freeze()  # the program itself: before the workers are forked, all else is walked for garbage
     catalog, problems = load(directory)
     override = partial(_overridden, options)
     settings = override(catalog.settings)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dnslb.advice import forecast
+from dnslb.advice import forecast, resolver
 from dnslb.advice.advisor import LONGEST, Advice, Wishes, advise
 from dnslb.advice.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
@@ -100,6 +100,12 @@ _COUNT = click.IntRange(1, 1000)
     "--window", type=_INTERVAL, default="60s", metavar="DURATION", help="Over which shares are compared; default: 60s."
 )
 @click.option(
+    "--resolver",
+    type=click.Choice(list(resolver.KINDS)),
+    default="any",
+    help="Of which kind they are, as measured; default: any, at its worst.",
+)
+@click.option(
     "--resolver-min-ttl", type=_DURATION, default="0s", metavar="DURATION", help="To which resolvers raise lower TTLs."
 )
 @click.option(
@@ -108,6 +114,13 @@ _COUNT = click.IntRange(1, 1000)
     default="0s",
     metavar="DURATION",
     help="Kept by clients whatever the TTL: 60s in browsers, 30s in Java.",
+)
+@click.option(
+    "--client-timeout",
+    type=_DURATION,
+    default="0s",
+    metavar="DURATION",
+    help="That clients wait for a backend that is silent; default: 0s, not counted.",
 )
 @click.option("--failover", type=_DURATION, metavar="DURATION", help="Wanted: then no client goes to a dead backend.")
 @click.option("--max-load", type=_RATE, metavar="N", help="Wanted: at most so many queries per second arrive here.")
@@ -190,8 +203,10 @@ def _situation(probe: Probe, backends: int, answers: int, given: dict[str, Any])
         resolvers=given["resolvers"],
         skew=given["zipf"],
         window=given["window"],
+        resolver=resolver.KINDS[given["resolver"]],
         resolver_minimum=given["resolver_min_ttl"],
         client_cache=given["client_cache"],
+        client_timeout=given["client_timeout"],
     )
 
 
@@ -216,11 +231,13 @@ def _heading(situation: Situation) -> list[str]:
         f"Zipf {situation.skew:g} (as uneven as {forecast.effective_resolvers(situation.shares):.3g} equal ones); "
         f"shares over {situation.window:g} s",
     ]
-    held = []
+    held = [] if situation.resolver is resolver.ANY else [f"the resolvers are {situation.resolver.title}"]
     if situation.resolver_minimum:
         held.append(f"resolvers hold records {situation.resolver_minimum:g} s or longer")
     if situation.client_cache:
         held.append(f"clients hold addresses {situation.client_cache:g} s")
+    if situation.client_timeout:
+        held.append(f"clients wait {situation.client_timeout:g} s for a silent backend")
     if held:
         lines.append(f"caches     {', '.join(held)}")
     return lines

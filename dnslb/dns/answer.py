@@ -18,6 +18,8 @@ MAX_LINKS = 16  # aliases followed in one reply; a resolver asks on from the las
 
 # Never answered as a type that there is not: DS may be the parent's (RFC 4035 §3.1.4.1), the others are no records.
 _ANSWERED_APART = frozenset({rrtype.DS, rrtype.ANY, rrtype.AXFR, rrtype.IXFR})
+_SERVICES = frozenset({rrtype.SVCB, rrtype.HTTPS})
+_ALIAS_MODE = bytes(2)  # the priority: here, a target that is the root says that there is no service (RFC 9460 §2.5.1)
 
 
 class Placed(NamedTuple):
@@ -102,7 +104,7 @@ def _follow(zone: Zone, name: Name, wanted: int, apexes: Container[Name]) -> Ans
                 hosts = _hosts(rrset, name)
                 return Answer(
                     answer=(*chain, Placed(name, rrset)),
-                    additional=tuple(_addresses(zone, hosts)),
+                    additional=tuple(_additional(zone, rrset, hosts, name)),
                     turning=(source, rrset.rrtype),
                     covers=_covered(asked, name, source, covers),
                     consulted=frozenset((*sources, source, *hosts)),
@@ -202,8 +204,25 @@ def _referral(zone: Zone, cut: Name, ns: RRset) -> Answer:
 
 def _hosts(rrset: RRset, owner: Name) -> tuple[Name, ...]:
     """The hosts that the records name, whose addresses may come along (RFC 1035 §3.3.9, RFC 2782, RFC 9460 §4.1)."""
-    targets = (rdata.target(rrset.rrtype, record) for record in rrset.rdatas)
-    return tuple(dict.fromkeys(target for target in targets if target and target != owner))
+    is_service = rrset.rrtype in _SERVICES
+    hosts: dict[Name, None] = {}
+    for record in rrset.rdatas:
+        target = rdata.target(rrset.rrtype, record)
+        if target is None and is_service and record[:2] != _ALIAS_MODE:
+            target = owner
+        if target is not None and (target != owner or is_service):
+            hosts[target] = None
+    return tuple(hosts)
+
+
+def _additional(zone: Zone, rrset: RRset, hosts: Iterable[Name], owner: Name) -> Iterator[Placed]:
+    """What may come along with the answer: the services that the hosts offer, and their addresses."""
+    if rrset.rrtype in _SERVICES:
+        for host in hosts:
+            service = find(zone.node(host) or (), rrset.rrtype)
+            if service is not None and host != owner:
+                yield Placed(host, service)
+    yield from _addresses(zone, hosts)
 
 
 def _addresses(zone: Zone, hosts: Iterable[Name]) -> Iterator[Placed]:

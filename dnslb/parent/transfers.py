@@ -26,12 +26,11 @@ from dnslb.dns.zone import RRset
 from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.forked_process import ForkedProcess
 from dnslb.parent.workers import Workers
-from dnslb.transfer import process
+from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Journal, serial_of
 from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
-from dnslb.transfer.notifier import Progress
-from dnslb.transfer.process import Assignment
+from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import MOST_JOURNAL, Version
 
 _PAUSE = 1.0     # seconds before a process that died is replaced
@@ -238,5 +237,8 @@ def _served(servings: Mapping[Key, Serving]) -> Served:
 
 def _work(assignment: Assignment, channel: socket.socket) -> int:
     """In the process: its whole life.  The exit status."""
+    # Only here: the libraries of transfers would weigh on every worker.
+    from dnslb.transfer import process  # noqa: PLC0415
+
     process.run(assignment, channel)
     return os.EX_OK

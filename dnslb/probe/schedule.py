@@ -71,16 +71,18 @@ class Schedule:
 
         Starts probes until then, whether ``run`` does so too or not.
         """
-        self._activate()
+        self._lanes.activate()
+        self._start_new()
+        self._update_all_probed()
         try:
-            self._update_all_probed()
             await self._all_probed.wait()
         finally:
             self._lanes.deactivate()
 
     async def run(self) -> None:
         """Probe until cancelled.  Probes in flight are cancelled then as well."""
-        self._activate()
+        self._lanes.activate()
+        self._start_new()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
@@ -191,11 +193,6 @@ class Schedule:
         else:
             self._all_probed.set()
 
-    def _activate(self) -> None:
-        """Start probes when they are due, from now on."""
-        self._lanes.activate()
-        self._start_new()
-
     def _start_new(self) -> None:
         """Let the new keys be due, spread so that they do not come all at once."""
         now = asyncio.get_running_loop().time()
@@ -220,8 +217,13 @@ class Schedule:
             self._lanes.wait(entry, started)  # paused and already resumed, or ``run`` was cancelled: once more then
         for lane in (left, entry.prompt, entry.lane):
             self._lanes.arm(lane)
-        if not is_dropped:
-            self._pass_on(entry, task.result(), before)
+        if is_dropped:
+            return
+        outcome = task.result()
+        if outcome.fault or entry.health is None:
+            self._report_fault(entry.key, outcome)
+        else:
+            self._report(entry.key, outcome, before, entry.health)
 
     def _fold(self, entry: Entry, outcome: Outcome, started: float) -> None:
         """Fold the outcome into the health, and let the next probe be due."""
@@ -234,9 +236,3 @@ class Schedule:
         self._lanes.wait(entry, started + part * health.pause(entry.health or Health(), wanted))
         self._unprobed.discard(entry)
         self._update_all_probed()
-
-    def _pass_on(self, entry: Entry, outcome: Outcome, before: Health | None) -> None:
-        if outcome.fault or entry.health is None:
-            self._report_fault(entry.key, outcome)
-        else:
-            self._report(entry.key, outcome, before, entry.health)

@@ -11,7 +11,7 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Laid
 from dnslb.transfer.journal import Step
-from dnslb.transfer.notifier import Progress
+from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import Key
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from time import time
 
 from dnslb.config.secondary import Secondary
@@ -14,25 +13,11 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.transfer.exchange import Exchange
 from dnslb.transfer.journal import serial_of
-from dnslb.transfer.serial import is_newer
+from dnslb.transfer.progress import Progress
 
 _FIRST, _LAST = 1.0, 60.0           # seconds between two NOTIFYs that nobody acknowledges: ever longer
 _SOON, _LATE = 0.1, 10.0            # seconds between two looks at what a secondary serves
 _PATIENCE = 2.0                     # seconds for a reply
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a secondary is with a zone."""
-
-    serial: int | None = None       # what it serves; None: not known yet
-    wanted: int = 0                 # what it was told of last
-    since: float = 0.0              # Unix time from which on it has what it was told of, or, if not, has lacked it
-    error: str = ""                 # what went wrong last, while it lags
-
-    @property
-    def lags(self) -> bool:
-        return self.serial is None or is_newer(self.wanted, self.serial)
 
 
 class Notifier:

@@ -9,44 +9,28 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import time
 
-from dnslb.config.keys import TsigKey
 from dnslb.config.secondary import Secondary, TransferPolicy
 from dnslb.dns.name import Name, closest
-from dnslb.dns.zone import RRset, Zone
+from dnslb.dns.zone import RRset
 from dnslb.ipc.channel import Channel
-from dnslb.ipc.forwarding import Inlet
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
 from dnslb.transfer.answering import Source
+from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.content import Content
 from dnslb.transfer.exchange import Exchange
 from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
-from dnslb.transfer.notifier import Notifier, Progress
-from dnslb.transfer.publication import Key, Publication, Version
+from dnslb.transfer.notifier import Notifier
+from dnslb.transfer.progress import Progress
+from dnslb.transfer.publication import Key, Publication
 from dnslb.transfer.requests import Requests
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
 _PARTING = 30.0          # seconds for transfers under way, when another process has taken over
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """All that the process needs."""
-
-    zones: Mapping[Name, Zone]                    # all that are served
-    policies: Mapping[Name, TransferPolicy]       # of those that are transferred
-    keys: Mapping[str, TsigKey]                   # by name
-    ceilings: Mapping[Key, int]                   # TTLs of pools at rest
-    served: Served                                # what the pools serve as it begins
-    versions: Mapping[Name, Version]              # what was published before
-    serials: Mapping[Name, int]                   # of zones without a version, from an earlier life of the server
-    inlet: Inlet                                  # what workers leave to it
-    udp: Sequence[socket.socket]                  # by which packets are answered, in the order of the endpoints
 
 
 def run(assignment: Assignment, parent: socket.socket) -> None:

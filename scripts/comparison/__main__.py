@@ -95,7 +95,7 @@ def perform(experiment: Experiment, lab: Lab) -> Done:
             result = experiment.run(lab)
     except NotStartedError as error:
         return Done(experiment, None, str(error))
-    return Done(experiment, result, seconds=time.monotonic() - began)
+    return Done(experiment, result, seconds=time.monotonic() - began, lags=tuple(lab.lags))
 
 
 def perform_all(options: argparse.Namespace, directory: Path) -> Iterator[Done]:

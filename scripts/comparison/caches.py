@@ -104,13 +104,14 @@ zone "{ZONE}" {{ type static-stub; server-addresses {{ {place.authority}; }}; }}
 
 
 def knot(place: Place, modules: str) -> Command:
+    # Not STUB: with that it keeps whole packets, for 5 s at most whatever their TTL.
     file = place.directory / "kresd.conf"
     file.write_text(f"""\
 net.listen('{place.address}', 53, {{ kind = 'dns' }})
 modules = {{ {modules} }}
 cache.size = 100 * MB
 trust_anchors.remove('.')
-policy.add(policy.suffix(policy.STUB('{place.authority}'), policy.todnames({{ '{ZONE}' }})))
+policy.add(policy.suffix(policy.FORWARD('{place.authority}'), policy.todnames({{ '{ZONE}' }})))
 """)
     return [KNOT, "-n", "-c", file, place.directory]
 
@@ -157,10 +158,10 @@ def start(lab: Lab, makes: list[Make], network: str, authority: Endpoint) -> lis
         address = f"{network}.{number}"
         # named listens on the addresses of interfaces only.
         ip("address", "add", f"{address}/32", "dev", "lo")
-        directory = lab.directory / f"{network}-{make.key}"
+        directory = lab.directory / address     # short: a Unix socket's path has 107 octets
         directory.mkdir()
         place = Place(address, authority.address, directory)
-        process = lab.spawn(directory.name, *make.configure(place))
+        process = lab.spawn(f"{address}-{make.key}", *make.configure(place))
         caches.append(Cache(make, Endpoint(address, 53), process))
     for cache in caches:
         await_ready(cache.process, partial(answers, cache.endpoint.address, 53, f"ns.{ZONE}"))

@@ -88,5 +88,7 @@ client (curl, wget, Python, Node, Go, Java, Chromium) ── resolv.conf ──>
    └──> good
 """,
     run=run,
+    limits="One version of each program, IPv4, one try without a cache of its own; people press reload. For "
+           "IPv6, glibc sorts servers everywhere, not only near ones.",
     needs=enclosure.NEEDS,
 )

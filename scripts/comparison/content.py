@@ -6,23 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comparison import backends, dnslb, envoy, haproxy, l7, load, nginx, probing
 from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.envoy import ENVOY
-from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
+from comparison.experiment import Experiment, Lab, Result, Table, sleep_until
 from comparison.haproxy import HAPROXY
 from comparison.l7 import Front
 from comparison.load import Record, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 KINDS = ("img", "api")
 CLONES = 2              # of each kind
@@ -145,8 +141,7 @@ def report(lab: Lab, cases: Sequence[Case]) -> Result:
              "with the whole img pool dead, dnslb hands out all of it (when_all_down: all): better a dead address than "
              "none"]
     measurements: dict[str, Any] = {"cases": [asdict(case) for case in cases]}
-    plots = [Plot("Requests that fail when the img pool is dead", partial(draw, cases), (7.0, 3.2))]
-    return Result(measurements, [asked, death, needed], plots, reading(cases), notes)
+    return Result(measurements, [asked, death, needed], [], reading(cases), notes)
 
 
 def reading(cases: Sequence[Case]) -> str:
@@ -162,20 +157,6 @@ def reading(cases: Sequence[Case]) -> str:
             f"{dns.stray:.0%} to the img pool; the others do not ask for the name ({by_path}).")
 
 
-def draw(cases: Sequence[Case], figure: Figure) -> None:
-    axes = figure.subplots()
-    for number, (kind, colour) in enumerate(zip(KINDS, ("#d1495b", "#2e8b57"), strict=True)):
-        places = [line + (number - 0.5) * 0.38 for line in range(len(cases))]
-        bars = axes.barh(places, [100 * case.failed[kind] for case in cases], 0.36, color=colour, label=f"/{kind}")
-        axes.bar_label(bars, fmt="%.0f %%", padding=3, fontsize=8)
-    axes.set_yticks(range(len(cases)), [case.way.name for case in cases])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 115)
-    axes.set_xlabel("failing, %")
-    axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=2)
-
-
 EXPERIMENT = Experiment(
     number=10,
     name="content",
@@ -187,4 +168,5 @@ clients ── img.lb.test? api.lb.test? ──> dnslb
 clients ── HTTP, /img and /api ──> HAProxy, Envoy, nginx ── path ──> img1 img2, api1 api2
 """,
     run=run,
+    limits="No TLS: with it, by name a certificate is needed on each backend.",
 )

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, haproxy, l7, load, probing, unbound
+from comparison import backends, dnslb, haproxy, l7, load, palette, probing, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table
@@ -223,11 +223,11 @@ def dns_rollouts(lab: Lab, ttls: Sequence[int], restart: float) -> Iterator[Roll
     server = dnslb.start(lab, pools)
     resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint)
     endpoints = tuple(resolver.endpoint for resolver in resolvers)
-    for pool, farm, (ttl, drained, next_address) in zip(pools, farms, conditions, strict=True):
-        how = "drain --wait" if drained else "no drain, next address" if next_address else "no drain"
+    for pool, farm, (ttl, drained, like_curl) in zip(pools, farms, conditions, strict=True):
+        how = "drain --wait" if drained else "no drain, clients like curl" if like_curl else "no drain"
         name = f"dnslb TTL {ttl}, {how}"
         stream = Stream(name, RATE, length(lab, ttls[-1], restart), farm[0].port, name=owner(pool), resolvers=endpoints,
-                        next_address=next_address)
+                        like_curl=like_curl)
         take_out = partial(drain_and_wait, server, pool) if drained else do_nothing
         put_back = partial(ready if drained else await_up, server, pool)
         yield Rollout(name, farm, stream, take_out, put_back, restart)
@@ -275,9 +275,13 @@ def run(lab: Lab) -> Result:
     rollouts = build(lab)
     repeats = min(lab.repeats, REPEATS)
     cases: dict[str, list[Case]] = {rollout.name: [] for rollout in rollouts}
-    for number in range(repeats):
+
+    def attempt(number: int) -> list[Case]:
         lab.progress(f"roll-out {number + 1} of {repeats}, {len(rollouts)} ways at once")
-        for rollout, case in zip(rollouts, repeat(lab, rollouts), strict=True):
+        return repeat(lab, rollouts)
+
+    for found in load.unvoided(lab, repeats, attempt):
+        for rollout, case in zip(rollouts, found, strict=True):
             cases[rollout.name].append(case)
     return report(lab, cases)
 
@@ -325,8 +329,8 @@ def reading(cases: dict[str, list[Case]]) -> str:
             f"Without a drain there fail, in a roll-out: {second}.")
 
 
-PHASES = (("taken_out", "stopped", "#edae49", "draining"), ("stopped", "started", "#d1495b", "away"),
-          ("started", "back", "#00798c", "not yet counted on"))
+PHASES = (("taken_out", "stopped", palette.ORANGE, "draining"), ("stopped", "started", palette.VERMILION, "away"),
+          ("started", "back", palette.BLUE, "not yet counted on"))
 
 
 def draw(cases: dict[str, list[Case]], figure: Figure) -> None:
@@ -336,7 +340,7 @@ def draw(cases: dict[str, list[Case]], figure: Figure) -> None:
         for begin, end, colour, label in PHASES:
             spans = [(getattr(step, begin), getattr(step, end) - getattr(step, begin)) for step in case.steps]
             axes.broken_barh(spans, (line - 0.2, 0.4), color=colour, label=label if line == 0 else None)
-        axes.plot(case.failures, [line - 0.34] * len(case.failures), marker="|", color="#222222", linestyle="none",
+        axes.plot(case.failures, [line - 0.34] * len(case.failures), marker="|", color=palette.BLACK, linestyle="none",
                   markersize=5)
         axes.annotate(f"{case.failed} failed", (case.duration, line), xytext=(5, 0), textcoords="offset points",
                       va="center", fontsize=8)
@@ -357,4 +361,5 @@ clients ──(look-up for each connection)──> 4 unbound ──> dnslb <─�
 clients ── HTTP ──> HAProxy <── set server b1 state drain ... ───> b1 b2 b3 b4   replaced one after the other
 """,
     run=run,
+    limits="One request a connection: clients that keep connections stay with a drained backend until these end.",
 )

@@ -9,7 +9,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, envoy, haproxy, l7, load, probing, unbound
+from comparison import backends, dnslb, envoy, haproxy, l7, load, palette, probing, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.envoy import ENVOY
@@ -123,7 +123,7 @@ def run(lab: Lab) -> Result:
     lines = [*dns_lines(lab, ttls, clones, seconds), *l7_lines(lab, clones, seconds)]
     streams = [stream for line in lines for stream in line.streams]
     lab.progress(f"{len(streams)} conditions side by side for {seconds:.0f} s")
-    outcome = load.start(lab, streams).wait()
+    outcome = load.measure(lab, streams)
     count = int(seconds / length)
     cases = [judge(line, [windows(outcome.records[stream.label], clones, outcome.began, count, length)
                           for stream in line.streams], length) for line in lines]
@@ -231,8 +231,8 @@ def reading(cases: Sequence[Case]) -> str:
             f"({direct.measured.max_over_mean:.2f}); behind resolvers it is chance.")
 
 
-COLOURS = {"single, random": "#d1495b", "single, cyclic": "#edae49", "full, order kept": "#7b4fa3",
-           "full, shuffled": "#2e8b57"}
+COLOURS = {"single, random": palette.VERMILION, "single, cyclic": palette.ORANGE, "full, order kept": palette.PURPLE,
+           "full, shuffled": palette.GREEN}
 
 
 def draw(cases: Sequence[Case], length: float, figure: Figure) -> None:
@@ -244,12 +244,12 @@ def draw(cases: Sequence[Case], length: float, figure: Figure) -> None:
     span = [ttls[-1] ** (step / 50) for step in range(51)]
     for drawn, what in ((1, "formula, single"), (CLONES, "formula, full: chance alone")):
         axes.plot(span, [forecast.imbalance(situation(drawn, length), ttl + OVERTIME) for ttl in span],
-                  color="#444444", linestyle="--" if drawn == 1 else ":", label=what)
+                  color=palette.BLACK, linestyle="--" if drawn == 1 else ":", label=what)
     uncached = [case for case in cases if case.ttl is None]
     for case in uncached:
-        axes.axhline(case.measured.cv, color="#00798c", linewidth=0.8)
+        axes.axhline(case.measured.cv, color=palette.BLUE, linewidth=0.8)
     axes.annotate(", ".join(case.name for case in uncached), (ttls[-1], max(case.measured.cv for case in uncached)),
-                  xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color="#00798c")
+                  xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8, color=palette.BLUE)
     axes.set_xscale("log")
     axes.set_xticks(ttls, [str(ttl) for ttl in ttls])
     axes.minorticks_off()
@@ -273,5 +273,7 @@ clients ── HTTP ──> HAProxy, Envoy: round robin ────────
 a third of the clients is behind the first resolver, the rest by Zipf's law; each line of the table has names of its own
 """,
     run=run,
+    limits="Eight resolvers, four backends, one mix of clients; a public resolver with thousands of caches "
+           "behind one address looks like many.",
     needs=(UNBOUND,),
 )

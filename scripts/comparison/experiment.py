@@ -53,6 +53,7 @@ class Experiment:
     question: str
     setup: str                              # drawn in ASCII
     run: Callable[[Lab], Result]
+    limits: str                             # what it does not show
     needs: Sequence[Program] = ()           # without any one of these it is skipped
 
 
@@ -66,6 +67,7 @@ class Lab:
     directory: Path                         # temporary, for configurations and logs
     progress: Callable[[str], None] = print
     notes: list[str] = field(default_factory=list)  # of conditions left out and of void runs; they join the result's
+    lags: list[float] = field(default_factory=list)     # seconds, 99th percentile: the generator's, run by run
     stack: ExitStack = field(default_factory=ExitStack)
     _processes: list[Process] = field(default_factory=list)
 

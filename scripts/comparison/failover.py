@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, envoy, haproxy, l7, load, nginx, probing, unbound
+from comparison import backends, dnslb, envoy, haproxy, l7, load, nginx, palette, probing, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.envoy import ENVOY
@@ -20,13 +20,13 @@ from comparison.l7 import Front
 from comparison.load import Outcome, Record, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
-from comparison.statistics import spread
+from comparison.statistics import errors, percentiles, spread
 from comparison.unbound import Layer
 from dnslb.advice import forecast
+from dnslb.advice.resolver import KINDS
 from dnslb.balance.ttl import OVERTIME
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FAULTS = ("SIGKILL", "SIGSTOP", "status 500")
@@ -36,7 +36,9 @@ RATE = 16.0         # requests per second, of each condition under each fault
 QUICK_RATE = 8.0
 PROMISE, QUICK_PROMISE = 10, 8      # seconds: `failover:` of the adaptive TTL
 AFTER = 2.0         # seconds that are watched beyond the worst case
-L7_LONGEST = 7.5    # seconds that an L7 balancer may take to see that a backend hangs
+SLOW = 0.5          # seconds beyond which a user notices
+LATENCIES = (0.5, 0.99, 0.999)
+CURL, JAVA = ", clients like curl", ", clients like Java"
 TUNED = " tuned"
 L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy), (NGINX, nginx))
 
@@ -48,7 +50,7 @@ class Condition:
     name: str
     ttl: int = 0                    # of its answers; 0: an L7 balancer
     pool: str = ""                  # the first part of the pool's name
-    next_address: bool = False
+    like_curl: bool = False
 
     @property
     def is_dns(self) -> bool:
@@ -59,19 +61,22 @@ class Condition:
 class Case:
     """What one condition went through under one fault, in one repeat."""
 
-    failed: float                   # requests per 1,000 a second
-    last: float                     # seconds from the fault to the sending of the last request that failed
+    requests: int                   # from the fault to the end of the watch
+    failed: int                     # of them
+    last: float                     # seconds from the fault until the last failure was known to its client
     healed: bool                    # before the watch ended
     errors: dict[str, int]
+    latencies: list[float]          # seconds, of those that went well: LATENCIES
+    slow: int                       # of those that went well: took longer than SLOW
     timeline: list[float]           # share of failed requests in each second, from 2 s before the fault on
 
 
 def dns_conditions(ttls: Sequence[int], promise: int) -> list[Condition]:
-    modes = (("single", "single", False), ("full", "full", False), ("full, next address", "full", True))
-    found = [Condition(f"dnslb TTL {ttl}, {mode}", ttl, f"{pool}-{ttl}", next_address)
-             for mode, pool, next_address in modes for ttl in ttls]
+    modes = ((f"single{JAVA}", "single", False), (f"full{JAVA}", "full", False), (f"full{CURL}", "full", True))
+    found = [Condition(f"dnslb TTL {ttl}, {mode}", ttl, f"{pool}-{ttl}", like_curl)
+             for mode, pool, like_curl in modes for ttl in ttls]
     ceiling = int(promise - probing.probe(0).detection - OVERTIME)
-    return [*found, Condition(f"dnslb failover: {promise}s, full", ceiling, f"promise-{promise}")]
+    return [*found, Condition(f"dnslb failover: {promise}s, full{JAVA}", ceiling, f"promise-{promise}")]
 
 
 def pools(conditions: Sequence[Condition], clones: Sequence[Sequence[Backend]]) -> dict[str, Pool]:
@@ -126,7 +131,7 @@ def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
     for condition in site.conditions:
         for number, farm in enumerate(site.clones):
             label, rate = f"{condition.name}/{number}", rate_of(lab)
-            end = fault_at + watched(condition)
+            end = fault_at + watched(site)
             if condition in site.balancers:
                 port = site.balancers[condition].fronts[number].port
                 yield Stream(label, rate, end - fault_at + 3, port, (l7.HOME,), poisson=False, begin=fault_at - 3)
@@ -135,7 +140,7 @@ def streams(site: Site, fault_at: float, lab: Lab) -> Iterator[Stream]:
                 begin = fault_at - 1 - condition.ttl * lab.rng.random()
                 yield Stream(label, rate / RESOLVERS, end - begin, farm[0].port, poisson=False, begin=begin,
                              name=owner(f"{condition.pool}-{number}"), resolvers=(resolver,),
-                             hold=site.resolvers.hold, next_address=condition.next_address)
+                             hold=site.resolvers.hold, like_curl=condition.like_curl)
 
 
 def rate_of(lab: Lab) -> float:
@@ -143,13 +148,13 @@ def rate_of(lab: Lab) -> float:
 
 
 def worst(condition: Condition) -> float:
-    """The advisor's bound."""
-    return forecast.failover_worst(probing.probe(0), condition.ttl, 0)
+    """The advisor's bound, behind unbound."""
+    return forecast.failover_worst(probing.probe(0), condition.ttl, 0, KINDS["unbound"])
 
 
-def watched(condition: Condition) -> float:
-    """Seconds after the fault."""
-    return (worst(condition) if condition.is_dns else L7_LONGEST) + AFTER
+def watched(site: Site) -> float:
+    """Seconds after the fault: for all alike."""
+    return max(map(worst, site.dns)) + load.DEADLINE + AFTER
 
 
 def break_one(clone: Backend, fault: str) -> None:
@@ -191,38 +196,37 @@ def repeat(lab: Lab, site: Site, longest: int) -> tuple[Outcome, list[float]]:
             mend(victim, fault, lab)
 
 
-def judge(records: Sequence[Record], fault: float, watched: float, rate: float) -> Case:
-    failures = [record for record in records if not record.ok and record.ended >= fault]
-    errors: dict[str, int] = defaultdict(int)
-    for record in failures:
-        errors[record.error or str(record.status)] += 1
-    last = max((record.scheduled - fault for record in failures), default=0.0)
-    seconds = range(-2, int(watched) + 1)
+def judge(records: Sequence[Record], fault: float, watched: float) -> Case:
+    after = [record for record in records if record.ended >= fault]
+    failures = [record for record in after if not record.ok]
+    last = max((record.ended - fault for record in failures), default=0.0)
     by_second: dict[int, list[bool]] = defaultdict(list)
     for record in records:
         by_second[int((record.scheduled - fault) // 1)].append(not record.ok)
-    timeline = [sum(found) / len(found) if (found := by_second[second]) else 0.0 for second in seconds]
-    # Healed: in the last second of the watch all were well.
-    return Case(1000 * len(failures) / rate, max(0.0, last), last < watched - 1.0, dict(errors), timeline)
+    timeline = [sum(found) / len(found) if (found := by_second[second]) else 0.0 for second in range(-2, int(watched))]
+    took = [record.latency for record in after if record.ok]
+    return Case(
+        len(after), len(failures), last,
+        healed=not failures or max(record.scheduled for record in failures) < fault + watched - 1.0,
+        errors=dict(Counter(record.error or str(record.status) for record in failures)),
+        latencies=percentiles(took, LATENCIES) if took else [],
+        slow=sum(latency > SLOW for latency in took), timeline=timeline)
 
 
 def run(lab: Lab) -> Result:
     ttls = lab.full_or_quick((1, 5, 15, 30), (1, 3))
     site = build(lab, ttls)
     cases: dict[tuple[str, int], list[Case]] = defaultdict(list)
-    for number in range(lab.repeats):
+
+    def attempt(number: int) -> dict[tuple[str, int], Case]:
         lab.progress(f"repeat {number + 1} of {lab.repeats}: a clone of each farm will be broken")
-        moments: list[float] = []
+        outcome, moments = repeat(lab, site, ttls[-1])
+        return {(condition.name, fault): judge(outcome.records[f"{condition.name}/{fault}"], moment, watched(site))
+                for condition in site.conditions for fault, moment in enumerate(moments)}
 
-        def attempt(into: list[float] = moments) -> Outcome:
-            outcome, into[:] = repeat(lab, site, ttls[-1])
-            return outcome
-
-        outcome = load.unless_void(lab, attempt)
-        for condition in site.conditions:
-            for fault, moment in enumerate(moments):
-                records = outcome.records[f"{condition.name}/{fault}"]
-                cases[condition.name, fault].append(judge(records, moment, watched(condition), rate_of(lab)))
+    for found in load.unvoided(lab, lab.repeats, attempt):
+        for key, case in found.items():
+            cases[key].append(case)
     return report(lab, site, ttls, dict(cases))
 
 
@@ -230,118 +234,145 @@ def run(lab: Lab) -> Result:
 
 
 def predicted_failed(condition: Condition, fault: str, rate: float) -> float:
-    """Where 1,000 are sent a second; for clients that do not try the next address."""
+    """Of that many requests a second, by clients that take the first address alone."""
     probe, per_resolver = probing.probe(0), rate / RESOLVERS
     hits = forecast.hit_rate([per_resolver], condition.ttl)
     detection = (forecast.detection_mean_hang if fault == "SIGSTOP" else forecast.detection_mean_killed)(probe)
-    return forecast.failed_requests(1000, CLONES, detection + hits * condition.ttl / 2)
+    return forecast.failed_requests(rate, CLONES, detection + hits * condition.ttl / 2)
 
 
-def cell(cases: Sequence[Case]) -> list[str]:
-    """Failed requests, and the last one's time."""
-    last = spread([case.last for case in cases])
-    stays = "" if all(case.healed for case in cases) else "to the end: "
-    return [spread([case.failed for case in cases]).show(0), stays + last.show(1)]
+def bound(condition: Condition, fault: str) -> float:
+    """Seconds until the last client knows of its failure: of a hang, when its own deadline has passed."""
+    return worst(condition) + (load.DEADLINE if fault == "SIGSTOP" else 0.0)
+
+
+def failed_cell(cases: Sequence[Case]) -> str:
+    """Counted, not scaled: ``48 (44–52) of 600``."""
+    requests = spread([case.requests for case in cases]).median
+    return f"{spread([case.failed for case in cases]).show(0)} of {requests:.0f}"
+
+
+def last_cell(cases: Sequence[Case], watched: float) -> str:
+    if not all(case.healed for case in cases):
+        return f"> {watched:.0f}"
+    return spread([case.last for case in cases]).show(1)
+
+
+def latency_cell(cases: Sequence[Case]) -> str:
+    middle = [spread([1000 * case.latencies[at] for case in cases if case.latencies]).median
+              for at in range(len(LATENCIES)) if any(case.latencies for case in cases)]
+    return " / ".join(f"{value:.0f}" for value in middle) or "–"
+
+
+def slow_cell(cases: Sequence[Case]) -> str:
+    well = sum(case.requests - case.failed for case in cases)
+    return f"{sum(case.slow for case in cases) / well:.1%}" if well else "–"
 
 
 def report(lab: Lab, site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]]) -> Result:
-    header = ["", *(f"{fault}: {what}" for fault in FAULTS for what in ("failed", "last, s")),
-              "by formula: failed", "by formula: last, s"]
-    rows = []
-    for condition in site.conditions:
-        bound = f"{worst(condition):.1f}" if condition.is_dns else "–"
-        forecasted = f"{predicted_failed(condition, 'SIGKILL', rate_of(lab)):.0f}" \
-            if condition.is_dns and not condition.next_address else "–"
-        rows.append([condition.name, *(text for number in range(len(FAULTS))
-                                       for text in cell(cases[condition.name, number])), forecasted, bound])
+    rate, seconds = rate_of(lab), watched(site)
+    tables = []
+    for number, fault in enumerate(FAULTS):
+        rows = []
+        for condition in site.conditions:
+            found = cases[condition.name, number]
+            known = condition.is_dns and not condition.like_curl
+            rows.append([
+                condition.name, failed_cell(found), f"{predicted_failed(condition, fault, rate):.0f}" if known else "–",
+                last_cell(found, seconds), f"{bound(condition, fault):.1f}" if condition.is_dns else "–",
+                latency_cell(found), slow_cell(found)])
+        tables.append(Table(f"{fault}: requests that failed, seconds until the last one did, and the others' latency",
+                            ["", "failed", "by formula", "last, s", "at worst, s", "p50 / p99 / p99.9, ms",
+                             f"over {SLOW * 1000:.0f} ms"], rows))
+    notes = [*lab.notes, f"probes of dnslb, HAProxy and Envoy: {probing.describe()}; nginx learns from requests only",
+             f"{rate:.0f} requests a second in each row, all watched for {seconds:.0f} s after the fault; everybody's "
+             f"clients wait {load.DEADLINE:g} s in all; counts are the median (range) of "
+             f"{len(next(iter(cases.values())))} repeats; by the formulas of `dnslb ttl`: the mean, for clients like "
+             "Java, and the worst case"]
     late = [f"{condition.name}, {FAULTS[number]}: {case.last:.1f} s" for condition in site.dns
             for number in range(len(FAULTS)) for case in cases[condition.name, number]
-            if case.last > worst(condition)]
-    notes = [*lab.notes, f"probes of dnslb, HAProxy and Envoy: {probing.describe()}; nginx learns from requests only",
-             "failed: requests in all, where 1,000 are sent a second; last: when the last one of them was sent, in "
-             "seconds after the fault; by the formulas of `dnslb ttl`: the mean, of SIGKILL, and the worst case"]
+            if case.last > bound(condition, FAULTS[number])]
     if late:
         notes.append(f"later than the worst case: {'; '.join(late)}")
     measurements: dict[str, Any] = {
-        "rate": rate_of(lab), "resolvers": RESOLVERS, "detection_worst": probing.probe(0).detection, "late": late,
+        "rate": rate, "resolvers": RESOLVERS, "detection_worst": probing.probe(0).detection, "late": late,
+        "watched": seconds, "deadline": load.DEADLINE,
         "conditions": {
             condition.name: {
                 "ttl": condition.ttl, "worst": worst(condition) if condition.is_dns else None,
                 "faults": {fault: {
-                    "predicted": predicted_failed(condition, fault, rate_of(lab)) if condition.is_dns else None,
-                    "failed": [case.failed for case in cases[condition.name, number]],
-                    "last": [case.last for case in cases[condition.name, number]],
-                    "healed": [case.healed for case in cases[condition.name, number]],
-                    "errors": [case.errors for case in cases[condition.name, number]],
+                    "predicted": predicted_failed(condition, fault, rate) if condition.is_dns else None,
+                    "cases": [asdict(case) for case in cases[condition.name, number]],
                 } for number, fault in enumerate(FAULTS)}}
             for condition in site.conditions}}
-    plots = [Plot("Requests that fail when one of four backends dies, where 1,000 are sent a second",
-                  partial(draw_failed, site, ttls, cases), (9.5, 4.6)),
+    plots = [Plot("Seconds of traffic that fail when one of four backends dies",
+                  partial(draw_failed, site, ttls, cases, rate), (9.5, 4.6)),
              Plot("Share of failing requests around the fault (at 0 s), median of the repeats",
                   partial(draw_timelines, site, ttls, cases), (9.5, 6.5))]
-    return Result(measurements, [Table("", header, rows)], plots, reading(site, ttls, cases), notes)
+    return Result(measurements, tables, plots, reading(site, ttls, cases), notes)
 
 
 def reading(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]]) -> str:
-    def failed(name: str, fault: int) -> float:
-        return spread([case.failed for case in cases[name, fault]]).median
+    def failed(name: str, fault: int) -> str:
+        return failed_cell(cases[name, fault])
 
     low, high = ttls[0], ttls[-1]
-    first = (f"When a backend is killed and 1,000 requests are sent a second, dnslb's clients lose "
-             f"{failed(f'dnslb TTL {low}, full', 0):.0f} with TTL {low}, "
-             f"{failed(f'dnslb TTL {high}, full', 0):.0f} with TTL {high}, and "
-             f"{failed(f'dnslb TTL {high}, full, next address', 0):.0f} with TTL {high} when they try the next address")
+    first = (f"When a backend is killed, dnslb's clients like Java lose {failed(f'dnslb TTL {low}, full{JAVA}', 0)} "
+             f"requests at TTL {low} and {failed(f'dnslb TTL {high}, full{JAVA}', 0)} at TTL {high}, those like "
+             f"curl {failed(f'dnslb TTL {high}, full{CURL}', 0)}; when it hangs, also these lose "
+             f"{failed(f'dnslb TTL {low}, full{CURL}', 1)} and {failed(f'dnslb TTL {high}, full{CURL}', 1)}")
     if not site.balancers:
         return first + "."
-    lost = [f"{name.name} {failed(name.name, 0):.0f} (SIGSTOP {failed(name.name, 1):.0f}, "
-            f"status 500 {failed(name.name, 2):.0f})" for name in site.balancers]
-    return f"{first}.  The L7 balancers lose: {', '.join(lost)}."
+    lost = [f"{name.name} {failed(name.name, 0)} (SIGSTOP {failed(name.name, 1)}, status 500 {failed(name.name, 2)})"
+            for name in site.balancers]
+    return f"{first}.  The L7 balancers lose: {'; '.join(lost)}."
 
 
-COLOURS = {"single": "#d1495b", "full": "#edae49", "full, next address": "#2e8b57"}
+MODES = {f"single{JAVA}": palette.VERMILION, f"full{JAVA}": palette.ORANGE, f"full{CURL}": palette.BLUE}
 
 
-def draw_failed(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]], figure: Figure) -> None:
-    """A panel for each fault: lines over the TTL for DNS, a mark at the right for each L7 balancer."""
-    panels = figure.subplots(1, len(FAULTS), sharey=True)
-    for number, (fault, panel) in enumerate(zip(FAULTS, panels, strict=True)):
-        for mode, colour in COLOURS.items():
-            spreads = [spread([case.failed for case in cases[f"dnslb TTL {ttl}, {mode}", number]]) for ttl in ttls]
-            low = [one.median - one.lowest for one in spreads]
-            high = [one.highest - one.median for one in spreads]
-            panel.errorbar(ttls, [one.median for one in spreads], [low, high], color=colour, marker="o", capsize=3,
+def draw_failed(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]], rate: float,
+                figure: Figure) -> None:
+    """A panel for each fault: lines over the TTL for DNS, beside it a row of marks for the L7 balancers."""
+    panels = figure.subplots(1, 2 * len(FAULTS), sharey=True, width_ratios=[3, 1] * len(FAULTS))
+    for number, fault in enumerate(FAULTS):
+        panel, beside = panels[2 * number], panels[2 * number + 1]
+        for mode, colour in MODES.items():
+            lost = [spread([case.failed / rate for case in cases[f"dnslb TTL {ttl}, {mode}", number]]) for ttl in ttls]
+            panel.errorbar(ttls, [one.median for one in lost], errors(lost), color=colour, marker="o", capsize=3,
                            label=f"dnslb, {mode}")
-        conditions = [Condition("", ttl) for ttl in ttls]
-        panel.plot(ttls, [predicted_failed(condition, fault, RATE) for condition in conditions], color="#444444",
-                   linestyle="--", label="by formula (no next address)")
-        places = [ttls[-1] * (1.15 + 0.13 * at) for at in range(len(site.balancers))]
-        draw_balancers(panel, places, [(condition.name, spread([case.failed for case in cases[condition.name, number]]
-                                                               ).median) for condition in site.balancers])
+        panel.plot(ttls, [predicted_failed(Condition("", ttl), fault, rate) / rate for ttl in ttls],
+                   color=palette.BLACK, linestyle="--", label="by formula (like Java)")
+        for place, condition in enumerate(site.balancers):
+            lost = [spread([case.failed / rate for case in cases[condition.name, number]])]
+            mark, colour = MARKS[condition.name.removesuffix(TUNED)]
+            beside.errorbar([place], [lost[0].median], errors(lost), color=colour, marker=mark, capsize=3,
+                            linestyle="none", markerfacecolor="white" if condition.name.endswith(TUNED) else colour,
+                            label=condition.name)
         panel.set_title(fault, fontsize=10)
-        panel.set_xlabel("TTL, s" + " (at the right: L7)" * bool(site.balancers))
+        panel.set_xlabel("TTL, s")
         panel.set_xticks(ttls)
         panel.minorticks_off()
-    panels[0].set_yscale("symlog", linthresh=100)
-    most = max(case.failed for found in cases.values() for case in found)
-    panels[0].set_ylim(-20, 1.5 * most)
-    ticks = [tick for tick in (0, 50, 100, 300, 1000, 3000, 10000) if tick < 1.5 * most]
+        beside.set_xticks([])
+        beside.set_xlabel("L7")
+    panels[0].set_yscale("symlog", linthresh=0.1)
+    most = max(case.failed / rate for found in cases.values() for case in found)
+    panels[0].set_ylim(-0.02, max(0.2, 1.5 * most))
+    ticks = [tick for tick in (0, 0.1, 0.3, 1, 3, 10, 30) if tick < 1.5 * most]
     panels[0].set_yticks(ticks, map(str, ticks))
-    panels[0].set_ylabel("failed requests")
-    handles, labels = panels[0].get_legend_handles_labels()
+    panels[0].set_ylabel("seconds of all traffic")
+    handles, labels = (panels[0].get_legend_handles_labels()[at] + panels[1].get_legend_handles_labels()[at]
+                       for at in (0, 1))
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def draw_balancers(panel: Axes, places: Sequence[float], values: Sequence[tuple[str, float]]) -> None:
-    marks = {"HAProxy": ("s", "#00798c"), "Envoy": ("^", "#7b4fa3"), "nginx": ("D", "#8a8a8a")}
-    for place, (name, value) in zip(places, values, strict=True):
-        mark, colour = marks[name.removesuffix(TUNED)]
-        panel.plot([place], [value], marker=mark, color=colour, linestyle="none",
-                   markerfacecolor="white" if name.endswith(TUNED) else colour, label=name)
+MARKS = {"HAProxy": ("s", palette.GREEN), "Envoy": ("^", palette.PURPLE), "nginx": ("D", palette.SKY)}
 
 
 def draw_timelines(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], list[Case]], figure: Figure) -> None:
     """A row for each of a choice of conditions, a column for each fault."""
-    chosen = [f"dnslb TTL {ttls[0]}, full", f"dnslb TTL {ttls[-1]}, full", f"dnslb TTL {ttls[-1]}, full, next address",
+    chosen = [f"dnslb TTL {ttls[0]}, full{JAVA}", f"dnslb TTL {ttls[-1]}, full{JAVA}",
+              f"dnslb TTL {ttls[-1]}, full{CURL}",
               *(condition.name for condition in site.balancers if condition.name.split()[0] != "nginx")]
     panels = figure.subplots(len(chosen), len(FAULTS), sharex=True, sharey=True, squeeze=False)
     for row, name in enumerate(chosen):
@@ -349,8 +380,8 @@ def draw_timelines(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int],
             lines = [case.timeline for case in cases[name, number]]
             shares = [spread([line[at] for line in lines]).median * 100 for at in range(len(lines[0]))]
             panel = panels[row][number]
-            panel.stairs(shares, range(-2, len(shares) - 1), fill=True, color="#d1495b")
-            panel.axvline(0, color="#444444", linewidth=1)
+            panel.stairs(shares, range(-2, len(shares) - 1), fill=True, color=palette.VERMILION)
+            panel.axvline(0, color=palette.BLACK, linewidth=1)
             panel.set_ylim(0, 60)
             panel.set_yticks([0, 25, 50])
             if row == 0:
@@ -370,8 +401,11 @@ clients ──(look-up for each connection)──> 8 unbound ──> dnslb ─�
    └───────────────────────── HTTP, a new connection each ──────────────────^  X
 clients ── HTTP ──> HAProxy, Envoy, nginx ──────────────(probes)──────────> b1 b2 b3 b4
 
-single: one address in an answer; full: all four; next address: the client tries it when the first fails
-faults: SIGKILL (refused), SIGSTOP (accepted, never answered; clients give up after 1 s), status 500 on all paths
+single: one address in an answer; full: all four; clients like Java use the first, those like curl the next when it
+refuses (measured: experiment 11); all give up after 1 s
+faults: SIGKILL (refused), SIGSTOP (accepted, never answered), status 500 on all paths
 """,
     run=run,
+    limits="A machine or a network that is gone loses SYNs: see experiment 11 for what clients do then. "
+           "Connections that clients keep, and retries by people, are not in it.",
 )

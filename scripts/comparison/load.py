@@ -4,8 +4,12 @@
 
 A closed-loop generator waits for a slow server and so forgets to measure what happens meanwhile (coordinated
 omission).  This one sends at its scheduled times, whatever has become of earlier requests, and counts from there.  It
-measures its own lag, from a scheduled moment until its request's own code runs: when the 99th percentile of that is
-above 5 ms, the run says more about the generator than about the servers, and is void.
+measures its own lag, from a scheduled moment until its request's own code runs: when that is large beside the effect
+that an experiment measures, the run says more about the generator than about the servers, and is void.
+
+Its clients are modelled on those that were measured (experiment ``clients``): one like Java uses the first address
+alone; one like curl, and like wget, Python, Node, Go and Chromium, takes the next one when an address refuses, and only
+then: from one that is silent, resets, or answers 500, it does not move on before its deadline.
 
 It is one Python process: good for 1,000 to 2,000 requests a second on one core, no more.  For what a server can take at
 most there is wrk.
@@ -27,16 +31,23 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import accumulate
+from math import inf
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from comparison.experiment import Lab
 from comparison.processes import NotStartedError, Process
 from comparison.statistics import percentile
 from comparison.stub import Endpoint, LookupFailedError, Resolver, Stub
 
-HIGHEST_LAG = 0.005     # seconds, 99th percentile
+T = TypeVar("T")
+
+COARSE, FINE = 0.05, 0.005      # seconds of lag, 99th percentile: where requests are counted, where latencies are
+TRIES = 3               # of a run that is void
+DEADLINE = 1.0          # seconds that clients wait: the same for all ways to balance
 HEAD_START = 0.7        # seconds between the start of the process and its first request: Python has to start
 CHUNK = 64 << 10        # octets read at once
 LONGEST_WAIT = 30.0     # seconds for the last replies, and for writing them down
@@ -58,8 +69,8 @@ class Stream:
     skew: float = 0.0                       # Zipf's exponent over the clients
     poisson: bool = True                    # else at a constant pace
     begin: float = 0.0                      # seconds after the plan's start
-    timeout: float = 1.0                    # of the whole of one try: connecting, and the reply
-    next_address: bool = False              # try the next address when one fails (as browsers and curl do)
+    deadline: float = DEADLINE              # seconds for everything: look-up, connecting, all tries, the reply
+    like_curl: bool = False                 # take the next address when one refuses; else, like Java, none
     connection_age: float = 0.0             # 0: a connection for each request; else kept that long, in seconds
     path: str = "/"
     host: str = ""                          # header; default: the name, or the address
@@ -102,10 +113,6 @@ class Outcome:
     records: dict[str, list[Record]]        # by label, as scheduled
     lag: float                              # seconds, 99th percentile
     cpu: float                              # seconds that the generator used
-
-    @property
-    def is_void(self) -> bool:
-        return self.lag > HIGHEST_LAG
 
 
 # In the generator's process.
@@ -208,23 +215,23 @@ class Generator:
         self.lags.append(time.monotonic() - scheduled)
         status, error, head, tries = 0, "", b"", 0
         try:
-            addresses = stream.addresses or (await client.stub.addresses(stream.name) if client.stub else ())
+            async with asyncio.timeout(stream.deadline):
+                addresses = stream.addresses or (await client.stub.addresses(stream.name) if client.stub else ())
+                for address in addresses if stream.like_curl else addresses[:1]:
+                    tries += 1
+                    try:
+                        head = await fetch(stream, client, address)
+                    except ConnectionRefusedError:
+                        error = "refused"
+                    else:
+                        status, error = int(head[9:12]), ""
+                        break
         except LookupFailedError as failure:
-            addresses, error = (), str(failure)
-        for address in addresses if stream.next_address else addresses[:1]:
-            tries += 1
-            try:
-                async with asyncio.timeout(stream.timeout):
-                    head = await fetch(stream, client, address)
-            except TimeoutError:
-                error = "timeout"
-            except ConnectionRefusedError:
-                error = "refused"
-            except OSError:
-                error = "reset"
-            else:
-                status, error = int(head[9:12]), ""
-                break
+            error = str(failure)
+        except TimeoutError:
+            error = "timeout" if tries else "no-answer"
+        except OSError:
+            error = "reset"
         self.records[number].append(Record(
             scheduled, time.monotonic() - scheduled, status, error, value(head, b"backend"), value(head, b"session"),
             tries, client.number))
@@ -359,6 +366,10 @@ def read_outcome(text: str) -> Outcome:
     return Outcome(raw["began"], records, raw["lag"], raw["cpu"])
 
 
+class VoidError(NotStartedError):
+    """The run says more about the generator than about the servers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A plan that another process carries out."""
@@ -367,44 +378,68 @@ class Running:
     outcome: Path
     seconds: float
     began: float    # about when the first request is sent, on the monotonic clock
+    limit: float    # seconds of lag
+    lags: list[float]   # of all runs of the experiment; this one's joins them
 
     def wait(self) -> Outcome:
-        """The outcome, when all replies are there."""
+        """The outcome, when all replies are there.  Raises VoidError."""
         try:
             status = self.process.popen.wait(self.began - time.monotonic() + self.seconds + LONGEST_WAIT)
         except subprocess.TimeoutExpired:
             raise NotStartedError("the generator did not come to an end") from None
         if status:
             raise NotStartedError(f"the generator failed: {self.process.last_words()}")
-        return read_outcome(self.outcome.read_text())
+        outcome = read_outcome(self.outcome.read_text())
+        self.lags.append(outcome.lag)
+        if outcome.lag > self.limit:
+            raise VoidError(f"void: the generator lagged by {outcome.lag * 1000:.1f} ms (99th percentile; "
+                            f"{self.limit * 1000:.0f} at most)")
+        return outcome
 
 
-def start(lab: Lab, streams: Sequence[Stream]) -> Running:
-    """Carry out a plan in a process of its own, beside whatever the experiment does meanwhile."""
+def start(lab: Lab, streams: Sequence[Stream], limit: float = COARSE) -> Running:
+    """Carry out a plan in a process of its own, beside whatever the experiment does meanwhile.
+
+    In short nothing is void: such a run is not to be quoted.
+    """
     plan = Plan(tuple(streams), lab.rng.randrange(1 << 30))
     serial = len(list(lab.directory.glob("load-*.plan")))
     files = [lab.directory / f"load-{serial}.{kind}" for kind in ("plan", "outcome")]
     files[0].write_text(write_plan(plan))
     began = time.monotonic() + HEAD_START
     process = lab.spawn(f"load-{serial}", sys.executable, "-m", "comparison.load", *files, began)
-    return Running(process, files[1], max(stream.begin + stream.seconds for stream in streams), began)
+    seconds = max(stream.begin + stream.seconds for stream in streams)
+    return Running(process, files[1], seconds, began, inf if lab.quick else limit, lab.lags)
 
 
-def measure(lab: Lab, streams: Sequence[Stream]) -> Outcome:
-    """Carry out a plan, and once more when it was void."""
-    return unless_void(lab, lambda: start(lab, streams).wait())
+def measure(lab: Lab, streams: Sequence[Stream], limit: float = COARSE) -> Outcome:
+    """Carry out a plan, again when it was void.  Raises VoidError."""
+    return unless_void(lab, lambda: start(lab, streams, limit).wait())
 
 
-def unless_void(lab: Lab, attempt: Callable[[], Outcome]) -> Outcome:
-    """The attempt, and once more when its generator lagged; void twice, it stays, and the result says so."""
-    outcome = attempt()
-    if outcome.is_void and not lab.quick:
-        lab.progress(f"void: the generator lagged by {outcome.lag * 1000:.1f} ms; once more")
-        outcome = attempt()
-    if outcome.is_void:
-        lab.notes.append(f"void: a run's generator lagged by {outcome.lag * 1000:.1f} ms (99th percentile; 5 at most); "
-                         "its latencies are too high")
-    return outcome
+def unless_void(lab: Lab, attempt: Callable[[], T]) -> T:
+    """What the attempt gives; it is made again when its run was void.  Raises VoidError when all tries were."""
+    for _ in range(TRIES - 1):
+        try:
+            return attempt()
+        except VoidError as error:
+            lab.progress(f"{error}; again")
+    return attempt()
+
+
+def unvoided(lab: Lab, repeats: int, attempt: Callable[[int], T]) -> list[T]:
+    """What the repeats give, but for those that were void; a note says how many.  Raises VoidError when all were."""
+    found = []
+    for number in range(repeats):
+        try:
+            found.append(unless_void(lab, partial(attempt, number)))
+        except VoidError as error:
+            reason = error
+    if not found:
+        raise reason
+    if len(found) < repeats:
+        lab.notes.append(f"{repeats - len(found)} of {repeats} repeats are left out: {reason}")
+    return found
 
 
 def main() -> None:

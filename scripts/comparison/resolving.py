@@ -31,6 +31,8 @@ BACKENDS = tuple(f"127.0.1.{11 + number}" for number in range(4))
 VICTIM = BACKENDS[1]
 AWAY_TTL = 2                # of the name that is asked for while the authority is away
 PATIENCE = 30.0             # seconds that a reply is waited for
+STUB_PATIENCE = 5.0         # seconds that glibc waits for one (resolv.conf(5))
+SILENCE = "nothing within 5 s"
 GONE, BACK, WATCHED = 10.0, 40.0, 170.0     # seconds: when the authority goes, comes back, and the watch ends
 OPT = bytes((0, 0, 41, 1232 >> 8, 1232 & 0xFF, 0, 0, 0, 0, 0, 0))     # EDNS with 1232 octets (RFC 6891)
 TC = 0x02
@@ -238,7 +240,7 @@ async def lose(lab: Lab) -> dict[str, Any]:
 def told(seen: Sequence[Sight], began: float) -> dict[str, Any]:
     """What clients got from when the last copy had expired until the authority was back, and when all was well."""
     absent = [sight for sight in seen if GONE + AWAY_TTL + 2 <= sight.asked - began < BACK - 1]
-    kinds = [sight.problem or "addresses" for sight in absent]
+    kinds = [SILENCE if sight.at - sight.asked > STUB_PATIENCE else sight.problem or "addresses" for sight in absent]
     waits = [sight.at - sight.asked for sight in absent]
     bad = [sight.asked - began for sight in seen if sight.problem and sight.asked - began >= BACK]
     return {"kinds": {kind: kinds.count(kind) for kind in sorted(set(kinds))}, "wait": round(median(waits), 3),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, envoy, haproxy, l7, load, redis, unbound
+from comparison import backends, dnslb, envoy, haproxy, l7, load, palette, redis, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.envoy import ENVOY
@@ -116,7 +116,7 @@ def run(lab: Lab) -> Result:
     if not streams:
         raise NotStartedError("; ".join(lab.notes))
     lab.progress(f"{USERS} users on each of {len(streams)} ways, for {streams[0].seconds:.0f} s")
-    outcome = load.start(lab, streams).wait()
+    outcome = load.start(lab, streams).wait()     # once: clones know the users from then on
     return report(lab, [judge(stream.label, outcome.records[stream.label]) for stream in streams])
 
 
@@ -171,7 +171,7 @@ def reading(ways: Mapping[str, Mapping[str, Case]]) -> str:
 def draw(ways: Mapping[str, Mapping[str, Case]], stores: Sequence[str], figure: Figure) -> None:
     axes = figure.subplots()
     height = 0.8 / len(stores)
-    for number, (store, colour) in enumerate(zip(stores, ("#d1495b", "#00798c"), strict=False)):
+    for number, (store, colour) in enumerate(zip(stores, (palette.VERMILION, palette.BLUE), strict=False)):
         places = [line + (number - (len(stores) - 1) / 2) * height for line in range(len(ways))]
         bars = axes.barh(places, [100 * its[store].share for its in ways.values()], height, color=colour,
                          label=where(store))
@@ -194,4 +194,5 @@ EXPERIMENT = Experiment(
 64 users ── HTTP, cookies ──> HAProxy, Envoy: round robin, cookie ───────────────────> (all of them)
 """,
     run=run,
+    limits="Users do not change their network, and no backend leaves: both move sticky clients.",
 )

@@ -20,9 +20,21 @@ class Spread:
         middle, low, high = (f"{value * factor:.{digits}f}" for value in (self.median, self.lowest, self.highest))
         return middle if low == high else f"{middle} ({low}–{high})"
 
+    def overlaps(self, other: Spread) -> bool:
+        """Whether there may be no difference.
+
+        The range of five repeats holds the median of all that might be made with a probability of 94 % (15/16).
+        """
+        return self.lowest <= other.highest and other.lowest <= self.highest
+
 
 def spread(repeats: Sequence[float]) -> Spread:
     return Spread(median(repeats), min(repeats), max(repeats))
+
+
+def errors(spreads: Sequence[Spread]) -> list[list[float]]:
+    """The ranges as matplotlib's error bars."""
+    return [[one.median - one.lowest for one in spreads], [one.highest - one.median for one in spreads]]
 
 
 def median(values: Sequence[float]) -> float:

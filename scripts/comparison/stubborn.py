@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, load, unbound
+from comparison import backends, dnslb, load, palette, unbound
 from comparison.dnslb import Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
 from comparison.load import Record, Stream
@@ -194,7 +194,7 @@ def reading(cases: Sequence[Case], revenant: Revenant) -> str:
             f"{'' if revenant.second else ', and no longer a second later'}.")
 
 
-COLOURS = ("#2e8b57", "#7b4fa3", "#d1495b", "#edae49")
+COLOURS = (palette.GREEN, palette.PURPLE, palette.VERMILION, palette.ORANGE)
 
 
 def draw(cases: Sequence[Case], kinds: Sequence[Group], step: float, figure: Figure) -> None:
@@ -224,5 +224,7 @@ clients ──────────────────> 2 unbound, serve
    └───────────────────────── HTTP, a new connection each ────────────────────────────┘
 """,
     run=run,
+    limits="Real resolvers that raise TTLs are some per cent of all (8.74 % in a survey of 8,524, PAM 2023); "
+           "each group here is pure.",
     needs=(UNBOUND,),
 )

@@ -10,7 +10,7 @@ from functools import partial
 from math import expm1
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, load, relay, unbound
+from comparison import backends, dnslb, load, palette, relay, unbound
 from comparison.dnslb import Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.load import Record, Stream
@@ -143,10 +143,10 @@ def draw(points: Sequence[Point], rates: Sequence[float], figure: Figure) -> Non
     span = [end ** (step / CURVES) for step in range(CURVES + 1)]
     axes.plot([0.0, *(step / 50 for step in range(1, 50)), *span],
               [forecast.authoritative_load(rates, ttl) for ttl in [0.0, *(step / 50 for step in range(1, 50)), *span]],
-              color="#8a8a8a", linestyle="--", label="Σ λ/(1+λT)")
-    axes.plot(span, [whole_second_load(rates, ttl) for ttl in span], color="#00798c",
+              color=palette.GREY, linestyle="--", label="Σ λ/(1+λT)")
+    axes.plot(span, [whole_second_load(rates, ttl) for ttl in span], color=palette.BLUE,
               label="Σ 1/(T+1+1/(e$^λ$-1)): whole seconds")
-    axes.plot([point.ttl for point in points], [point.queries for point in points], color="#d1495b", marker="o",
+    axes.plot([point.ttl for point in points], [point.queries for point in points], color=palette.VERMILION, marker="o",
               linestyle="none", markersize=7, label="measured")
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("log")
@@ -166,5 +166,7 @@ clients ──(40 look-ups/s of each name, by Zipf's law)──> 8 unbound ─�
                                                                                       names with TTL 0, 1, 2 ... 60
 """,
     run=run,
+    limits="unbound only, and look-ups without memory: people come in waves. Other resolvers' clocks are in "
+           "experiment 12.",
     needs=(UNBOUND,),
 )

@@ -1,67 +1,92 @@
-"""The end of the report: what each kind of balancing can and cannot do, and which to use when.
+"""The report's matrix: what each kind of balancing can and cannot do, and which to use when.
 
-The figures are those of the experiments before; where one was skipped, the cell says whether the thing can be done.
+The figures are those of the experiments; what is known without them stands in tables of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from comparison.experiment import Result, Table
 from comparison.statistics import median
 
 NO = "n/a"
+NOT_MEASURED = "not measured in this run"
 DETOUR = "all data pass its site"
 COLUMNS = ("dnslb", "HAProxy", "Envoy", "nginx")
 Measured = Mapping[str, Any]    # of one experiment
 Cell = Callable[[Measured, str], str]
 
 
-def tables(results: Mapping[str, Result]) -> Sequence[Table]:
-    return [matrix(results), choice(results)]
+def matrix(results: Mapping[str, Result]) -> Sequence[Table]:
+    return [*(measured(title, results, rows) for title, rows in MEASURED),
+            *(facts(title, rows) for title, rows in FACTS)]
 
 
-def matrix(results: Mapping[str, Result]) -> Table:
-    """A row for each thing that people want of a balancer; n/a: it cannot be done."""
-    rows = []
-    for title, experiment, cell, otherwise in ROWS:
+def measured(title: str, results: Mapping[str, Result], rows: Sequence[MeasuredRow]) -> Table:
+    """Figures only: what was not measured in this run, or cannot be, says so."""
+    lines = []
+    for wanted, experiment, cell in rows:
         found = results.get(experiment)
-        texts = [cell(found.measurements, column) if found and cell else "" for column in COLUMNS]
-        rows.append([title, *(text or said for text, said in zip(texts, otherwise, strict=True))])
-    rows = [row for row in rows if any(row[1:])]    # of some there is nothing to say unmeasured
-    return Table("What each can do; figures where they were measured (default / tuned), n/a where it cannot be done",
-                 ["", *COLUMNS], rows, is_numeric=False)
+        cells = (cell(found.measurements, column) or NO if found else NOT_MEASURED for column in COLUMNS)
+        lines.append([wanted, *cells])
+    return Table(f"Measured here: {title} (default / tuned; {NO}: there is none)", ["", *COLUMNS], lines,
+                 is_numeric=False)
+
+
+def facts(title: str, rows: Sequence[FactRow]) -> Table:
+    return Table(f"Known, not measured: {title}", ["", *COLUMNS], [[wanted, *cells] for wanted, cells in rows],
+                 is_numeric=False)
 
 
 def lost(fault: str) -> Cell:
-    """Failed requests where 1,000 are sent a second."""
+    """Failed requests, of those in the watch."""
 
     def cell(measured: Measured, column: str) -> str:
         conditions = measured["conditions"]
 
         def failed(name: str) -> str:
-            return f"{median(conditions[name]['faults'][fault]['failed']):.0f}" if name in conditions else ""
+            cases = conditions[name]["faults"][fault]["cases"] if name in conditions else []
+            return f"{median([case['failed'] for case in cases]):.0f}" if cases else ""
 
         if column == "dnslb":
             ttls = sorted({condition["ttl"] for name, condition in conditions.items() if " TTL " in name})
-            plain = " / ".join(f"{failed(f'dnslb TTL {ttl}, full')} (TTL {ttl})" for ttl in (ttls[0], ttls[-1]))
-            return f"{plain}; {failed(f'dnslb TTL {ttls[0]}, full, next address')} if clients try the next address"
+            low, high = f"dnslb TTL {ttls[0]}, full, clients like", f"dnslb TTL {ttls[-1]}, full, clients like"
+            every = {like: f"{failed(f'{low} {like}')} to {failed(f'{high} {like}')}" for like in ("Java", "curl")}
+            requests = conditions[f"{low} Java"]["faults"][fault]["cases"][0]["requests"]
+            return (f"clients like Java {every['Java']} of {requests} (TTL {ttls[0]} to {ttls[-1]}), "
+                    f"like curl {every['curl']}")
         return " / ".join(filter(None, (failed(column), failed(f"{column} tuned"))))
 
     return cell
 
 
 def added_latency(measured: Measured, column: str) -> str:
-    """Over new and over kept connections."""
+    """Over new and over kept connections; default / tuned."""
     medians = {label: figures["0.5"]["median"] for label, figures in measured["latency_ms"].items()}
-    kinds = [kind for kind in ("400/new", "400/kept") if f"{column}/{kind}" in medians]
-    return " / ".join(f"{medians[f'{column}/{kind}'] - medians[f'direct/{kind}']:+.2f} ms" for kind in kinds)
+
+    def added(name: str) -> str:
+        kinds = [kind for kind in ("400/new", "400/kept") if f"{name}/{kind}" in medians]
+        return ", ".join(f"{medians[f'{name}/{kind}'] - medians[f'direct/{kind}']:+.2f} ms" for kind in kinds)
+
+    return added(column) if column == "dnslb" else " / ".join(filter(None, map(added, settings(column))))
 
 
-def added_cpu(measured: Measured, column: str) -> str:
-    cpu = measured["cpu_ms_per_request"].get(f"{column}/400/new")
-    return f"{median(cpu['balancer']) + median(cpu['resolvers']):.3f} s" if cpu else ""
+def settings(column: str) -> tuple[str, str]:
+    return f"{column} default", f"{column} tuned"
+
+
+def together(measured: Measured, column: str) -> str:
+    """CPU of all processes, the client's included, over new and kept connections; default / tuned."""
+    cpu = measured["cpu_ms_per_request"]
+
+    def used(name: str) -> str:
+        kinds = [kind for kind in ("400/new", "400/kept") if f"{name}/{kind}" in cpu]
+        return ", ".join(f"{median([sum(found) for found in zip(*cpu[f'{name}/{kind}'].values(), strict=True)]):.2f} s"
+                         for kind in kinds)
+
+    return used(column) if column == "dnslb" else " / ".join(filter(None, map(used, settings(column))))
 
 
 def slow_share(measured: Measured, column: str) -> str:
@@ -108,46 +133,67 @@ def kept_sessions(measured: Measured, column: str) -> str:
 
 
 L7_ALL = ("yes", "yes", "yes")
-# What is wanted, the experiment that measured it, its cell, and what is said where there is no figure.
-ROWS: tuple[tuple[str, str, Cell | None, tuple[str, str, str, str]], ...] = (
-    ("unit of balancing", "", None, ("connection (a resolver, with single answers)", "request", "request", "request")),
-    ("lost when a backend is killed (of 1,000/s)", "failover", lost("SIGKILL"), ("", "", "", "")),
-    ("lost when it hangs", "failover", lost("SIGSTOP"), ("", "", "", "")),
-    ("lost when it answers 500", "failover", lost("status 500"), ("", "", "", "")),
-    ("repeats a failed request elsewhere", "", None, (f"{NO} (some clients do)", *L7_ALL)),
-    ("active probes", "", None, ("yes", "yes", "yes", f"{NO} (in the free version)")),
-    ("added to the median latency (new / kept connections)", "hop", added_latency,
-     ("a look-up", "a hop", "a hop", "a hop")),
-    ("CPU per 1,000 requests", "hop", added_cpu, ("", "", "", "")),
-    ("bandwidth passes through it", "", None, ("no", *L7_ALL)),
-    ("share of a backend that is slow (of four)", "unlike", slow_share, (f"least connections {NO}", *L7_ALL)),
-    ("lost while it is dead itself", "balancer_death", own_death,
-     ("nothing for a TTL, then all; nodes are many", *(("all; a second one needs VRRP, or DNS",) * 3))),
-    ("a deploy of all backends, drained", "deploys", deploy, ("takes TTLs", "takes as long as requests do",
-                                                              "takes as long as requests do", "by reload")),
-    ("sees URL, headers, cookies", "", None, (NO, *L7_ALL)),
-    ("finds its session in a backend's memory", "sessions", kept_sessions,
-     ("sticky: by the resolver's network", "cookie", "cookie", f"{NO} (by address only)")),
-    ("queues when all backends are busy", "", None, (NO, "yes", "yes", NO)),
-    ("ends TLS", "", None, (NO, *L7_ALL)),
-    ("backends see the client's address", "", None, ("yes", "in a header", "in a header", "in a header")),
-    ("balances what is not HTTP", "", None, ("anything with a name", "TCP", "TCP, some protocols", "TCP (stream)")),
-    ("balances between sites", "", None, ("yes", DETOUR, DETOUR, DETOUR)),
+MeasuredRow: TypeAlias = tuple[str, str, Cell]                  # what is wanted, the experiment, its cell
+FactRow: TypeAlias = tuple[str, tuple[str, str, str, str]]
+# At most eight rows each: a screen.
+MEASURED: tuple[tuple[str, Sequence[MeasuredRow]], ...] = (
+    ("when something breaks", (
+        ("lost when a backend is killed", "failover", lost("SIGKILL")),
+        ("lost when it hangs", "failover", lost("SIGSTOP")),
+        ("lost when it answers 500", "failover", lost("status 500")),
+        ("lost while it is dead itself", "balancer_death", own_death),
+        ("a deploy of all backends, drained", "deploys", deploy),
+    )),
+    ("what it costs, and how well it balances", (
+        ("added to the median latency over new, over kept connections", "hop", added_latency),
+        ("CPU of all, clients included, per 1,000 requests: new, kept", "hop", together),
+        ("share of a backend that is slow (of four)", "unlike", slow_share),
+        ("finds its session in a backend's memory", "sessions", kept_sessions),
+    )),
+)
+FACTS: tuple[tuple[str, Sequence[FactRow]], ...] = (
+    ("what it sees and does", (
+        ("unit of balancing", ("connection (a resolver, with single answers)", "request", "request", "request")),
+        ("active probes", ("yes", "yes", "yes", f"{NO} (in the free version)")),
+        ("repeats a failed request elsewhere", (f"{NO} (most clients, when one refuses)", *L7_ALL)),
+        ("sees URL, headers, cookies", (NO, *L7_ALL)),
+        ("least connections", (NO, *L7_ALL)),
+        ("queues when all backends are busy", (NO, "yes", "yes", NO)),
+        ("ends TLS", (NO, *L7_ALL)),
+    )),
+    ("where it stands", (
+        ("bandwidth passes through it", ("no", *L7_ALL)),
+        ("backends see the client's address", ("yes", "in a header", "in a header", "in a header")),
+        ("balances what is not HTTP", ("anything with a name", "TCP", "TCP, some protocols", "TCP, UDP (stream)")),
+        ("balances between sites", ("yes", DETOUR, DETOUR, DETOUR)),
+        ("a second one takes over by", ("itself: resolvers ask another", *(("VRRP, ECMP, or DNS",) * 3))),
+        ("would ECMP or IPVS (L4) do instead", ("in one network of one's own: per connection, no look-up",
+                                                *(("where nobody needs to read requests",) * 3))),
+    )),
 )
 
 
 def choice(results: Mapping[str, Result]) -> Table:
     """Sentences, with figures where they are."""
     rows = [
-        ["use DNS if", f"requests may fail for some seconds when a backend dies{worst_case(results)}, or clients try "
-                       "the next address (browsers, curl and most libraries do); backends are alike; the data are "
-                       "many, and a hop costs time, CPU and bandwidth; no single machine may stop the service"],
+        ["use DNS if", f"requests may fail for some seconds when a backend dies{worst_case(results)} or hangs; clients "
+                       f"that take the next address when one refuses{movers(results)} lose none to a dead one, but as "
+                       "many as others to one that hangs or is ill; backends are alike; the data are many, and a hop "
+                       "costs time, CPU and bandwidth; no single machine may stop the service"],
         ["use L7 if", "no request may be lost; backends are slow or unlike and least connections matters"
                       f"{least(results)}; deploys must drain in seconds; requests are routed by URL, header or cookie"],
         ["use both if", "there is more than one site or balancer: dnslb hands out the balancers and probes them, each "
                         "balancer looks after the requests of its site; neither is then a single point of failure"],
     ]
     return Table("Which to use", ["", ""], rows, is_numeric=False)
+
+
+def movers(results: Mapping[str, Result]) -> str:
+    found = results.get("clients")
+    if not found:
+        return ""
+    fates = found.measurements["fates"].values()
+    return f" ({sum(fate['refuses']['reached'] is not None for fate in fates)} of {len(fates)} measured)"
 
 
 def worst_case(results: Mapping[str, Result]) -> str:

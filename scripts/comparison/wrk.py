@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from comparison.experiment import Lab
 from comparison.processes import NotStartedError, Program
+from comparison.stub import Endpoint
 
 WRK = Program("wrk", "wrk", "wrk")
 CONNECTIONS = 32
@@ -24,13 +25,17 @@ end
 """
 
 
-def maximum(lab: Lab, addresses: Sequence[str], port: int, seconds: int, connections: int = CONNECTIONS) -> float:
-    """Replies per second over kept connections, evenly to all the addresses."""
+def maximum(
+    lab: Lab, targets: Sequence[Endpoint], seconds: int, connections: int = CONNECTIONS, *, kept: bool = True
+) -> float:
+    """Replies per second, evenly from all targets, which have one port; over kept connections, or a new one for each.
+    """
     threads = min(THREADS, connections)
     script = lab.directory / "spread.lua"
-    script.write_text(SCRIPT.format(addresses=", ".join(f'"{address}"' for address in addresses), port=port))
+    quoted = ", ".join(f'"{target.address}"' for target in targets)
+    script.write_text(SCRIPT.format(addresses=quoted, port=targets[0].port))
     command = [str(WRK), "-t", str(threads), "-c", str(connections), "-d", f"{seconds}s", "-s", str(script),
-               f"http://{addresses[0]}:{port}/"]
+               *([] if kept else ["-H", "Connection: close"]), f"http://{targets[0].address}:{targets[0].port}/"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 20)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if not found or "Non-2xx" in done.stdout:

@@ -6,7 +6,7 @@ All that changes, the page asks the API for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ HEADERS = (
 
 
 def _read(name: str, content_type: str) -> File:
-    return File(content_type, resources.files(__package__).joinpath(name).read_bytes())
+    return File(content_type, Path(__file__).with_name(name).read_bytes())
 
 
 # Read at once: later, with privileges dropped, we may not be allowed to.

@@ -72,6 +72,7 @@ def _read_bitmap(rdata: bytes, at: int) -> list[str]:
 
 ALGORITHM = mnemonic(1, "DNSSEC algorithm", _ALGORITHMS, "ECDSAP256SHA256")
 CERTIFICATE_TYPE = mnemonic(2, "certificate type", _CERTIFICATES, "PKIX")
+SCHEME = mnemonic(1, "scheme", {"NOTIFY": 1}, "NOTIFY")  # RFC 9859 §2.1
 TIME = Word(_parse_time, _read_time)
 BITMAP = Rest(_parse_bitmap, _read_bitmap)
 BITMAP_OR_NONE = Rest(_parse_bitmap, _read_bitmap, may_be_empty=True)

@@ -1,4 +1,6 @@
-"""Records whose later fields depend on earlier ones: IPSECKEY (RFC 4025), HIP (RFC 8005), APL (RFC 3123)."""
+"""Records whose later fields depend on earlier ones: IPSECKEY (RFC 4025), AMTRELAY (RFC 8777), HIP (RFC 8005), APL
+(RFC 3123).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,7 @@ from dnslb.dns.rdata.field import IPV4, IPV6, NAME, U8, Rest, Word, parse_name, 
 from dnslb.dns.rdata.octets import BASE64_OR_NONE, parse_base64, parse_hex
 
 _NEGATION = 0x80
+_DISCOVERY = 0x80  # the D bit, beside the type of the relay (RFC 8777 §4.2.2)
 _FAMILIES = {1: (AF_INET, 4), 2: (AF_INET6, 16)}  # IANA address family numbers (RFC 3123 §4)
 _PREFIX = re.compile(r"(!?)([12]):([0-9a-fA-F.:]+)/([0-9]{1,3})")
 
@@ -59,6 +62,32 @@ def _read_ipseckey(rdata: bytes, at: int) -> list[str]:
         raise Malformed("an unknown gateway type")
     gateway, end = _GATEWAYS[kind].read(rdata, at + 2)
     return [str(kind), str(algorithm), gateway, *BASE64_OR_NONE.read(rdata, end)]
+
+
+def _parse_amtrelay(words: Sequence[str], origin: Name) -> bytes:
+    """Discovery bit, type of the relay as in IPSECKEY, and the relay."""
+    if len(words) != 3:
+        fact = f"goes on with {words[3]}" if len(words) > 3 else "lacks its relay"
+        remedy = "write PRECEDENCE DISCOVERY TYPE RELAY (RFC 8777 §4.3.1)"
+        raise Mistaken(f"the AMTRELAY record {fact}", remedy, min(len(words), 3))
+    if words[0] not in {"0", "1"}:
+        raise Mistaken(f"{words[0]} is no discovery bit", "write 0 or 1 (RFC 8777 §4.2.2)")
+    with at_word(1):
+        kind = _parse_gateway_type(words[1], origin)
+    with at_word(2):
+        relay = _GATEWAYS[kind].parse(words[2], origin)
+    return bytes((_DISCOVERY * int(words[0]) | kind,)) + relay
+
+
+def _read_amtrelay(rdata: bytes, at: int) -> list[str]:
+    octet = take(rdata, at, 1)[0]
+    kind = octet & ~_DISCOVERY
+    if kind >= len(_GATEWAYS):
+        raise Malformed("an unknown type of relay")
+    relay, end = _GATEWAYS[kind].read(rdata, at + 1)
+    if end < len(rdata):
+        raise Malformed("octets follow the relay")
+    return [str(octet // _DISCOVERY), str(kind), relay]
 
 
 def _parse_hip(words: Sequence[str], origin: Name) -> bytes:
@@ -132,5 +161,6 @@ def _read_prefixes(rdata: bytes, at: int) -> list[str]:
 
 
 IPSECKEY = Rest(_parse_ipseckey, _read_ipseckey)
+AMTRELAY = Rest(_parse_amtrelay, _read_amtrelay)
 HIP = Rest(_parse_hip, _read_hip)
 PREFIXES = Rest(_parse_prefixes, _read_prefixes, may_be_empty=True)

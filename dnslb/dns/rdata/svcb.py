@@ -14,10 +14,10 @@ from dnslb.dns.rdata import octets, strings
 from dnslb.dns.rdata.errors import Malformed
 from dnslb.dns.rdata.field import Rest, parse_decimal, take
 
-MANDATORY, ALPN, NO_DEFAULT_ALPN, PORT, IPV4HINT, ECH, IPV6HINT, DOHPATH = range(8)
+MANDATORY, ALPN, NO_DEFAULT_ALPN, PORT, IPV4HINT, ECH, IPV6HINT, DOHPATH, OHTTP = range(9)
 KEYS = {
     "mandatory": MANDATORY, "alpn": ALPN, "no-default-alpn": NO_DEFAULT_ALPN, "port": PORT, "ipv4hint": IPV4HINT,
-    "ech": ECH, "ipv6hint": IPV6HINT, "dohpath": DOHPATH,
+    "ech": ECH, "ipv6hint": IPV6HINT, "dohpath": DOHPATH, "ohttp": OHTTP,
 }  # fmt: skip
 _MNEMONICS = {number: key for key, number in KEYS.items()}
 _GENERIC_KEY = re.compile(r"key(0|[1-9][0-9]{0,4})")
@@ -30,6 +30,7 @@ class _Value:
 
     parse: Callable[[bytes], bytes]
     text: Callable[[bytes], str]
+    may_be_empty: bool = False
 
 
 def _parse_key(word: str) -> int:
@@ -87,10 +88,15 @@ def _alpn_text(value: bytes) -> str:
     return strings.quote(b",".join(protocols))
 
 
-def _parse_nothing(value: bytes) -> bytes:
-    if value:
-        raise Mistaken("no-default-alpn has a value", "write the key alone (RFC 9460 §7.1.1)")
-    return b""
+def _nothing(key: str, source: str) -> _Value:
+    """Of a key that has none."""
+
+    def parse(value: bytes) -> bytes:
+        if value:
+            raise Mistaken(f"{key} has a value", f"write the key alone ({source})")
+        return b""
+
+    return _Value(parse, strings.quote, may_be_empty=True)
 
 
 def _parse_port(value: bytes) -> bytes:
@@ -138,16 +144,16 @@ def _parse_dohpath(value: bytes) -> bytes:
     return value
 
 
-_NOTHING = _Value(_parse_nothing, strings.quote)
 _VALUES: Mapping[int, _Value] = {
     MANDATORY: _Value(_parse_keys, _keys_text),
     ALPN: _Value(_parse_alpn, _alpn_text),
-    NO_DEFAULT_ALPN: _NOTHING,
+    NO_DEFAULT_ALPN: _nothing("no-default-alpn", "RFC 9460 §7.1.1"),
     PORT: _Value(_parse_port, _port_text),
     IPV4HINT: _addresses(AF_INET, 4, "IPv4"),
     ECH: _Value(_parse_ech, _ech_text),
     IPV6HINT: _addresses(AF_INET6, 16, "IPv6"),
     DOHPATH: _Value(_parse_dohpath, strings.quote),
+    OHTTP: _nothing("ohttp", "RFC 9540 §4"),
 }
 
 
@@ -188,7 +194,7 @@ def _parse_param(word: str) -> tuple[int, bytes]:
 
 
 def _parse_known(key: str, known: _Value, value: bytes) -> bytes:
-    if not value and known is not _NOTHING:
+    if not value and not known.may_be_empty:
         raise Mistaken(f"{key} has no value", f"write {key}=VALUE")
     return known.parse(value)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dnslb.dns.mistake import Mistaken
-from dnslb.dns.rdata.dnssec import ALGORITHM, BITMAP, BITMAP_OR_NONE, CERTIFICATE_TYPE, TIME
+from dnslb.dns.rdata.dnssec import ALGORITHM, BITMAP, BITMAP_OR_NONE, CERTIFICATE_TYPE, SCHEME, TIME
 from dnslb.dns.rdata.field import INTERVAL, IPV4, IPV6, NAME, RRTYPE, U8, U16, U32, Rest, Word
 from dnslb.dns.rdata.formats import Format
-from dnslb.dns.rdata.gateway import HIP, IPSECKEY, PREFIXES
+from dnslb.dns.rdata.gateway import AMTRELAY, HIP, IPSECKEY, PREFIXES
 from dnslb.dns.rdata.loc import LOC
-from dnslb.dns.rdata.octets import BASE64, BASE64_OR_NONE, EUI48, EUI64, HASH, HEX, LOCATOR, NSAP, SALT
+from dnslb.dns.rdata.octets import BASE64, EUI48, EUI64, HASH, HEX, LOCATOR, NSAP, SALT
 from dnslb.dns.rdata.strings import LONG_STRING, STRING, STRINGS, TAG
 from dnslb.dns.rdata.svcb import PARAMS
 from dnslb.dns.rrtype import NUMBERS
@@ -48,7 +48,6 @@ _PREFERRED_HOST = (("preference", U16), ("host name", NAME))
 _TWO_NAMES = (("first name", NAME), ("second name", NAME))
 _STRINGS = (("strings", STRINGS),)
 _KEY = (("flags", U16), ("protocol", U8), ("algorithm", ALGORITHM), ("public key", BASE64))
-_KEY_OR_NONE = (*_KEY[:3], ("public key", BASE64_OR_NONE))
 _DELEGATION = (("key tag", U16), ("algorithm", ALGORITHM), ("digest type", U8), ("digest", HEX))
 _CERTIFICATE = (
     ("certificate usage", U8),
@@ -116,6 +115,7 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "SPF": _STRINGS,
     "AVC": _STRINGS,
     "NINFO": _STRINGS,
+    "RESINFO": _STRINGS,
     "HINFO": (("CPU", STRING), ("OS", STRING)),
     "X25": (("PSDN address", STRING),),
     "ISDN": (("ISDN address and subaddress", STRINGS),),
@@ -138,7 +138,7 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "CDS": _DELEGATION,
     "DLV": _DELEGATION,
     "TA": _DELEGATION,
-    "KEY": _KEY_OR_NONE,
+    "KEY": _KEY,
     "RKEY": _KEY,
     "DNSKEY": _KEY,
     "CDNSKEY": _KEY,
@@ -155,6 +155,8 @@ _FIELDS: Mapping[str, tuple[tuple[str, Word | Rest], ...]] = {
     "CERT": (("type", CERTIFICATE_TYPE), ("key tag", U16), ("algorithm", ALGORITHM), ("certificate", BASE64)),
     "OPENPGPKEY": (("public key", BASE64),),
     "DHCID": (("digest", BASE64),),
+    "DSYNC": (("type", RRTYPE), ("scheme", SCHEME), ("port", U16), ("target", NAME)),
+    "AMTRELAY": (("precedence", U8), ("discovery, type, relay", AMTRELAY)),
     "IPSECKEY": (("precedence", U8), ("gateway type, algorithm, gateway, public key", IPSECKEY)),
     "HIP": (("algorithm, identity tag, public key, rendezvous servers", HIP),),
 }

@@ -1,0 +1,133 @@
+"""The report's first page: a line for each question that a newcomer asks, made from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from comparison.experiment import Result, Table
+from comparison.statistics import median
+
+Measured = Mapping[str, Any]    # of one experiment
+NOT_MEASURED = "not measured in this run"
+
+
+def table(results: Mapping[str, Result]) -> Table:
+    rows = [[question, answer(results[name].measurements) if name in results else NOT_MEASURED, name]
+            for question, name, answer in QUESTIONS]
+    return Table("", ["question", "answer", "experiment"], rows, is_numeric=False)
+
+
+def load(measured: Measured) -> str:
+    points = {point["ttl"]: point for point in measured["points"]}
+    last = points[max(points)]
+    return (f"at TTL 1 {points[1]['queries'] / points[1]['look_ups']:.0%} of the look-ups, at TTL {last['ttl']} "
+            f"{last['queries'] / last['look_ups']:.1%}")
+
+
+def evenness(measured: Measured) -> str:
+    ttl = max(case["ttl"] or 0 for case in measured["cases"])
+    found = {case["name"]: case["measured"]["max_over_mean"] for case in measured["cases"] if case["ttl"] == ttl}
+    return (f"the busiest of four gets {found['full, shuffled']:.2f} times its share with all addresses in an answer, "
+            f"{found['single, random']:.2f} with one (TTL {ttl})")
+
+
+def fault(name: str) -> Callable[[Measured], str]:
+    """Failed of so many requests: clients of DNS like Java and like curl, and the best of the L7 balancers."""
+
+    def answer(measured: Measured) -> str:
+        conditions = measured["conditions"]
+
+        def failed(condition: str) -> float:
+            return median([case["failed"] for case in conditions[condition]["faults"][name]["cases"]])
+
+        ttl = min(condition["ttl"] for title, condition in conditions.items() if " TTL " in title)
+        ways = {like: f"dnslb TTL {ttl}, full, clients like {like}" for like in ("Java", "curl")}
+        requests = conditions[ways["Java"]]["faults"][name]["cases"][0]["requests"]
+        tuned = [failed(title) for title in conditions if title.endswith(" tuned")]
+        beside = f"; tuned L7 balancers {min(tuned):.0f} to {max(tuned):.0f}" if tuned else ""
+        return (f"dnslb (TTL {ttl}): {failed(ways['curl']):.0f} of {requests} by clients like curl, "
+                f"{failed(ways['Java']):.0f} like Java{beside}")
+
+    return answer
+
+
+def moving_on(measured: Measured) -> str:
+    fates = list(measured["fates"].values())
+
+    def moved(fault: str) -> str:
+        return str(sum(fate[fault]["reached"] is not None and fate[fault]["reached"] < 2.0 for fate in fates))
+
+    faults = {"refuses": "when one refuses", "loses SYNs": "when it loses SYNs", "stays silent": "when it hangs",
+              "answers 500": "when it answers 500"}
+    said = ", ".join(f"{moved(fault)} {what}" for fault, what in faults.items() if all(fault in fate for fate in fates))
+    return f"of {len(fates)} clients within 2 s: {said}"
+
+
+def orders(measured: Measured) -> str:
+    found: dict[str, list[str]] = {}
+    for name, one in measured["resolvers"].items():
+        if "without" not in name:
+            found.setdefault(one["order"].split()[0], []).append(name)
+    return "; ".join(f"{order}: {', '.join(names)}" for order, names in found.items())
+
+
+def hop(measured: Measured) -> str:
+    """Of new connections, at the middle rate; all processes together."""
+    cpu = {label.split("/")[0]: median([sum(each) for each in zip(*roles.values(), strict=True)])
+           for label, roles in measured["cpu_ms_per_request"].items() if label.endswith("/400/new")}
+    tuned = {name: value for name, value in cpu.items() if name.endswith("tuned")}
+    beside = f", through a tuned L7 balancer {min(tuned.values()):.2f} to {max(tuned.values()):.2f}" if tuned else ""
+    return (f"with everybody's CPU counted, ms a request over new connections: by dnslb {cpu['dnslb']:.2f}{beside}; "
+            f"without either {cpu['direct']:.2f}")
+
+
+def slow(measured: Measured) -> str:
+    means = {name: median([latency[0] for latency in case["latency_ms"]]) for name, case in measured["slow"].items()}
+    least = [mean for name, mean in means.items() if name.endswith("least conn.")]
+    beside = f"; with least connections {min(least):.0f} ms" if least else ""
+    return f"by DNS as by round robin it keeps its share: {means['dnslb']:.0f} ms on average{beside}"
+
+
+def deploys(measured: Measured) -> str:
+    drained = {name: cases for name, cases in measured["conditions"].items() if ", drain" in name}
+    parts = [f"{name.partition(',')[0]} {median([case['duration'] for case in cases]):.0f} s and "
+             f"{sum(case['failed'] for case in cases)} failures" for name, cases in drained.items()]
+    return "drained: " + ", ".join(parts)
+
+
+def death(measured: Measured) -> str:
+    conditions, away = measured["conditions"], measured["returns"] - measured["dies"]
+
+    def lost(name: str) -> str:
+        return f"{100 * median([case['share'] for case in conditions[name]]):.0f} %"
+
+    beside = "".join(f"; {name} {lost(name)}" for name in conditions if not name.startswith("dnslb"))
+    nodes = f"dnslb, one node {lost('dnslb, one node')}, two {lost('dnslb, two nodes')}"
+    return f"away for {away} s, failed: {nodes}{beside}"
+
+
+def last_client(measured: Measured) -> str:
+    return "; ".join(f"{case['last']:.0f} s where {case['name']}" for case in measured["cases"])
+
+
+def sessions(measured: Measured) -> str:
+    shares: dict[str, float] = {case["way"]: case["share"] for case in measured["cases"] if case["store"] == "local"}
+    kept = [way for way, share in shares.items() if share > 0.99]
+    return f"in a backend's memory, by {', '.join(kept) or 'no way'}; in Redis, by all"
+
+
+QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
+    ("A backend is dead: who notices?", "failover", fault("SIGKILL")),
+    ("A backend hangs: who notices?", "failover", fault("SIGSTOP")),
+    ("Do clients take the next address?", "clients", moving_on),
+    ("What does the hop cost?", "hop", hop),
+    ("Is the load even?", "evenness", evenness),
+    ("One backend is slow: what then?", "unlike", slow),
+    ("How long does a deploy take?", "deploys", deploys),
+    ("The balancer dies: what is lost?", "balancer_death", death),
+    ("How long does a removed backend get clients?", "stubborn", last_client),
+    ("How many queries reach the nameserver?", "ttl_load", load),
+    ("What do resolvers do with the order?", "resolvers", orders),
+    ("Is a session found again?", "sessions", sessions),
+)
