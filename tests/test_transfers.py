@@ -111,7 +111,7 @@ def test_all_secondaries_follow_verdicts_edits_and_restarts(fleet: Fleet) -> Non
     before = serial(fleet.here)
     kill(server)
     with fleet.server():
-        eventually(lambda: serial(fleet.here) not in (None, before), "there is a version", 10.0)
+        eventually(lambda: serial(fleet.here) not in (None, before), "there is a version", 20.0)
         eventually(fleet.follow_us, "they follow the new process", 20.0)
         (world.up / "192.0.2.2").touch()
         eventually(lambda: all("192.0.2.2" in served(place)[1] for place in places), "they follow its verdicts", 20.0)
@@ -121,7 +121,7 @@ def test_dig_transfers_with_the_key_and_not_without(fleet: Fleet, tmp_path: Path
     server = fleet.serve(policy="transfer_to: [fleet]\n")
     dig = program("dig", "bind9-dnsutils")
     command = [dig, "@127.0.0.1", "-p", str(fleet.port), ZONE, "AXFR", "+noidnin", "+noidnout"]
-    eventually(lambda: serial(fleet.here) != 1, "there is a version")
+    eventually(lambda: serial(fleet.here) != 1, "there is a version", 20.0)
     signed = subprocess.run([*command, "-k", str(tmp_path / "fleet.key")], capture_output=True, text=True, check=False)
     assert "www.example.test." in signed.stdout
     assert "NOERROR" in signed.stdout
@@ -134,7 +134,7 @@ def test_dig_transfers_with_the_key_and_not_without(fleet: Fleet, tmp_path: Path
 
 def test_a_network_may_transfer_unsigned(fleet: Fleet) -> None:
     fleet.serve(policy="transfer_to: [127.0.0.0/8]\n")
-    eventually(lambda: serial(fleet.here) != 1, "there is a version")
+    eventually(lambda: serial(fleet.here) != 1, "there is a version", 20.0)
     zone = dns.zone.Zone(ZONE, relativize=False)
     dns.query.inbound_xfr("127.0.0.1", zone, port=fleet.port, timeout=5)
     assert len(zone.nodes) >= 3
