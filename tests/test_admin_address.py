@@ -18,6 +18,9 @@ from dnslb_server import DNSLB, Server, started
 from peers import free_port
 from test_control import DRAIN, POLICY, ZONE, parsed
 
+from dnslb.admin.address import read_tokens
+from dnslb.admin.control_socket import CannotControl
+
 TOKEN = "a-token-for-tests"
 
 
@@ -288,6 +291,14 @@ def test_a_port_in_use_is_one_line_and_no_start(tmp_path: Path) -> None:
 REMEDY = "make one: umask 077; openssl rand -hex 32 > {}"
 
 
+def test_a_token_that_is_none_is_one_line_and_no_start(tmp_path: Path) -> None:
+    token = settled(tmp_path)
+    token.write_text("two words\n")
+    said = refused(tmp_path, *options(free_port(), "--admin-token-file", token))
+    fact = f"the token file {token} holds more than a token: letters, digits, -._~+/"
+    assert said == f"Error: {fact}; {REMEDY.format(token)}\n"
+
+
 @pytest.mark.parametrize(("text", "fact"), [
     (None, "cannot read the token file {}: no such file or directory"),
     ("", "the token file {} is empty"),
@@ -299,14 +310,13 @@ REMEDY = "make one: umask 077; openssl rand -hex 32 > {}"
     ("gehe\u00efm\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("x" * 5000, "the token file {} holds more than a token: letters, digits, -._~+/"),
 ])  # fmt: skip
-def test_a_token_that_is_none_is_one_line_and_no_start(tmp_path: Path, text: str | None, fact: str) -> None:
-    token = settled(tmp_path)
-    if text is None:
-        token.unlink()
-    else:
+def test_a_token_that_is_none_is_refused(tmp_path: Path, text: str | None, fact: str) -> None:
+    token = tmp_path / "token"
+    if text is not None:
         token.write_text(text)
-    said = refused(tmp_path, *options(free_port(), "--admin-token-file", token))
-    assert said == f"Error: {fact.format(token)}; {REMEDY.format(token)}\n"
+    with pytest.raises(CannotControl) as refusal:
+        read_tokens(token)
+    assert str(refusal.value) == f"{fact.format(token)}; {REMEDY.format(token)}"
 
 
 def test_orders_are_known_by_the_name_of_their_token(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def unix_time() -> float:
     return EPOCH + asyncio.get_running_loop().time()
 
 
+def record(balancer: Balancer, key: ProbeKey, before: Health | None, after: Health) -> None:
+    """As the schedule does, which keeps the verdicts and says so."""
+    assert isinstance(balancer.verdicts.healths, dict)
+    balancer.verdicts.healths[key] = after
+    balancer.record(key, before, after)
+
+
 class Desk:
     """A balancer, the probes that it hears of, and the publications that it makes, each with its time."""
 
@@ -61,7 +68,7 @@ class Desk:
         for outcome in outcomes:
             before = self.balancer.verdicts.healths.get(key)
             after = first(outcome, unix_time()) if before is None else observe(before, outcome, key[0], unix_time())
-            self.balancer.record(key, before, after)
+            record(self.balancer, key, before, after)
 
     def probe(self, host: str, *outcomes: Outcome, by: Probe = PROBE) -> None:
         self.hear((by, ip_address(host)), *outcomes)
@@ -94,12 +101,12 @@ def test_the_first_change_goes_out_at_once_and_what_follows_closely_goes_togethe
         pools = [pool(f"p{number}.example.com.", [f"10.0.{number}.1", f"10.0.{number}.2"]) for number in range(200)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.record(key, None, first(PASSED, EPOCH))
+            record(balancer, key, None, first(PASSED, EPOCH))
         published: list[tuple[float, int]] = []
         balancer.start(lambda servings: published.append((unix_time() - EPOCH, len(servings))))
         for number in range(200):
             key = PROBE, ip_address(f"10.0.{number}.1")
-            balancer.record(key, Health(), Health(up=False, since=unix_time()))
+            record(balancer, key, Health(), Health(up=False, since=unix_time()))
             await asyncio.sleep(0)
             if number in (80, 150):
                 await asyncio.sleep(0.02)
@@ -117,12 +124,12 @@ def test_working_out_many_pools_gives_way() -> None:
         pools += [pool(f"q{number}.example.com.", ["10.1.0.1", "10.1.0.2"]) for number in range(1750)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools})
         for key in balancer.keys:
-            balancer.record(key, None, first(PASSED, time.time()))
+            record(balancer, key, None, first(PASSED, time.time()))
         published: list[bytes] = []
         balancer.start(lambda servings: published.extend(owner for owner, _ in servings))
         for number in (0, *range(1, 250)):
             address = "10.1.0.1" if number == 0 else f"10.0.{number}.1"
-            balancer.record((PROBE, ip_address(address)), Health(), Health(up=False, since=time.time()))
+            record(balancer, (PROBE, ip_address(address)), Health(), Health(up=False, since=time.time()))
         longest, last = 0.0, time.process_time()
         while len(published) < 1999:
             await asyncio.sleep(0)
@@ -156,10 +163,10 @@ def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: p
         pools = [pool(f"p{number}.example.com.", ["10.0.0.1", f"10.0.{number}.2"]) for number in range(250)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.record(key, None, first(PASSED, EPOCH))
+            record(balancer, key, None, first(PASSED, EPOCH))
         balancer.start(lambda servings: None)
         for up in (False, True):
-            balancer.record((PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
+            record(balancer, (PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
             await balancer.settled()
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -187,10 +194,10 @@ def test_trouble_of_very_many_pools_at_once_is_told_for_some_of_them(
         ]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.record(key, None, first(PASSED, EPOCH))
+            record(balancer, key, None, first(PASSED, EPOCH))
         balancer.start(lambda servings: None)
         for up in (False, True):
-            balancer.record((PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
+            record(balancer, (PROBE, ip_address("10.0.0.1")), Health(not up), Health(up, since=unix_time()))
             await balancer.settled()
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -206,7 +213,7 @@ def test_trouble_of_very_many_pools_at_the_start_is_told_for_some_of_them(caplog
         pools = [pool(f"p{number}.example.com.", ["10.0.0.1"]) for number in range(250)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.record(key, None, first(REFUSED, EPOCH))
+            record(balancer, key, None, first(REFUSED, EPOCH))
         balancer.start(lambda servings: None)
 
     with caplog.at_level(logging.INFO, "dnslb"):
@@ -292,7 +299,7 @@ def test_only_the_pools_concerned_are_worked_out() -> None:
         balancer.start(published.append)
         readings.clear()
         for host, worked_out in (("192.0.2.12", 1), ("192.0.2.11", 2), ("192.0.2.99", 0)):
-            balancer.record((PROBE, ip_address(host)), Health(), Health(up=False, since=unix_time()))
+            record(balancer, (PROBE, ip_address(host)), Health(), Health(up=False, since=unix_time()))
             await asyncio.sleep(0.06)
             assert len(readings) == worked_out
             readings.clear()
@@ -411,7 +418,7 @@ def test_a_clock_that_is_set_back_does_not_keep_the_balancer_busy() -> None:
         balancer = Balancer({wire("www.example.com."): pool()}, clock)
         balancer.verdicts.healths = dict.fromkeys(balancer.keys, Health())
         balancer.start(lambda servings: None)
-        balancer.record((PROBE, ip_address(HOSTS[0])), Health(), Health(up=False, since=unix_time()))
+        record(balancer, (PROBE, ip_address(HOSTS[0])), Health(), Health(up=False, since=unix_time()))
         ahead = -1800.0
         await asyncio.sleep(3600)
         assert asked < 20
@@ -523,7 +530,7 @@ def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.Cap
         pools = [pool(owner(number), hosts_of(number), probe) for number in range(POOLS)]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
-            balancer.record(key, None, first(PASSED, EPOCH))
+            record(balancer, key, None, first(PASSED, EPOCH))
         published: list[Mapping[Key, Serving]] = []
         balancer.start(published.append)
         key = probe, ip_address(hosts_of(0)[7])
@@ -531,7 +538,7 @@ def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.Cap
         for turn in range(21):
             before, after = Health(turn % 2 == 0, since=EPOCH), Health(turn % 2 == 1, since=EPOCH)
             begin = time.process_time()
-            balancer.record(key, before, after)
+            record(balancer, key, before, after)
             await asyncio.sleep(0)
             times.append(time.process_time() - begin)
             assert len(published) == turn + 1

@@ -11,17 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import scrape
-from dnslb_server import DNSLB, Server, eventually, started
-from peers import STARTING, free_port
+from dnslb_server import DNSLB, Server, eventually
+from peers import STARTING
 from world import World, kill
-
-from dnslb.admin import client
 
 ZONE = """\
 $TTL 30
@@ -36,30 +33,30 @@ pair   A    192.0.2.21
 quick  1 A  192.0.2.31
        1 A  192.0.2.32
 """
-POLICY = "pools: {www: {}, pair: {}, quick: {ttl: {min: 1s}}}\n"
+POLICY = "pools: {{www: {{}}, pair: {{}}, quick: {{ttl: {{min: 1s}}}}}}\n"
 WWW, QUICK = "www.example.test. A 192.0.2.1", "quick.example.test. A 192.0.2.31"
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    directory: Path
-    server: Server
+class Scene(World):
+    """Pools without probes, and one whose copies expire within seconds."""
 
-    @property
-    def control(self) -> Path:
-        return self.directory / "control"
+    process: Server
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, ZONE, POLICY)
+        self.control = directory / "control"
+
+    @contextmanager
+    def serving(self) -> Iterator[Scene]:
+        with self.server("--no-watch") as self.process:
+            yield self
 
     def dnslb(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*DNSLB, *words, "--control", str(self.control)],
             capture_output=True, text=True, timeout=STARTING, check=False,
         )  # fmt: skip
-
-    def ask(self, method: str, target: str, value: object = None) -> Any:
-        status, answer = client.ask(self.control, method, target, value)
-        assert status == 200, answer
-        return answer
 
     def order(self, mode: str, *addresses: str, **more: object) -> list[dict[str, Any]]:
         clocks = self.ask("POST", "/orders", {"mode": mode, "addresses": addresses, **more})["clocks"]
@@ -70,7 +67,8 @@ class Scene:
         backends = [backend for pool in pools for rrset in pool["rrsets"] for backend in rrset["backends"]]
         return next(backend for backend in backends if backend["address"] == address)
 
-    def history(self, address: str) -> list[tuple[str, str, str]]:
+    def told_of(self, address: str) -> list[tuple[str, str, str]]:
+        """The changes in its history."""
         changes = self.ask("GET", "/history")["changes"]
         return [(each["what"], each["reason"], each["by"]) for each in changes if each["address"] == address]
 
@@ -88,20 +86,9 @@ class Scene:
             popen.communicate()
 
 
-@contextmanager
-def serving(directory: Path) -> Iterator[Scene]:
-    zones = directory / "zones"
-    if not zones.exists():
-        zones.mkdir()
-        (zones / "example.test.zone").write_text(ZONE)
-        (zones / "example.test.yaml").write_text(POLICY)
-    with started(directory, "--listen", f"127.0.0.1:{free_port()}", "--workers", "1", "--no-watch") as server:
-        yield Scene(directory, server)
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with serving(tmp_path_factory.mktemp("clock")) as scene:
+    with Scene(tmp_path_factory.mktemp("clock")).serving() as scene:
         yield scene
 
 
@@ -111,7 +98,7 @@ def scene(running: Scene) -> Iterator[Scene]:
     yield running
     running.order("ready", "*")
     assert running.ask("GET", "/status")["orders"] == []
-    assert "Traceback" not in running.server.log
+    assert "Traceback" not in running.process.log
 
 
 def ended(waiting: subprocess.Popen[str], seconds: float = 10.0) -> tuple[int, str]:
@@ -189,8 +176,8 @@ def test_ctrl_c_says_that_the_order_stands(scene: Scene) -> None:
 
 
 def test_wait_ends_when_the_server_has_gone(tmp_path: Path) -> None:
-    with serving(tmp_path) as scene, scene.waiting("drain", "192.0.2.1") as waiting:
-        kill(scene.server)
+    with Scene(tmp_path).serving() as scene, scene.waiting("drain", "192.0.2.1") as waiting:
+        kill(scene.process)
         status, said = ended(waiting)
     assert status == 1
     assert said.startswith(f"Error: no dnslb listens on {scene.control}")
@@ -217,18 +204,19 @@ def test_the_clock_is_in_the_status_and_in_the_metrics(scene: Scene) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_the_clock_goes_on_over_a_restart(tmp_path: Path, how: signal.Signals) -> None:
-    with serving(tmp_path) as scene:
+    scene = Scene(tmp_path)
+    with scene.serving():
         (clock,) = scene.order("drain", "192.0.2.1", reason="disk")
         (quick,) = scene.order("maint", "192.0.2.31", names=["quick.example.test"])
         state = tmp_path / "state" / "state.json"
         eventually(lambda: json.loads(state.read_text()).get("clocks", []) != [], "no clock is saved")
         if how == signal.SIGKILL:
-            kill(scene.server)
+            kill(scene.process)
         else:
-            scene.server.popen.terminate()
-            scene.server.ends_within(10)
+            scene.process.popen.terminate()
+            scene.process.ends_within(10)
     time.sleep(max(0.0, quick["expires"] - time.time()))
-    with serving(tmp_path) as scene:
+    with scene.serving():
         assert scene.backend("192.0.2.1")["expires"] == pytest.approx(clock["expires"], abs=0.5)
         assert scene.backend("192.0.2.31")["expires"] == pytest.approx(quick["expires"], abs=0.5)
         assert scene.backend("192.0.2.1")["order"]["by"] == ME
@@ -289,18 +277,18 @@ def test_an_order_that_stands_already_changes_nothing_and_is_not_logged(scene: S
     done = scene.dnslb("ready", "*")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "nothing has changed")
     scene.order("drain", "192.0.2.1", reason="new kernel")
-    before, log = scene.backend("192.0.2.1"), scene.server.log
+    before, log = scene.backend("192.0.2.1"), scene.process.log
     done = scene.dnslb("drain", "192.0.2.1")
     first, last = done.stdout.splitlines()
     assert first.startswith(f"{WWW}: drain; the last cached copy expires at ")
     assert (first.endswith("(as before)"), last) == (True, "nothing has changed")
     assert scene.backend("192.0.2.1")["order"] == before["order"]
-    assert scene.server.log == log
-    told = len(scene.history("192.0.2.1"))
+    assert scene.process.log == log
+    told = len(scene.told_of("192.0.2.1"))
     clocks = scene.order("drain", "192.0.2.[12]")  # one is new
     assert [one["changed"] for one in clocks] == [False, True]
-    assert len(scene.history("192.0.2.1")) == told
-    assert scene.history("192.0.2.2")[-1] == ("drain", "", ME)
+    assert len(scene.told_of("192.0.2.1")) == told
+    assert scene.told_of("192.0.2.2")[-1] == ("drain", "", ME)
     scene.order("drain", "192.0.2.1", reason="new disk")  # that is news
     assert scene.backend("192.0.2.1")["order"]["reason"] == "new disk"
 
@@ -310,8 +298,8 @@ def test_a_planned_order_is_called_planned_and_its_begin_is_told(scene: Scene) -
     order = {"at": at, "until": at + 0.5, "reason": "short"}
     scene.order("maint", "192.0.2.3", **order)
     scene.order("maint", "192.0.2.3", **order)
-    eventually(lambda: len(scene.history("192.0.2.3")) == 3, f"{scene.history('192.0.2.3')}")
-    planned, begun, over = scene.history("192.0.2.3")
+    eventually(lambda: len(scene.told_of("192.0.2.3")) == 3, f"{scene.told_of('192.0.2.3')}")
+    planned, begun, over = scene.told_of("192.0.2.3")
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
     assert planned == ("maint planned", f"for {when}; short", ME)
     assert begun == ("maint", "begins as planned; short", ME)
@@ -320,7 +308,7 @@ def test_a_planned_order_is_called_planned_and_its_begin_is_told(scene: Scene) -
 
 def test_who_gave_an_order_is_shown_and_logged(scene: Scene) -> None:
     scene.dnslb("drain", "192.0.2.2", "--reason", "who")
-    assert f"all names: 192.0.2.2 drain (who) by {ME}" in scene.server.log
+    assert f"all names: 192.0.2.2 drain (who) by {ME}" in scene.process.log
     assert f"drain (who) by {ME}" in scene.dnslb("status").stdout
     assert scene.dnslb("history").stdout.splitlines()[-1].endswith(f"192.0.2.2   drain          who, by {ME}")
 

@@ -1,4 +1,4 @@
-"""The house, as dnslb/README.md draws it: imports point down only."""
+"""The house, as dnslb/README.md draws it: imports point down only, and no class knows too much."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ DOORS = {
     "subprocess": {"probe"},
     "ctypes": {"worker.udp", "system.prctl"},
 }
+
+MOST_LINES = 200     # of a class
+MOST_ARGUMENTS = 6   # of a constructor
+# What does not keep to these yet.  The list must be exact: whoever mends one takes it out, and none is added.
+NOT_YET: set[str] = set()
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.stem.startswith("__"))
 
@@ -81,3 +86,28 @@ def test_what_comes_from_outside_has_one_door(path: Path) -> None:
 
 def test_every_room_has_a_floor() -> None:
     assert {dotted(path).partition(".")[0] for path in MODULES} <= set(LEVEL)
+
+
+def classes() -> dict[str, ast.ClassDef]:
+    """By the full name."""
+    return {
+        f"{dotted(path)}.{found.name}": found
+        for path in MODULES
+        for found in ast.walk(ast.parse(path.read_text()))
+        if isinstance(found, ast.ClassDef)
+    }
+
+
+def lines(found: ast.ClassDef) -> int:
+    return (found.end_lineno or found.lineno) - found.lineno + 1
+
+
+def arguments(found: ast.ClassDef) -> int:
+    """What the constructor takes besides the new object.  The fields of a dataclass do not count."""
+    constructors = (part.args for part in found.body if isinstance(part, ast.FunctionDef) and part.name == "__init__")
+    return max((len((*each.posonlyargs, *each.args, *each.kwonlyargs)) - 1 for each in constructors), default=0)
+
+
+def test_no_class_has_above_200_lines_and_no_constructor_above_six_arguments() -> None:
+    found = classes().items()
+    assert {name for name, each in found if lines(each) > MOST_LINES or arguments(each) > MOST_ARGUMENTS} == NOT_YET

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from zonefiles import ZONE_FILES
 
 from dnslb.dns import master, name
+from dnslb.dns.master.head import Head, Heads, parse_head
 from dnslb.dns.master.lexer import read_entry
 from dnslb.dns.master.lines import read_lines
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.zone import Node, RRset, Zone
 from dnslb.text.problem import Problem, has_errors
 
@@ -355,6 +357,26 @@ def fast_lines(octets: bytes) -> list[tuple[int, list[str], bool]]:
 def test_the_fast_routes_and_the_exact_lexer_give_the_same_words(text: str) -> None:
     octets = text.encode("latin-1")
     assert fast_lines(octets) == exact_lines(octets)
+
+
+_HEAD_PARTS = ["www", "300", "1h", "IN", "in", "CH", "A", "a", "MX", "TYPE1", "ANY", "10"]
+_HEAD_WORDS = st.lists(st.sampled_from(_HEAD_PARTS), max_size=6)
+
+
+@given(st.lists(_HEAD_WORDS, max_size=10), st.integers(0, 1))
+def test_a_head_that_was_met_before_is_the_head_that_is_parsed(entries: list[list[str]], start: int) -> None:
+    heads = Heads(start)
+    for words in entries:
+        try:
+            expected: Head | str = parse_head(words, start)
+        except Mistaken as error:
+            expected = str(error)
+        for _ in range(2):
+            try:
+                found: Head | str = heads.parse(words)
+            except Mistaken as error:
+                found = str(error)
+            assert found == expected
 
 
 @given(_TEXTS)

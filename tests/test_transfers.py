@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -84,6 +85,20 @@ def follower(world: World) -> dict[str, Any]:
     return found
 
 
+def lags(world: World) -> dict[Address, float]:
+    """How far each secondary is behind, by the metrics; of those that have told at all."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(world.directory / "control"))
+        sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        text = sock.makefile("rb").read().decode()
+    found = re.findall(r'^dnslb_secondary_(serial|lag_seconds){.*secondary="(.*):(\d+)"} (\S+)', text, re.MULTILINE)
+    told = {(host, port) for what, host, port, _ in found if what == "serial"}
+    return {
+        Address(host, int(port)): float(value)
+        for what, host, port, value in found if what == "lag_seconds" and (host, port) in told
+    }  # fmt: skip
+
+
 def transferred(fleet: Fleet, **wanted: Any) -> dns.zone.Zone:
     """The zone as dnspython fetches it."""
     zone = dns.zone.Zone(ZONE, relativize=False)
@@ -104,6 +119,7 @@ def test_all_secondaries_follow_verdicts_edits_and_restarts(fleet: Fleet) -> Non
     eventually(lambda: all("192.0.2.2" not in served(place)[1] for place in places), "they follow")
     assert time.monotonic() - noticed < _PROPAGATION + 1  # the machine is busy
     assert {served(place)[0] for place in places} == {5}
+    eventually(lambda: lags(world) == dict.fromkeys(places, 0.0), "all of them have told that they have it", 10.0)
     # An edit.
     zone.write_text(zone.read_text() + "new A 192.0.2.99\n")
     eventually(lambda: all(served(place, f"new.{ZONE}")[1] for place in places), "they have the edit", 10.0)

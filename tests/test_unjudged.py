@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, text, unix_time
+from test_balancer import EPOCH, HOSTS, PASSED, PROBE, REFUSED, Desk, drain, play, pool, record, text, unix_time
 from transcript import wire
 
 from dnslb.balance.health import Health, Outcome, ProbeKey, first, observe
@@ -28,7 +28,7 @@ def key(host: str) -> ProbeKey:
 def fresh(*pools: Pool, **orders: object) -> Desk:
     """Nothing is known of any backend."""
     desk = Desk(*pools or (pool(),))
-    desk.balancer.verdicts.healths.clear()
+    desk.balancer.verdicts.healths = {}
     return desk
 
 
@@ -343,7 +343,7 @@ def test_after_maint_one_failure_is_enough() -> None:
         desk = Desk(pool()).start()
         desk.balancer.doubt([key(FIRST)])
         health = first(REFUSED, unix_time(), UP)
-        desk.balancer.record(key(FIRST), UP, health)
+        record(desk.balancer, key(FIRST), UP, health)
         await asyncio.sleep(0.1)
         assert served(desk) == [f"www.example.com. A 5: {REST}"]
 
@@ -431,7 +431,7 @@ def recover(desk: Desk, host: str, *outcomes: Outcome) -> None:
         before = desk.balancer.verdicts.healths[key(host)]
         is_doubtful = before.up and key(host) in desk.balancer.verdicts.recalled
         after = first(outcome, unix_time(), before) if is_doubtful else observe(before, outcome, PROBE, unix_time())
-        desk.balancer.record(key(host), before, after)
+        record(desk.balancer, key(host), before, after)
 
 
 def test_after_an_outage_nobody_is_told_that_there_is_no_address_while_backends_return(

@@ -34,9 +34,12 @@ pools:
 
 
 class World:
-    """A directory with a zone, backends that are up while their file is there, and the state."""
+    """A directory with a zone, backends that are up while their file is there, and the state.
 
-    def __init__(self, directory: Path) -> None:
+    In the policy, ``{up}`` stands for the directory of those files, and braces are doubled.
+    """
+
+    def __init__(self, directory: Path, zone: str = ZONE, policy: str = POLICY) -> None:
         self.directory = directory
         self.up = directory / "up"
         self.up.mkdir()
@@ -44,8 +47,8 @@ class World:
             (self.up / address).touch()
         zones = directory / "zones"
         zones.mkdir()
-        (zones / "example.test.zone").write_text(ZONE)
-        (zones / "example.test.yaml").write_text(POLICY.format(up=self.up))
+        (zones / "example.test.zone").write_text(zone)
+        (zones / "example.test.yaml").write_text(policy.format(up=self.up))
 
     @contextmanager
     def server(self, *options: str) -> Iterator[Server]:

@@ -38,6 +38,7 @@ class ServedPool:
     def __init__(self, owner: Name, pool: Pool, verdicts: Verdicts) -> None:
         self.owner = owner
         self.pool = pool
+        self.name = pool.owner  # as text
         self.judgement = Judgement(pool, verdicts)
         self.rrsets: dict[int, Served] = {}  # by IP version
         self._before: dict[int, Before] = {}  # by IP version: what was handed out before this pool was
@@ -76,7 +77,7 @@ class ServedPool:
 
     def assume_copies(self, copies: Copies, version: int, until: float) -> None:
         """Addresses of which nothing else is known may have been handed out up to now."""
-        addresses = (backend.address for backend in self.pool.backends if backend.address.version == version)
+        addresses = [backend.address for backend in self.backends(version)]
         copies.assume((self.owner, rrtype.ADDRESS_TYPES[version]), addresses, until)
 
     # From then on.
@@ -140,13 +141,13 @@ class ServedPool:
         """What is in the answers, as last worked out."""
         return frozenset(self.rrsets[version].addresses) if version in self.rrsets else frozenset()
 
-    def size(self, version: int) -> int:
-        """How many backends the RRset has, handed out or not."""
-        return sum(backend.address.version == version for backend in self.pool.backends)
+    def backends(self, version: int) -> list[Backend]:
+        """Those of the RRset, handed out or not."""
+        return [backend for backend in self.pool.backends if backend.address.version == version]
 
     def label(self, version: int) -> str:
         """The RRset, as text."""
-        return f"{self.pool.owner} {rrtype.address_text(version)}"
+        return f"{self.name} {rrtype.address_text(version)}"
 
     def last_changes(self, now: float) -> dict[str, float]:
         """When its answers changed, by ``label``, as far as that matters still: their TTLs have not climbed yet."""

@@ -217,9 +217,7 @@ class Snapshot:
                 ready = replies.find(name, kind, reply.covers)
         if ready is None:
             ready = self._pack(zone, name, kind, reply, replies.most - HEADER - len(name) - 4)
-            # A name that neither exists nor is like others would be kept for nobody.
-            is_known = covers is None or reply.covers is not None
-            if is_known or (reply.substituted is not None and fold(reply.substituted) in zone.nodes):
+            if covers is None or _is_shared(zone, reply):
                 replies.keep(name, kind, reply.covers, ready)
         return ready
 
@@ -321,6 +319,14 @@ class _Substituted:
         if not isinstance(name, bytes):
             return False
         return name in self._zone.nodes or exists_below(self._zone, self._target, name, self._owner)
+
+
+def _is_shared(zone: Zone, reply: Answer) -> bool:
+    """Whether somebody may get the reply to a missing name: else it would be kept for nobody."""
+    if reply.covers is not None:
+        return True
+    # What a DNAME makes of it exists: there are no more such names than names that exist.
+    return reply.substituted is not None and fold(reply.substituted) in zone.nodes
 
 
 def _existing(zone: Zone, reply: Answer) -> Container[Name]:

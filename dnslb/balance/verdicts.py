@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no logging.  ``judgement`` says what a pool makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from dnslb.balance import ttl
@@ -27,10 +27,10 @@ class Finding:
 
 
 class Verdicts:
-    """Of all targets that are probed.  The schedule of the probes makes them, and tells of each change."""
+    """Of all targets.  ``healths`` belongs to whoever probes, and changes before ``record`` is called."""
 
     def __init__(self) -> None:
-        self.healths: dict[ProbeKey, Health] = {}
+        self.healths: Mapping[ProbeKey, Health] = {}
         self.recalled: set[ProbeKey] = set()   # of these: from an earlier life of the server
         self.left: float | None = None         # Unix time up to which that life may have known them
         self.returning: set[ProbeKey] = set()  # that were down then, and have not failed since
@@ -53,7 +53,6 @@ class Verdicts:
         was_doubted = key in self.doubted
         is_first = before is None or key in self.recalled or was_doubted
         was_fault = key in self.faults
-        self.healths[key] = after
         self.recalled.discard(key)
         self.doubted.discard(key)
         self.faults.pop(key, None)

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import click
 
 from dnslb.text import duration
+
+_Value = TypeVar("_Value")
+
+
+def value(parse: Callable[[str], _Value | None], complaint: str) -> Callable[[str], _Value]:
+    """A parser that raises click.BadParameter with the complaint on ``{text}`` where ``parse`` gives None."""
+
+    def parsed(text: str) -> _Value:
+        found = parse(text)
+        if found is None:
+            raise click.BadParameter(complaint.replace("{text}", text))
+        return found
+
+    return parsed
 
 
 def seconds(least: float, most: float) -> Callable[[str], float]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dnslb import __version__
-from dnslb.admin import address, server
-from dnslb.admin.control_socket import CannotControl, ControlSocket, default_path
-from dnslb.admin.guard import Guard
-from dnslb.admin.server import Listener
+from dnslb.admin import server
+from dnslb.admin.control_socket import CannotControl
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.cli import option, report
-from dnslb.config.catalog import Catalog, load
+from dnslb.cli import announcement, entrances, option, report
+from dnslb.config.catalog import load
 from dnslb.config.settings import (
     ADMIN_PORT,
     LEAST_IDLE,
@@ -33,16 +28,11 @@ from dnslb.config.settings import (
     MOST_IDLE,
     MOST_TIMEOUT,
     MOST_WORKERS,
-    Endpoint,
     Settings,
     is_short_text,
     parse_endpoint,
     parse_host,
 )
-from dnslb.dns import name, rrtype
-from dnslb.dns.zone import find
-from dnslb.ipc import takeover as takeovers
-from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.sockets import CannotListen
 from dnslb.ipc.takeover import CannotTakeOver
 from dnslb.parent import parent
@@ -53,39 +43,19 @@ from dnslb.system import logs
 from dnslb.system.privileges import CannotDrop
 from dnslb.text.problem import Level, Problem, has_errors
 
-
-def _endpoint(text: str) -> Endpoint:
-    endpoint = parse_endpoint(text)
-    if endpoint is None:
-        raise click.BadParameter(f"{text} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53")
-    return endpoint
-
-
-def _admin(text: str) -> Endpoint:
-    endpoint = parse_endpoint(text, ADMIN_PORT)
-    if endpoint is None:
-        raise click.BadParameter(f"{text} is no address and port; write 127.0.0.1:{ADMIN_PORT} or [::1]:{ADMIN_PORT}")
-    return endpoint
-
-
-def _host(text: str) -> str:
-    host = parse_host(text)
-    if host is None:
-        raise click.BadParameter(f"{text} is no host name; write it without port, as in ns1.example.com")
-    return host
-
-
-def _short_text(text: str) -> str:
-    if not is_short_text(text):
-        raise click.BadParameter("the text is no UTF-8 or longer than 255 octets; shorten it")
-    return text
-
-
 _log = logging.getLogger("dnslb")
 _IDLE = option.seconds(LEAST_IDLE, MOST_IDLE)
 _TIMEOUT = option.seconds(LEAST_TIMEOUT, MOST_TIMEOUT)
 _GRACE = option.seconds(0.0, MOST_GRACE)
-_CONTROL = "control"  # among the sockets where operators come in
+_ADDRESS = option.value(parse_endpoint, "{text} is no address and port; write 192.0.2.1:53 or [2001:db8::1]:53")
+_ADMIN = option.value(
+    partial(parse_endpoint, default=ADMIN_PORT),
+    f"{{text}} is no address and port; write 127.0.0.1:{ADMIN_PORT} or [::1]:{ADMIN_PORT}",
+)
+_HOST = option.value(parse_host, "{text} is no host name; write it without port, as in ns1.example.com")
+_TEXT = option.value(
+    lambda text: text if is_short_text(text) else None, "the text is no UTF-8 or longer than 255 octets; shorten it"
+)
 _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 
 
@@ -93,7 +63,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.argument("directory", type=click.Path(readable=False, path_type=Path), default="zones")
 @click.option(
     "--listen",
-    type=_endpoint,
+    type=_ADDRESS,
     metavar="ADDR:PORT",
     multiple=True,
     help="Answer here, over UDP and TCP; may be repeated.",
@@ -103,8 +73,8 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 )
 @click.option("--user", help="Become this user once the ports are open.")
 @click.option("--order", type=click.Choice([order.value for order in RRsetOrder]), help="Of the addresses in a reply.")
-@click.option("--server-id", type=_short_text, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
-@click.option("--server-version", type=_short_text, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
+@click.option("--server-id", type=_TEXT, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
+@click.option("--server-version", type=_TEXT, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")
 @click.option("--tcp-per-client", type=_CONNECTIONS, help="TCP connections open at once, for one client.")
 @click.option("--tcp-idle", type=_IDLE, metavar="DURATION", help="Close a connection after so long without a query.")
@@ -115,10 +85,10 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
 @click.option("--watch/--no-watch", default=None, help="Read edited files at once; default: --watch.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep verdicts and orders in this directory.")
 @click.option("--control", type=click.Path(path_type=Path), help="Listen to commands on this socket.")
-@click.option("--admin", type=_admin, metavar="ADDR:PORT", help="Status page and API over TCP; default: off.")
+@click.option("--admin", type=_ADMIN, metavar="ADDR:PORT", help="Status page and API over TCP; default: off.")
 @click.option(
     "--admin-hosts",
-    type=_host,
+    type=_HOST,
     metavar="NAME",
     multiple=True,
     help="A name by which --admin may be asked; may be repeated.",
@@ -151,19 +121,12 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     else:
         report.accepted(catalog, problems)
     # Now, not when the workers have been forked: walking all zones would copy the memory that they share.
-    announcement = _announcement(directory, catalog, settings)
+    text = announcement.text(directory, catalog, settings)
     try:
-        inherited = _from_server(settings) if takeover else Inherited()
-        # Before privileges are dropped: the user may not be allowed to make it.
-        control = ControlSocket(settings.control, os.environ, settings.user, inherited.admin_sockets.get(_CONTROL))
-        try:
-            if not inherited.is_from_parent:
-                inherited = _from_workers(control, settings)
-            serve_operators = partial(server.serve, _listeners(control, settings, inherited))
-            announce = partial(_announce, settings.log_format, announcement)
-            parent.run(directory, Reading(catalog, problems), override, inherited, announce, serve_operators)
-        finally:
-            _leave(control, inherited)
+        with entrances.opened(settings, takeover) as (inherited, listeners):
+            announce = partial(_announce, settings.log_format, text)
+            found, operators = Reading(catalog, problems), partial(server.serve, listeners)
+            parent.run(directory, found, override, inherited, announce, operators)
     except (CannotControl, CannotListen, CannotDrop, CannotTakeOver, StateTaken, WorkersFailed) as error:
         if not is_json:
             raise click.ClickException(str(error)) from None
@@ -186,60 +149,6 @@ def _announce(format: str, text: str) -> None:
     click.echo(logs.announced(format, text))
 
 
-def _from_server(settings: Settings) -> Inherited:
-    """What the living server hands over, if there is one.  Raises CannotTakeOver."""
-    inherited = takeovers.ask(takeovers.path_beside(settings.control or default_path(os.environ)), 1)
-    if inherited.is_from_parent:
-        return inherited
-    # Workers without a parent are asked once the control socket is ours: then nobody else asks them.
-    inherited.decline()
-    return Inherited()
-
-
-def _from_workers(control: ControlSocket, settings: Settings) -> Inherited:
-    """What workers hand over whose server is gone, and where others will be able to ask us.  Raises CannotTakeOver."""
-    if control.sock is None:
-        return Inherited()
-    path = takeovers.path_beside(control.path)
-    inherited = takeovers.ask(path)
-    if inherited.is_from_parent:
-        inherited.decline()
-        raise CannotTakeOver(f"another dnslb listens on {path}; stop it, or give --takeover")
-    if inherited.listener is None:
-        inherited.listener = control.listen_beside(path, settings.user)
-    return inherited
-
-
-def _leave(control: ControlSocket, inherited: Inherited) -> None:
-    """Nobody can reach us any more.
-
-    Who has taken over from us, or goes on because we have not taken over, is reached in the same places.
-    """
-    if inherited.listener is not None:
-        inherited.listener.close()
-    if inherited.is_handed_on or (inherited.is_from_parent and inherited.predecessors):
-        return
-    if inherited.listener is not None and not inherited.predecessors:
-        with suppress(OSError):
-            takeovers.path_beside(control.path).unlink()
-    control.close()
-
-
-def _listeners(control: ControlSocket, settings: Settings, inherited: Inherited) -> list[Listener]:
-    """Where operators come in.  Raises CannotControl."""
-    listeners, socks = [], {}
-    if control.sock is not None:
-        listeners.append(Listener(control.sock))
-        socks[_CONTROL] = control.sock
-    if settings.admin is not None:
-        tokens = () if settings.admin_token_file is None else address.read_tokens(settings.admin_token_file)
-        name = f"admin {settings.admin}"
-        socks[name] = inherited.admin_sockets.get(name) or address.listen(settings.admin)
-        listeners.append(Listener(socks[name], Guard(tokens, settings.admin_hosts)))
-    inherited.adopt(socks)
-    return listeners
-
-
 def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     given = {key: value for key, value in options.items() if value not in (None, ())}
     if "listen" in given:
@@ -247,36 +156,3 @@ def _overridden(options: dict[str, Any], settings: Settings) -> Settings:
     if "order" in given:
         given["order"] = RRsetOrder(given["order"])
     return replace(settings, **given)
-
-
-def _announcement(directory: Path, catalog: Catalog, settings: Settings) -> str:
-    """What is served where, and a question to try."""
-    places = ", ".join(map(str, settings.listen))
-    workers = report.count(parent.worker_count(settings), "worker")
-    endpoint, admin = _from_here(settings.listen[0]), settings.admin
-    return "\n".join((
-        f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}",
-        *(f"  {line}" for line in report.summary(catalog)),
-        *((f"status page: http://{_from_here(admin)}/",) if admin is not None else ()),
-        f"try: dig @{endpoint.address} -p {endpoint.port} {_example(catalog)}",
-    ))
-
-
-def _from_here(endpoint: Endpoint) -> Endpoint:
-    """How to reach it from this machine."""
-    if not endpoint.address.is_unspecified:
-        return endpoint
-    return Endpoint(ip_address("::1" if endpoint.address.version == 6 else "127.0.0.1"), endpoint.port)
-
-
-def _example(catalog: Catalog) -> str:
-    """A question worth asking: for the name with the most addresses."""
-    sizes = {
-        owner: sum(len(rrset.rdatas) for rrset in node if rrset.rrtype in (rrtype.A, rrtype.AAAA))
-        for zone in catalog.zones.values()
-        for owner, node in zone.nodes.items()
-        if find(node, rrtype.A) is not None and not name.is_wildcard(owner)
-    }
-    if not sizes:
-        return f"{name.text(next(iter(catalog.zones)))} SOA"
-    return name.text(max(sizes, key=lambda owner: sizes[owner]))

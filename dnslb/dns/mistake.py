@@ -39,20 +39,20 @@ class Mistake(NamedTuple):
 
 
 class Mistaken(ValueError):
-    """Raised for a text that means nothing, with the mistake that is in it."""
+    """Raised when a text cannot be understood; ``mistake`` says why."""
 
     def __init__(self, fact: str, remedy: str, word: int = 0) -> None:
         self.mistake = error(Part.WORD, fact, remedy, word)
         super().__init__(f"{self.mistake.fact}; {self.mistake.remedy}")
 
     def point_at(self, word: int) -> None:
-        """Another word of the entry than was known where it was raised."""
+        """Say which word of the entry is wrong, when the place that raised this did not know it."""
         self.mistake = self.mistake._replace(word=word)
 
 
 @contextmanager
 def at_word(index: int) -> Iterator[None]:
-    """Mistakes found within, which count words from 0, are counted from ``index``."""
+    """A mistake that is raised inside the block counts words from 0; this makes it count them from ``index``."""
     try:
         yield
     except Mistaken as error:
@@ -61,17 +61,17 @@ def at_word(index: int) -> Iterator[None]:
 
 
 def error(part: Part, fact: str, remedy: str, word: int = 0) -> Mistake:
-    """One that keeps the zone from being served."""
+    """A mistake that keeps the zone from being served."""
     return Mistake(_tamed(fact), _tamed(remedy), word, part)
 
 
 def warning(part: Part, fact: str, remedy: str, word: int = 0) -> Mistake:
-    """One that does not."""
+    """A mistake that is worth telling, although the zone can be served."""
     return error(part, fact, remedy, word)._replace(level=Level.WARNING)
 
 
 def _tamed(text: str) -> str:
-    """The text without what a file may have put into it to confuse the operator's terminal."""
+    """The text with control characters escaped: it quotes a file, and must not confuse the operator's terminal."""
     return _CONTROLS.sub(_escape, text)
 
 

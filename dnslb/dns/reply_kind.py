@@ -24,7 +24,7 @@ class ReplyKind:
 
 
 def classify(head: bytes) -> ReplyKind:
-    """The sort of one of our replies with this head."""
+    """The sort of a reply of ours; ``head`` is the part of its header that ``HEAD`` selects."""
     flags, answers, authorities = (int.from_bytes(head[at : at + 2]) for at in (0, 4, 6))
     rcode, truncated, is_empty = flags & 0xF, bool(flags & TC), not answers and not authorities
     if rcode == rrtype.NXDOMAIN:

@@ -43,7 +43,8 @@ class Zone:
     nodes: Mapping[Name, Node]      # every owner, and every empty non-terminal above one
     cuts: frozenset[Name]           # names that hold DNAME, or NS below the apex: what lies below is not answered here
     places: Places = field(default=Places(), compare=False)  # what turns ``RRset.place`` into file and line
-    # What stands in for some nodes for now: aside, so that a zone of millions need not be copied for a pool in it.
+    # Nodes that are served in place of those above for the time being.  They are kept apart so that a zone of millions
+    # of names need not be copied when one pool changes.
     overlay: Mapping[Name, Node] = field(default_factory=dict, compare=False)
 
     def node(self, name: Name) -> Node | None:
@@ -56,7 +57,7 @@ class Zone:
         return self.encloser_at(name, starts(name) or [])
 
     def encloser_at(self, name: Name, begins: Sequence[int]) -> Name:
-        """The same, for a name whose labels begin there.  All ancestors of a name that exists do so too."""
+        """The same for a caller who knows where the labels begin.  When a name exists, all its ancestors exist too."""
         if name in self.nodes:
             return name
         encloser = self.apex

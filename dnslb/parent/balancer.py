@@ -81,7 +81,7 @@ class Balancer:
         Then workers without a parent have handed it out until now, with the lowest TTL.
         """
         now = self._clock()
-        pools = {pool.pool.owner: pool for pool in self.served.values()}
+        pools = {pool.name: pool for pool in self.served.values()}
         for scope, lost_at in clocks.items():
             pool, version = pools.get(scope.owner or ""), scope.address.version
             if pool is not None and version in pool.pool.zone_ttls:

@@ -62,7 +62,7 @@ class Generation:
         ``before``: what that life has left, at the first start.
         """
         keys = self.balancer.keys
-        self.balancer.verdicts.healths = {key: health for key, health in schedule.healths.items() if key in keys}
+        self.balancer.verdicts.healths = schedule.known
         self.balancer.verdicts.recalled = schedule.recalled & keys
         self.balancer.verdicts.faults = {key: reason for key, reason in schedule.faults.items() if key in keys}
         self.balancer.verdicts.left = left

@@ -109,7 +109,7 @@ class Generations:
     def _act(self, generations: list[Generation], verdicts: Mapping[ProbeKey, Health] | None = None) -> None:
         """From now on these are told of outcomes and orders, and probed for."""
         self._acting = generations
-        self.prober.serve([each.balancer for each in generations], self.orders.standing, verdicts or {})
+        self.prober.probe_for([each.balancer for each in generations], self.orders.standing, verdicts or {})
 
     def _obey(self) -> None:
         """From now on other orders stand."""

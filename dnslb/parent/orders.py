@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from math import inf
 
 from dnslb.balance.operator_order import Order, Scope, is_over
 from dnslb.control.change import Change
 from dnslb.control.order import OrderRequest
 from dnslb.parent import amendment
 from dnslb.parent.concerned import Concerned
-
-_SOONEST, _LATEST = 0.01, 60.0  # seconds from one look at the times to the next
+from dnslb.system import wall_clock
 
 _log = logging.getLogger("dnslb")
 
@@ -65,9 +65,8 @@ class Orders:
         if any(order.at is not None or order.until is not None for order in self.standing.values()):
             now = self._clock()
             at = amendment.next_edge(self.standing, now)
-            # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
-            seconds = _LATEST if at is None else min(max(_SOONEST, at - now), _LATEST)
-            self._edge = asyncio.get_running_loop().call_later(seconds, self._look)
+            # Without one ahead too: a clock that is set back makes orders planned again.
+            self._edge = wall_clock.look_in(inf if at is None else at - now, self._look)
 
     def stop(self) -> None:
         if self._edge is not None:

@@ -33,7 +33,7 @@ class Prober:
         self._memory = memory
         self._balancers: Sequence[Balancer] = ()
 
-    def serve(
+    def probe_for(
         self, balancers: Sequence[Balancer], orders: Mapping[Scope, Order], recalled: Mapping[ProbeKey, Health]
     ) -> None:
         """From now on probe for these.  ``recalled`` are verdicts of an earlier life of the server."""

@@ -14,10 +14,10 @@ from math import inf
 from dnslb.answer.served_pool import ServedPool
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.dns.name import Name
+from dnslb.system import wall_clock
 
 _GATHER = 0.05  # seconds from one publication to the next, unless the pools to be worked out take longer
 _TURN = 0.005   # seconds of working out pools in a row
-_SOONEST, _LATEST = 0.01, 60.0  # seconds from one working out of a pool by time alone to the next
 
 
 class Publisher:
@@ -71,9 +71,7 @@ class Publisher:
         if clock is not None:
             clock.cancel()
         if seconds is not None:
-            # The loop's clock is not set, and stands still while the machine sleeps: look at the other now and then.
-            after = min(max(_SOONEST, seconds), _LATEST)
-            self._clocks[pool.owner] = asyncio.get_running_loop().call_later(after, self._gather, self._due, pool)
+            self._clocks[pool.owner] = wall_clock.look_in(seconds, self._gather, self._due, pool)
 
     async def settled(self) -> None:
         """Wait until all that has been urgent up to now is worked out and published."""

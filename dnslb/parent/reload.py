@@ -1,6 +1,6 @@
 """The reload: everything is read aside, and with any mistake nothing changes.
 
-What takes over is remembered in the status; what is refused too, and why.
+How the last one ended is kept here for the status, and how all have ended for the metrics.
 """
 
 from __future__ import annotations

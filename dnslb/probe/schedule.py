@@ -26,6 +26,7 @@ from dnslb.balance import health
 from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.probe import probe
 from dnslb.probe.asking import Ask, Asking
+from dnslb.probe.known import Known
 from dnslb.probe.lane import Entry
 from dnslb.probe.lanes import Bounds, Lanes
 
@@ -62,6 +63,7 @@ class Schedule:
         self._rng = rng or Random()
         self._lanes = Lanes(bounds or Bounds(), self._start)
         self._entries: dict[ProbeKey, Entry] = {}
+        self.known = Known(self._entries)
         self._new: list[Entry] = []        # that are not due at any time yet
         self._unprobed: set[Entry] = set()
         self._all_probed = asyncio.Event()
@@ -150,8 +152,8 @@ class Schedule:
 
     @property
     def healths(self) -> dict[ProbeKey, Health]:
-        """What is known now of each key; keys without any outcome yet are left out."""
-        return {key: entry.health for key, entry in self._entries.items() if entry.health is not None}
+        """What is known now of each key; keys without any outcome yet are left out.  ``known`` shows it at any time."""
+        return dict(self.known)
 
     @property
     def paused(self) -> set[ProbeKey]:

@@ -1,6 +1,7 @@
-"""Records, one by one in the file's order, become a zone.
+"""Makes a zone of records, which come one by one in the order of the file.
 
-What is right about one record is the reader's business; here its RRset is found, and told from the others.
+Whether a record by itself is right, the reader has checked.  Here it joins its RRset, and what is wrong between the
+records of one RRset is reported.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ _NARROW = 8
 
 _CUTTING = frozenset({rrtype.NS, rrtype.DNAME})
 _SINGLE = frozenset({rrtype.CNAME, rrtype.DNAME, rrtype.SOA})
-_TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
+TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})  # types whose targets are checked one by one
 
 
 class _Growing:
-    """An RRset of a wide node."""
+    """An RRset, still growing, of a node that has many records."""
 
     __slots__ = ("place", "rdatas", "ttl")
 
@@ -35,13 +36,13 @@ class _Growing:
 
 
 class Builder:
-    """The zone under construction.  Every owner given to it is folded, and at or below the apex."""
+    """The zone under construction.  Owners must be in lower case, and at or below the apex."""
 
     def __init__(self, apex: Name, report: Callable[[int, Mistake], None]) -> None:
         self.apex = apex
         self.report = report
         self.nodes: dict[Name, Node] = {apex: ()}
-        # Of the records behind the first of an NS, MX or SRV RRset, whose targets get checked one by one.
+        # Of the records behind the first of an RRset of these types.
         self.later_places: dict[tuple[Name, int], array[int]] = {}
         self._cuts: set[Name] = set()
         self._wide: dict[Name, dict[int, _Growing]] = {}
@@ -125,7 +126,7 @@ class Builder:
         growing.ttl = min(growing.ttl, ttl)
 
     def _admit(self, owner: Name, type_: int, ttls: tuple[int, int], place: int) -> bool:
-        """Whether the RRset may have one record more, which has the second TTL; if so, note where that one is."""
+        """Whether the RRset may have one more record.  The TTLs are that of the RRset and that of the new record."""
         if type_ in _SINGLE:
             fact = f"{name.text(owner)} has two different {rrtype.text(type_)} records"
             self.report(place, error(Part.TYPE, fact, f"keep one; {_why_single(type_)}"))
@@ -134,7 +135,7 @@ class Builder:
         if ttls[0] != ttls[1] and type_ != rrtype.RRSIG and (owner, type_) not in self._unequal:
             self._unequal.add((owner, type_))
             self._warn_unequal(owner, type_, ttls, place)
-        if type_ in _TARGETED:
+        if type_ in TARGETED:
             self.later_places.setdefault((owner, type_), array("Q")).append(place)
         return True
 

@@ -1,6 +1,7 @@
 """What is wrong with a zone as a whole, though every record of it can be read.
 
-An error is what BIND, NSD and Knot do not serve; a warning, what is served and was probably not meant.  Pure.
+An error is something that BIND, NSD and Knot refuse to serve.  A warning is something that can be served, but was
+probably not meant.  Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from dnslb.dns import name, rdata, rrtype
+from dnslb.dns.master.builder import TARGETED
 from dnslb.dns.mistake import Mistake, Part, error, warning
 from dnslb.dns.name import ROOT, Name
 from dnslb.dns.zone import Node, RRset, Zone, find
 
 _KEY, _NSEC3 = rrtype.NUMBERS["KEY"], rrtype.NUMBERS["NSEC3"]
 _ADDRESSES = frozenset({rrtype.A, rrtype.AAAA})
-_TARGETED = frozenset({rrtype.NS, rrtype.MX, rrtype.SRV})
 _SIGNATURES = frozenset({rrtype.RRSIG, rrtype.NSEC, _NSEC3})
 _BESIDE_CNAME = frozenset({rrtype.CNAME, rrtype.RRSIG, rrtype.NSEC})  # RFC 4034 §3 and §4
 _AT_CUT = frozenset({rrtype.NS, rrtype.DS, rrtype.RRSIG, rrtype.NSEC, rrtype.DNAME})
@@ -31,7 +32,8 @@ def check(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) 
     """Everything that is wrong with the zone.
 
     ``later_places`` has the places of all but the first record of NS, MX and SRV RRsets.  ``lost`` are owners with
-    records that could not be read, None when not even their owners could: what is missing there is not missed again.
+    records that could not be read, or None when not even their owners could be read: what is missing for that reason is
+    not reported a second time.
     """
     yield from _check_apex(zone, lost)
     yield from _check_nodes(zone)
@@ -133,13 +135,13 @@ def _collect_glue(zone: Zone) -> set[Name]:
 
 
 def _check_targets(zone: Zone, later_places: LaterPlaces, lost: Collection[Name] | None) -> Iterator[Found]:
-    """Whether the hosts that NS, MX and SRV name are there; each one is missed once."""
+    """Whether the hosts that NS, MX and SRV records name exist; each missing host is reported once."""
     missed: set[Name] = set()
     settled: set[Name] = set()  # mail for a million names goes to few hosts
     for owner, node in zone.nodes.items():
         for rrset in node:
             type_ = rrset.rrtype
-            if type_ not in _TARGETED:
+            if type_ not in TARGETED:
                 continue
             for index, octets in enumerate(rrset.rdatas):
                 target = rdata.target(type_, octets)

@@ -14,7 +14,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Inclusions:
-    """The files that are being read, and what all that were read come to."""
+    """Knows which files are being read, and how much has been read in all."""
 
     def __init__(self, read: Callable[[str], bytes], octets: dict[str, bytes]) -> None:
         """``read`` gives the octets of an included file, or raises OSError; ``octets`` keeps those of every file."""
@@ -25,7 +25,7 @@ class Inclusions:
         self._size = 0                      # octets read; a file counts as often as it is included
 
     def begin(self, path: str, octets: bytes) -> bytes:
-        """Reading of the file begins: what there is to read."""
+        """Reading of the file begins.  Returns the octets to read, without a byte order mark."""
         octets = octets.removeprefix(_BOM)
         self._size += len(octets)
         self._octets[path] = octets
@@ -37,7 +37,7 @@ class Inclusions:
         self._open.pop()
 
     def find(self, target: str) -> tuple[str, bytes]:
-        """Path and octets of the file that is to be included, as the one being read calls it.  Raises Mistaken."""
+        """Path and octets of a file to include; ``target`` is relative to the file being read.  Raises Mistaken."""
         # Words are Latin-1 here; file names of our time are UTF-8.
         target = target.encode("latin-1").decode(errors="replace")
         path = normpath(join(dirname(self._open[-1]), target))

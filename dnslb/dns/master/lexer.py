@@ -44,7 +44,7 @@ class Word(NamedTuple):
 
 
 class BadOctet(NamedTuple):
-    """Where and why the octets of an entry are no words."""
+    """The first place in an entry where the octets are no words, and why."""
 
     line: int
     column: int
@@ -104,7 +104,7 @@ def read_entry(octets: bytes, start: int = 0, line: int = 1) -> Entry:
 
 
 def _too_long(octets: bytes, start: int, at: int, line: int) -> Entry:
-    """No entry, but what somebody fills the memory with.  Reading goes on where the next one seems to begin."""
+    """An entry so long that it would fill the memory.  Reading goes on where the next one seems to begin."""
     owner = _NEXT_OWNER.search(octets, at)
     end = owner.end() if owner else len(octets)
     bad = _bad(line, 1, f"an entry of more than {MOST_ENTRY >> 20} MB", "cut it up")

@@ -1,7 +1,7 @@
 """The entries of one master file as lists of words, fast.
 
-A plain line is cut by ``str.split``, one with quotes, escapes, parentheses or control characters in ``lexer``.  All
-routes give the same words: a property test holds it.  Pure: octets in, words out.
+A plain line is cut by ``str.split``.  A line with quotes, escapes, parentheses or control characters is cut by
+``lexer``, which is slower.  Both give the same words; a property test checks that.  Pure: octets in, words out.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Reader:
             self._sources.report(place, error.mistake)
 
     def _add(self, owner: Name, head: Head, words: Sequence[str], place: int) -> None:
-        """The record with these words of rdata.  Raises Mistaken; the word counts from the type."""
+        """Add the record with these words of rdata.  Raises Mistaken, which counts words from the type on."""
         try:
             octets = rdata.parse(head.rrtype, words, self._origin)
         except Mistaken as error:
@@ -111,7 +111,7 @@ class Reader:
         return owner
 
     def _lose_owner(self) -> None:
-        """The owner cannot be read: what follows with its owner omitted is not to be laid to the one before."""
+        """After an owner that cannot be read, records that omit theirs must not go to the owner before it."""
         self._owner, self._owner_text, self._is_outside = self._apex, "", True
 
     # Directives
@@ -143,7 +143,7 @@ class Reader:
             return _parse_name(text, self._origin)
 
     def _include(self, words: list[str]) -> None:
-        """Another file's entries, here.  Origin and owner are as before, behind it (RFC 1035 §5.1); $TTL stays."""
+        """Read another file here.  Origin and owner are then as before (RFC 1035 §5.1); what $TTL set there stays."""
         origin, owner, is_outside = self._origin, self._owner, self._is_outside
         inner = self._parse_origin(words[2], 2) if len(words) > 2 else origin
         path, octets = self._inclusions.find(_unquote(words[1]))
@@ -194,7 +194,7 @@ def _unquote(text: str) -> str:
 
 
 def _check_number(words: list[str], least: int, most: int | None, form: str) -> None:
-    """That the directive has so many words behind it.  Raises Mistaken."""
+    """Raises Mistaken unless the directive has so many words behind it."""
     if len(words) <= least:
         raise Mistaken(f"{words[0]} needs more than this", f"write {form}", len(words))
     if most is not None and len(words) > most + 1:

@@ -34,7 +34,7 @@ class Sources:
         self._latest: tuple[int, Part] | None = None
 
     def begin_span(self, file: str, line: int) -> int:
-        """Reading goes on in ``file`` behind ``line``: the base to which line numbers are added from there on."""
+        """Reading goes on in ``file`` after ``line``.  Returns the base: a line's place is the base plus its number."""
         base = self._next_place - line - 1
         self._spans.append(Span(self._next_place, base, file))
         return base
@@ -89,7 +89,7 @@ class Sources:
         return entry.words[at][1:] if at < len(entry.words) else entry.words[-1].end
 
     def _start_of(self, file: str, line: int) -> int:
-        """Asked in the order of reading, mostly: goes on from the last answer."""
+        """The offset at which the line begins.  The search goes on from the last one, since lines come in order."""
         known, start = self._line_starts.get(file, (1, 0))
         if line < known:
             known, start = 1, 0

@@ -10,7 +10,7 @@ from dnslb.dns.mistake import Mistake, Mistaken, Part, warning
 
 
 class Ttls:
-    """What a record's TTL is, after the entries read so far."""
+    """Finds the TTL of each record; remembers what earlier entries of the zone say about it."""
 
     def __init__(self, report: Callable[[int, Mistake], None]) -> None:
         self._report = report
@@ -18,7 +18,7 @@ class Ttls:
         self._last: int | None = None     # that was written with a record
 
     def of(self, head: Head, rdata: bytes, place: int) -> int:
-        """The record's TTL.  Raises Mistaken when nobody knows it; the word counts from the type."""
+        """The record's TTL in seconds.  Raises Mistaken when it is not known: then the type is what is wrong."""
         seconds = head.ttl
         if seconds is None:
             return self._omitted(head.rrtype, rdata, place)
@@ -42,7 +42,7 @@ class Ttls:
         return self._default
 
     def set_default(self, word: str, place: int) -> None:
-        """Obey ``$TTL``; the word is its first.  Raises Mistaken."""
+        """Obey ``$TTL word``.  Raises Mistaken."""
         seconds = interval.parse(word)
         if seconds is None:
             self._default = self._default or 0

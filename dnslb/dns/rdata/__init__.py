@@ -64,7 +64,7 @@ def _words(form: Format, rdata: bytes) -> list[str]:
 
 
 def _parse_generic(rrtype_: int, words: Sequence[str]) -> bytes:
-    r"""``\#`` hides no mistake: of a type that has a syntax, the octets must be rdata (RFC 3597 §5)."""
+    r"""Rdata written with ``\#``; if the type has a syntax of its own, the octets must be valid (RFC 3597 §5)."""
     rdata = generic.parse(words)
     form = FORMATS.get(rrtype_)
     if form is None:

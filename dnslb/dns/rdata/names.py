@@ -1,6 +1,6 @@
-"""Where names stand in rdata: read off the formats of the types, and what follows from it.
+"""Where in the rdata of a type its domain names are, and what is done with them.
 
-Pure: no I/O.
+The positions follow from the formats of the types.  Pure: no I/O.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Span(NamedTuple):
 
 
 def _span(form: Format) -> _Span | None:
-    """Of a type whose rdata has a name behind fields of a known size; else None."""
+    """Where the names are; None unless only fields of a known size come before them."""
     start = 0
     for word, (_, field) in enumerate(form.fields):
         if field is NAME:

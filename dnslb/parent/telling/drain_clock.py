@@ -66,7 +66,7 @@ def kept_clocks(balancer: Balancer) -> Iterator[tuple[Scope, float]]:
         for version in pool.pool.zone_ttls:
             handed_out = frozenset() if pool.is_withheld(version) else pool.handed_out(version)
             copies = balancer.copies.get((pool.owner, rrtype.ADDRESS_TYPES[version]), {})
-            yield from ((Scope(pool.pool.owner, each), at) for each, at in copies.items() if each not in handed_out)
+            yield from ((Scope(pool.name, each), at) for each, at in copies.items() if each not in handed_out)
 
 
 def _why_not_ready(

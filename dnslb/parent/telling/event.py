@@ -38,10 +38,10 @@ def _answers(change: Change, balancer: Balancer) -> list[dict[str, object]]:
         served = pool.rrsets.get(address.version)
         if served is not None:
             answers.append({
-                "owner": pool.pool.owner,
+                "owner": pool.name,
                 "type": rrtype.address_text(address.version),
                 "serving": len(served.selection.shares),
-                "of": pool.size(address.version),
+                "of": len(pool.backends(address.version)),
                 "ttl": served.ttl.seconds,
                 "fails_open": served.selection.fails_open,
             })

@@ -28,7 +28,7 @@ def verdicts(balancer: Balancer, key: ProbeKey, health: Health) -> list[Change]:
     """What a new verdict changes: one line for each backend that goes by it, as far as they are remembered."""
     what = "up" if health.up else "down"
     return [
-        Change(health.since, pool.pool.owner, str(backend.address), what, health.reason)
+        Change(health.since, pool.name, str(backend.address), what, health.reason)
         for pool, backends in balancer.served.going_by(key)[-MOST_CHANGES:]
         for backend in backends
     ][-MOST_CHANGES:]

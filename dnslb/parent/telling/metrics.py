@@ -133,7 +133,7 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, unmade in (*_zones(view), *_pools(view.generation.balancer.served)):
+    for family, unmade in (*_zones(view), *_secondaries(view), *_pools(view.generation.balancer.served)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -208,22 +208,25 @@ def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     return [
         (_SERIAL, ((labels(zone=name.text(apex)), serials.get(apex, zone.serial)) for apex, zone in zones.items())),
         (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
-        (_SECONDARY, (
-            (labels(zone=one.zone, secondary=one.secondary), one.serial)
-            for one in view.transfers.status() if one.serial is not None
-        )),
-        (_BEHIND, (
-            (labels(zone=one.zone, secondary=one.secondary), view.now - one.since if one.lags and one.since else 0)
-            for one in view.transfers.status()
-        )),
-    ]  # fmt: skip
+    ]
+
+
+def _secondaries(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where there are some."""
+    known = [(labels(zone=one.zone, secondary=one.secondary), one) for one in view.transfers.status()]
+    if not known:
+        return []
+    return [
+        (_SECONDARY, ((text, one.serial) for text, one in known if one.serial is not None)),
+        (_BEHIND, ((text, view.now - one.since if one.lags and one.since else 0) for text, one in known)),
+    ]
 
 
 def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
     def rrsets() -> Iterator[tuple[str, ServedPool, int]]:
         for pool in served.values():
             for version in sorted(pool.rrsets):
-                yield labels(pool=pool.pool.owner, type=rrtype.address_text(version)), pool, version
+                yield labels(pool=pool.name, type=rrtype.address_text(version)), pool, version
 
     return [
         (_TTL, ((text, pool.rrsets[version].ttl.seconds) for text, pool, version in rrsets())),
@@ -243,14 +246,13 @@ def _rows(view: View) -> Iterator[list[_Row]]:
 
 def _each(view: View) -> Iterator[_Row]:
     for pool in view.generation.balancer.served.values():
-        owned = labels(pool=pool.pool.owner)
+        owned = labels(pool=pool.name)
         for version in sorted(pool.rrsets):
             shares = pool.rrsets[version].shares()
             led = view.totals.led((pool.owner, rrtype.ADDRESS_TYPES[version]))
-            for backend in pool.pool.backends:
-                if backend.address.version == version:
-                    share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
-                    yield _row(view, pool, backend, owned, share, answers)
+            for backend in pool.backends(version):
+                share, answers = shares.get(backend.address, 0.0), led.get(backend.address.packed, 0)
+                yield _row(view, pool, backend, owned, share, answers)
 
 
 def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
@@ -262,7 +264,7 @@ def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as man
         key = (pool.pool.probe, backend.target)
         record, health = view.records.get(key), balancer.verdicts.healths.get(key)
     up, orders = None if health is None else health.up, balancer.orders
-    mode = mode_for(orders, pool.pool.owner, backend.address, view.now) if orders else Mode.READY
+    mode = mode_for(orders, pool.name, backend.address, view.now) if orders else Mode.READY
     expires = None if share else balancer.copies.last_copy(pool.owner, backend.address, view.now)
     return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record, expires)
 

@@ -52,7 +52,7 @@ class PoolLog:
 
     def tell_not_judged(self, opened: Sequence[tuple[ServedPool, Sequence[Backend]]], seconds: float) -> None:
         """These backends count as up, since no probe has judged them in time."""
-        called = [f"{_called(pool.pool)} {backend.address}" for pool, backends in opened for backend in backends]
+        called = [f"{_called(pool)} {backend.address}" for pool, backends in opened for backend in backends]
         if called:
             _log.warning(
                 "%d backends of %d pools are not judged after %g s, and count as up: %s",
@@ -67,13 +67,11 @@ class PoolLog:
         healths = pool.judgement.known()
         down = [
             f"{backend.address} ({_why_down(health, pool.pool)})"
-            for backend in pool.pool.backends
-            if backend.address.version == version
-            and (health := healths.get(backend.target)) is not None
-            and not health.up
+            for backend in pool.backends(version)
+            if (health := healths.get(backend.target)) is not None and not health.up
         ]
         if down and self._lines.admits(_BEGIN_DOWN):
-            fields = {"what": "down", "owner": pool.pool.owner}
+            fields = {"what": "down", "owner": pool.name}
             _write(logging.WARNING, pool, version, f"down from the start: {_some(down)}", fields)
 
     def _tell_verdict(self, pool: ServedPool, backends: Sequence[Backend], finding: Finding) -> None:
@@ -83,7 +81,7 @@ class PoolLog:
         if not self._lines.admits(Kind(level, what, f"{target} is {what} for %d more pools", str(target))):
             return
         for backend in backends:
-            fields = {"what": what, "owner": pool.pool.owner, "address": str(backend.address)}
+            fields = {"what": what, "owner": pool.name, "address": str(backend.address)}
             _write(level, pool, backend.address.version, f"{backend.address} {what} ({_why(finding)})", fields)
 
     def _tell_trouble(self, pool: ServedPool) -> None:
@@ -97,8 +95,8 @@ class PoolLog:
             self._troubled[pool.owner] = known = known ^ {version}
             kind = _FAILS_OPEN if chosen.fails_open else _EMPTY if is_troubled else _NORMAL
             if self._lines.admits(kind):
-                fields = {"what": kind.what, "owner": pool.pool.owner}
-                about = f"{_called(pool.pool)} {rrtype.address_text(version)}"
+                fields = {"what": kind.what, "owner": pool.name}
+                about = f"{_called(pool)} {rrtype.address_text(version)}"
                 _log.log(kind.level, "%s: %s", about, _condition(pool, version), extra=fields)
 
 
@@ -127,12 +125,12 @@ def _condition(pool: ServedPool, version: int) -> str:
         return f"no backend is up: all {count} are handed out (fail open)"
     if not count:
         return "no backend is available: the answer is empty (NODATA)"
-    return f"back to normal: serving {count} of {pool.size(version)}"
+    return f"back to normal: serving {count} of {len(pool.backends(version))}"
 
 
-def _called(pool: Pool) -> str:
+def _called(pool: ServedPool) -> str:
     """Its name, as people write it."""
-    return pool.owner.removesuffix(".") or "."
+    return pool.name.removesuffix(".") or "."
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -145,6 +143,6 @@ def _write(level: int, pool: ServedPool, version: int, fact: str, fields: Mappin
     served = pool.rrsets[version]
     _log.log(
         level, "%s: %s; serving %d of %d%s, ttl %d",
-        _called(pool.pool), fact, len(served.selection.shares), pool.size(version),
+        _called(pool), fact, len(served.selection.shares), len(pool.backends(version)),
         " though none is up" if served.selection.fails_open else "", served.ttl.seconds, extra=fields,
     )  # fmt: skip

@@ -24,7 +24,7 @@ def order_status(scope: Scope, order: Order) -> OrderStatus:
 def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
     pool = balancer.served[owner]
     rrsets = (_rrset_status(balancer, totals, pool, version, now) for version in sorted(pool.rrsets))
-    return PoolStatus(pool.pool.owner, rrsets)
+    return PoolStatus(pool.name, rrsets)
 
 
 def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float) -> RRsetStatus:
@@ -38,8 +38,7 @@ def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version:
         pool.is_withheld(version),
         (
             _backend_status(balancer, totals, pool, backend, shares.get(backend.address), now)
-            for backend in pool.pool.backends
-            if backend.address.version == version
+            for backend in pool.backends(version)
         ),
         pool.is_empty(version),
     )
@@ -51,8 +50,8 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
     address, rdata = backend.address, backend.address.packed
     key = pool.owner, rrtype.ADDRESS_TYPES[address.version]
     health = pool.judgement.verdict(backend)
-    order = order_for(balancer.orders, pool.pool.owner, address, now)
-    own = Scope(pool.pool.owner, address)
+    order = order_for(balancer.orders, pool.name, address, now)
+    own = Scope(pool.name, address)
     scope = own if balancer.orders.get(own) is order else Scope(None, address)
     return BackendStatus(
         address=str(address),
