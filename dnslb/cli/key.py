@@ -15,7 +15,7 @@ from dnslb.config.transfers import key_name
 
 @click.command()
 @click.argument("name")
-@click.option("--algorithm", type=click.Choice(list(LENGTHS)), default="hmac-sha256", show_default=True, help="Of signatures.")
+@click.option("--algorithm", type=click.Choice(list(LENGTHS)), default="hmac-sha256", help="Default: hmac-sha256.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write it there, readable for nobody else.")
 def key(name: str, algorithm: str, output: Path | None) -> None:
     """Make a TSIG key, as a file that BIND reads too.  It authenticates zone transfers (RFC 8945).

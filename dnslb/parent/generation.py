@@ -39,12 +39,12 @@ class Generation:
         self.settings = settings
         self.balancer = Balancer(catalog.pools)
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        soas = {apex: soa for apex, soa in transfers.soas.items() if apex in catalog.transfers}
         inlet = transfers.inlet if catalog.transfers else None
-        self._assignment = SharedAssignment(catalog.zones, settings, near, soas=soas, transfers=inlet)
+        self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self._totals = totals
-        self._transfers: Transfers | None = None  # once it is what secondaries get
+        self._transfers = transfers
+        self._is_transferred = False  # whether it is what secondaries get
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
@@ -73,18 +73,19 @@ class Generation:
         await self.balancer.prepare()
         self.balancer.start(self._publish)
         self._assignment.servings = self.balancer.served.servings()
+        self._assignment.soas = self._transfers.soas(self.catalog)
         await self.workers.come_up()
         self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
-    def transfer(self, transfers: Transfers) -> None:
+    def transfer(self) -> None:
         """From now on what this generation answers is what secondaries get."""
-        self._transfers = transfers
-        transfers.begin(self.catalog, self.workers, self._assignment.servings, self.balancer.copies)
+        self._is_transferred = True
+        self._transfers.begin(self.catalog, self.workers, self._assignment.servings, self.balancer.copies)
 
     def _publish(self, servings: Mapping[Key, Serving]) -> None:
         self.workers.publish(servings)
-        if self._transfers is not None:
+        if self._is_transferred:
             self._transfers.serve(servings)
 
     async def settled(self) -> None:

@@ -69,7 +69,7 @@ class Generations:
             await (new.stop() if old is None else new.make_way())
             self._act(self._acting)
             raise
-        new.transfer(self.transfers)
+        new.transfer()
         self._current, self._before = new, State()
         self._act([new])
         self.orders.wake()
@@ -137,6 +137,7 @@ class Generations:
             return {}
         self.orders.standing = dict(known.orders)
         self._before = known
+        self.transfers.recall(known.serials)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
@@ -151,4 +152,5 @@ class Generations:
         verdicts = {state.key(*key): health for key, health in healths}
         clocks = dict(drain_clock.kept_clocks(self._acting[0].balancer))
         changed_at = self.current.balancer.served.last_changes(time.time())
-        return State(orders, verdicts, self.memory.changes, clocks, changed_at)
+        serials = self.transfers.kept_serials()
+        return State(orders, verdicts, self.memory.changes, clocks, changed_at, serials=serials)

@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dnslb.answer.snapshot import Key, Question, Serving
 from dnslb.balance.near import Near
@@ -14,7 +15,7 @@ from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
-from dnslb.parent.worker_process import WorkerSockets
+from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.worker import Assignment, Content
 
@@ -34,7 +35,12 @@ class SharedAssignment:
     transfers: Inlet | None = None                                 # where requests for these go
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
 
-    def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
+    def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
+        """The worker of that number.  Raises OSError when there is no room for another process."""
+        kept = [*socks.descriptors(number), *(self.transfers.descriptors if self.transfers is not None else ())]
+        return WorkerProcess(number, self.settings, partial(self._work, number, socks), kept)
+
+    def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
         content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)

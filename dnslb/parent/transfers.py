@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 
@@ -21,6 +22,7 @@ from dnslb.config.catalog import Catalog
 from dnslb.config.secondary import Secondary
 from dnslb.control.status import SecondaryStatus
 from dnslb.dns import name, rrtype
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.ipc.forwarding import Inlet
@@ -65,10 +67,20 @@ class Transfers:
         """The serials of the last versions."""
         return {apex: version.serial for apex, version in self._versions.items()}
 
-    @property
-    def soas(self) -> dict[Name, RRset]:
-        """Of the last versions."""
-        return {apex: version.content.soa(version.serial) for apex, version in self._versions.items()}
+    def recall(self, serials: Mapping[str, int]) -> None:
+        """An earlier life of the server has published these, by zone."""
+        for zone, serial in serials.items():
+            with suppress(Mistaken):  # somebody has edited the file
+                self.serials.setdefault(name.fold(name.parse(zone, name.ROOT)), serial)
+
+    def kept_serials(self) -> dict[str, int]:
+        """The same of this life, and of the one before it."""
+        return {name.text(apex): serial for apex, serial in self.serials.items()}
+
+    def soas(self, catalog: Catalog) -> dict[Name, RRset]:
+        """By zone, what workers answer from the first: serials must not run backwards while a version is made."""
+        known = {apex: self.serials[apex] for apex in catalog.transfers if apex in self.serials}
+        return {apex: Content(catalog.zones[apex]).soa(serial) for apex, serial in known.items()}
 
     def begin(
         self, catalog: Catalog, workers: Workers, servings: Mapping[Key, Serving], copies: Copies
@@ -187,7 +199,7 @@ class Transfers:
     async def _announce(self, process: ForkedProcess, said: Published) -> None:
         """Secondaries are told when every worker answers with the new serial: they may ask any of them."""
         if self._workers is not None:
-            await self._workers.in_force(self._workers.renumber({said.apex: said.soa}))
+            await self._workers.in_force(self._workers.publish({}, {said.apex: said.soa}))
             process.channel.send(Announced(said.apex, serial_of(said.soa)))
 
     def _hold_back(self) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 
 from dnslb.answer.snapshot import Key, Question, Serving
 from dnslb.balance.rotation import Stand
@@ -95,24 +96,17 @@ class Workers:
         known = {number for number, alive in self._workers.items() if alive.liveness.is_known}
         return [number + 1 for number in range(self.size) if number not in known]
 
-    def publish(self, servings: Mapping[Key, Serving]) -> int:
-        """From now on the pools serve this.  The number is for ``in_force``."""
+    def publish(self, servings: Mapping[Key, Serving], soas: Mapping[Name, RRset] = MappingProxyType({})) -> int:
+        """From now on the pools serve this, and zones have these SOAs.  The number is for ``in_force``."""
         self._assignment.servings.update(servings)
+        self._assignment.soas.update(soas)
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
                 self._totals.begin_serving(some, (self._serial, self._number))
-            frame = packed(Update(self._number, some))
+            frame = packed(Update(self._number, some, dict(soas)))
             for alive in self._workers.values():
                 alive.channel.send_packed(frame)
-        return self._number
-
-    def renumber(self, soas: Mapping[Name, RRset]) -> int:
-        """From now on zones have these SOAs, by apex.  The number is for ``in_force``."""
-        self._assignment.soas.update(soas)
-        self._number += 1
-        for alive in self._workers.values():
-            alive.channel.send(Update(self._number, {}, soas))
         return self._number
 
     async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
@@ -165,8 +159,7 @@ class Workers:
         if self._leaving:
             return
         try:
-            work = partial(self._assignment.work, number, self._socks)
-            alive = WorkerProcess(number, self._assignment.settings, work, self._kept(number))
+            alive = self._assignment.fork(number, self._socks)
         except OSError as error:
             self._failed = not self._is_up
             then = "" if self._failed else f"; trying again in {_PAUSE:g} s"
@@ -178,11 +171,6 @@ class Workers:
         alive.open(partial(self._receive, self._number, alive), partial(self._replace_dead, alive))
         self._workers[number] = alive
         self._assignment.turns.pop(number, None)  # who replaces it would only begin there again
-
-    def _kept(self, number: int) -> list[int]:
-        """The descriptors that a worker needs."""
-        transfers = self._assignment.transfers
-        return [*self._socks.descriptors(number), *(transfers.descriptors if transfers is not None else ())]
 
     def _ask(self) -> None:
         """Ask the workers for their counts, from now on."""

@@ -57,13 +57,13 @@ class _Process:
         self._timer: asyncio.TimerHandle | None = None
 
     async def live(self, parent: socket.socket) -> None:
-        self._channel.when_ended(self._leaving.set)
-        loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._channel, sock=parent)
         await self._exchange.open(_own_addresses(self._assignment.udp))
         for apex, version in self._assignment.versions.items():
             self._notify(apex, version.serial)  # somebody may lack it since before our time
+        # Before the channel is open: what the parent says there is newer.
         self._lay(self._assignment.served)
+        self._channel.when_ended(self._leaving.set)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=parent)
         self._requests.begin(self._assignment.inlet)
         await self._leaving.wait()
         await self._notifier.stop()
