@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.advice import forecast as formulas
-from dnslb.advice.advisor import LONGEST, Wishes, advise, settings_for
+from dnslb.advice.advisor import LONGEST, Wishes, advise
+from dnslb.advice.detection import settings_for
 from dnslb.advice.forecast import Situation, forecast
 from dnslb.advice.resolver import ANY, KINDS
 from dnslb.balance.pool import Probe, TcpCheck

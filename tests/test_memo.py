@@ -7,6 +7,7 @@ from collections import Counter
 from ipaddress import ip_address
 from random import Random
 
+import dns.edns
 import dns.message
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from test_near import client, packed
 from test_responder import IDENTITY, ZONE, canonical, queries
 from transcript import ANONYMOUS, TCP, query, responder, snapshot, wire, zone
 
-from dnslb.answer.memo import Memo
+from dnslb.answer.memo import Memo, Remembered
 from dnslb.answer.ready import ReplyTurns
 from dnslb.answer.responder import UDP, Responder
 from dnslb.answer.snapshot import Serving, Snapshot
@@ -88,6 +89,22 @@ def test_all_spellings_take_turns_together_whether_remembered_or_not() -> None:
     assert leaders == HOSTS * 5
 
 
+@pytest.mark.parametrize("name", ["www", "wWw", "none", "many"])
+@pytest.mark.parametrize("options", [1, 2, 32])
+def test_options_that_nobody_knows_find_what_is_remembered_without_them(name: str, options: int) -> None:
+    """Those that are known do not: they are answered."""
+    server = responder(ZONE, identity=IDENTITY)
+    assert remembered(server, query(f"{name}.example.com A", size=1232)) is not None
+    rng = Random(4)
+    for known in ((), (dns.edns.NSID,)):
+        codes = [*known, *(rng.randrange(30_000, 60_000) for _ in range(options - len(known)))]
+        made = tuple(dns.edns.GenericOption(code, b"" if code in known else rng.randbytes(3)) for code in codes)
+        packet = query(f"{name}.example.com A", size=1232, options=made)
+        alone = responder(ZONE, identity=IDENTITY).respond(packet)
+        assert canonical(server.respond(packet) or b"") == canonical(alone or b"")
+        assert len(dns.message.from_wire(alone or b"").options) == len(known)
+
+
 def test_what_is_remembered_is_forgotten_when_a_pool_changes() -> None:
     made, server = world(serving(*HOSTS))
     packet = query("www.example.com A")
@@ -124,7 +141,12 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_one_of_many_that_are_not_found_is_remembered() -> None:
     """So fresh spellings cost what they cost without it."""
     composed: list[bytes] = []
-    memo = Memo(composed.append)
+
+    def compose(query: bytes) -> list[Remembered]:
+        composed.append(query)
+        return []
+
+    memo = Memo(compose)
     for number in range(10_000):
         memo.miss(1, b"%d" % number)
     assert 10 <= len(composed) <= 100

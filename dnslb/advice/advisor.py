@@ -8,19 +8,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from math import ceil, floor, log10
-from typing import Any
 
+from dnslb.advice.detection import settings_for
 from dnslb.advice.forecast import Situation, authoritative_load, imbalance
 from dnslb.advice.resolver import ANY, Resolver
-from dnslb.balance.pool import Probe
 
 LONGEST = 604_800  # seconds: the highest TTL that is thought of, a week
 
 # Seconds that people write.
 _ROUND = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 172_800, LONGEST)
-_SHORTEST_SETTING = 0.1  # seconds: no interval or timeout below it is proposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +77,6 @@ def advise(situation: Situation, wishes: Wishes) -> Advice:
     aim = limits.most if wishes.failover is not None else min(limits.most, max(1, floor(situation.probe.detection)))
     chosen = _round(aim, limits.load, limits.most)
     return Advice(chosen, reasons, (), tuple(_notes(situation, chosen)))
-
-
-def settings_for(probe: Probe, detection: float) -> list[str]:
-    """The changes to a probe, as its policy file would say them, each of which alone detects a death in that time."""
-    lengths = {"interval": probe.interval, "fast_interval": probe.hurried, "timeout": probe.timeout}
-    changes = []
-    for setting, length in lengths.items():
-        # An interval below fast_interval would make no sense.
-        least = probe.hurried if setting == "interval" and probe.fast_interval is not None else _SHORTEST_SETTING
-        hundredths = range(ceil(100 * least), ceil(100 * length))
-        fit = bisect_left(hundredths, True, key=partial(_is_late, probe, setting, 0.01, detection))
-        if fit:
-            changes.append(f"{setting}: {hundredths[fit - 1] / 100:.9g}s")
-    fit = bisect_left(range(1, probe.fall), True, key=partial(_is_late, probe, "fall", 1, detection))
-    return [*changes, f"fall: {fit}"] if fit else changes
-
-
-def _is_late(probe: Probe, setting: str, unit: float, detection: float, value: int) -> bool:
-    """Whether, with that setting changed, detection still takes longer than it may."""
-    change: dict[str, Any] = {setting: value * unit}
-    return round(replace(probe, **change).detection - detection, 6) > 0
 
 
 def _lowest_for_load(situation: Situation, max_load: float | None) -> int:

@@ -15,36 +15,36 @@ from dnslb.dns.name import Name
 
 
 class Copies(dict[Key, dict[Address, float]]):
-    """By RRset: when the TTL of the last answer that held each address has run out, as handed out until now."""
+    """For each RRset and address: when the TTL of the last answer that held the address runs out, or ran out."""
 
     def hand_out(self, key: Key, addresses: Iterable[Address], until: float) -> None:
-        """Caches may hold these addresses until then."""
+        """These addresses have been in an answer which caches may hold until ``until``."""
         copies = self.setdefault(key, {})
         for address in addresses:
             copies[address] = max(copies.get(address, 0.0), until)
 
     def assume(self, key: Key, addresses: Iterable[Address], until: float) -> None:
-        """The same of addresses of which nothing is known yet."""
+        """Those of the addresses of which nothing is known may be in caches until ``until``."""
         copies = self.setdefault(key, {})
         for address in addresses:
             copies.setdefault(address, until)
 
     def extend(self, owner: Name, address: Address, seconds: float) -> None:
-        """Some worker has gone on handing the address out for so long."""
+        """A worker has gone on handing the address out for so many seconds."""
         copies = self._of(owner, address)
         if address in copies:
             copies[address] += seconds
 
     def expires(self, owner: Name, address: Address, now: float) -> float:
-        """When no cache holds the address any more, if nobody hands it out from ``now`` on."""
+        """When the last cached copy of the address expires, if it is handed out until ``now`` and then no more."""
         return max(now, self.last_copy(owner, address, now))
 
     def last_copy(self, owner: Name, address: Address, now: float) -> float:
-        """The same of one that is not handed out; and if none holds it any more, since when."""
+        """When the last cached copy of an address expires, or expired, that is not handed out any more."""
         return self._of(owner, address).get(address, now) + OVERTIME
 
     def forget(self, pools: Iterable[Mapping[Name, Pool]], now: float) -> None:
-        """Forget addresses that are in none of these pools, once no cache has them any more."""
+        """Forget the addresses that are in none of these pools, if no cache can have them any more."""
         for (owner, _), copies in self.items():
             holders = [each[owner] for each in pools if owner in each]
             if len(copies) > max((len(pool.backends) for pool in holders), default=0):

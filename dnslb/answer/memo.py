@@ -6,7 +6,8 @@ remembered: so what is asked often soon is, and who never asks the same twice pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 from dnslb.answer.ready import ReplyTurns
 
@@ -14,12 +15,14 @@ _SAMPLED = 256        # queries that were not found, of which one is remembered
 _OCTETS = 8 << 20     # of all that is remembered; then it begins anew
 _OVERHEAD = 1000      # octets that one query costs besides its replies: objects and keys
 
+Remembered: TypeAlias = tuple[bytes, ReplyTurns]  # a query after its id, and its replies
+
 
 class Memo(dict[bytes, ReplyTurns]):
     """Replies without their ids, by the octets of a query after its id; bounded, and read as fast as a dict."""
 
-    def __init__(self, compose: Callable[[bytes], ReplyTurns | None] = lambda query: None) -> None:
-        """``compose``: the replies to a query; None: they are not remembered."""
+    def __init__(self, compose: Callable[[bytes], Iterable[Remembered]] = lambda query: ()) -> None:
+        """``compose``: the replies to a query, and to others that tell the same; none when they are not remembered."""
         super().__init__()
         self._compose = compose
         self._missed = 0
@@ -31,14 +34,14 @@ class Memo(dict[bytes, ReplyTurns]):
         if self._missed < _SAMPLED or last in self:
             return
         self._missed = 0
-        turns = self._compose(last)
-        if turns is None:
-            return
-        self._octets += turns.octets + len(last) + _OVERHEAD
-        if self._octets > _OCTETS:
-            self.clear()
-        else:
-            self[last] = turns
+        for query, turns in self._compose(last):
+            if query in self:
+                continue
+            self._octets += turns.octets + len(query) + _OVERHEAD
+            if self._octets > _OCTETS:
+                self.clear()
+                return
+            self[query] = turns
 
     def clear(self) -> None:
         super().clear()

@@ -14,8 +14,8 @@ from socket import AF_INET
 from sys import byteorder
 from zlib import crc32
 
-from dnslb.answer.memo import Memo
-from dnslb.answer.ready import Ready, ReplyTurns, whole
+from dnslb.answer.memo import Memo, Remembered
+from dnslb.answer.ready import Ready, whole
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
 from dnslb.dns import edns, message, rrtype
@@ -103,7 +103,7 @@ class Responder:
         self.memo.miss(1, query)
         return self.reply(query, client)
 
-    def reply(self, query: bytes, client: bytes) -> bytes | None:
+    def reply(self, query: bytes, client: bytes) -> bytes | None:  # noqa: PLR0912 - functions would make it dearer
         """The same without the id: from the octets after it to those after it."""
         plans = self._plans.get(query[:10])
         if plans is None:
@@ -127,6 +127,11 @@ class Responder:
                 ready = None
         plan = plans.get(query[end : end + _OPT_START])
         if plan is None or plan.length != len(query) - end:
+            # Maybe it is as if it had no options, of which new ones can come each time.
+            turns = self.memo.get(query[:10] + name + kind + self._bare(query[end:]))
+            if turns is not None:
+                known: bytes = next(turns)
+                return known[:10] + query[10:end] + known[end:]
             plan = self._plan(query, end)
             if plan is None:
                 return self._considered(query, client)
@@ -141,18 +146,30 @@ class Responder:
             return _special(query, end, ready, plan, client)
         return ready.heads[plan.head] + query[10:end] + ready.next() + plan.opt
 
-    def _compose(self, query: bytes) -> ReplyTurns | None:
-        """What ``reply`` gives to these octets, turn by turn; None when it is not common, or differs by the client."""
+    def _compose(self, query: bytes) -> Iterator[Remembered]:
+        """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
+
+        Nothing when it is not common, or differs by the client.
+        """
         end = query.find(b"\0", 10) + 5
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
         plan = self._plan(query, end) if query[:10] in self._plans else None
         if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
-            return None
+            return
         ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
         if ready.of.is_withheld or ready.near is not None or ready.slots is not None or ready.own is not None:
-            return None
-        return whole(ready, ready.heads[plan.head] + query[10:end], _noted(plan.opt, ready))
+            return
+        head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
+        tail = query[end:]
+        bare = tail if len(tail) <= _OPT_FIXED else self._bare(tail)
+        for spelled, rest in {(query[10:end], tail), (name + kind, bare)}:
+            yield query[:10] + spelled + rest, whole(ready, head + spelled, opt)
+
+    def _bare(self, tail: bytes) -> bytes:
+        """An OPT record without the options that mean nothing to us; as it is if there are others, or it is broken."""
+        asked = edns.known_codes(tail, self._options)
+        return tail if asked is None or asked else tail[: _OPT_FIXED - 2] + b"\0\0"
 
     def _plan(self, query: bytes, end: int) -> _Plan | None:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""

@@ -36,7 +36,7 @@ _UP = Health()
 
 
 class Judgement:
-    """Of one pool."""
+    """How one pool judges its backends.  The verdicts are shared by all pools; what stands here is its own."""
 
     def __init__(self, pool: Pool, verdicts: Verdicts) -> None:
         self.awaited: set[ProbeKey] = set()          # of which nothing is known, and which do not count as up yet
@@ -54,7 +54,7 @@ class Judgement:
     # Before the pool is served.
 
     def begin(self, now: float) -> None:
-        """See which backends the pool knows nothing of."""
+        """Find out which backends the pool has to wait for, and withhold its RRsets until it has been served once."""
         verdicts, asked = self._verdicts, keys(self._pool)
         unknown = {key for key in asked if key in self.awaited or not verdicts.are_believed(self._pool, key, now)}
         verdicts.returning |= {key for key in asked if key in verdicts.recalled and not verdicts.healths[key].up}
@@ -68,7 +68,7 @@ class Judgement:
         self.stand_in(old._by_backend())
 
     def stand_in(self, verdicts: Mapping[Address, Health]) -> None:
-        """Go by these verdicts, by backend, as long as the pool's probe has none of its own."""
+        """Go by these verdicts on backends until the pool's own probe has found others."""
         if self._pool.probe is not None:
             self.stand_ins = {
                 (self._pool.probe, backend.target): verdicts[backend.address]
@@ -148,7 +148,7 @@ class Judgement:
         return "" if key in verdicts.healths and not is_open else _UNJUDGED
 
     def all_unsure(self, known: Mapping[Address, Health]) -> dict[Address, str]:
-        """The same of all backends, by probed address."""
+        """Why nobody knows of each backend whether it is up, by probed address; empty when all are known."""
         # Seldom anybody is, and to look a key up takes its time.
         if len(known) == self._targets and self._verdicts.are_sure and not self.stand_ins:
             return {}
@@ -157,7 +157,7 @@ class Judgement:
     def without_awaited(
         self, version: int, known: dict[Address, Health], orders: Mapping[Scope, Order], now: float
     ) -> dict[Address, Health]:
-        """The same verdicts, with those down that are not judged yet, if there is anybody else to hand out."""
+        """What one RRset goes by: who is not judged yet counts as down, if another can be handed out."""
         if not self.awaited:
             return known
         awaited = {target for _, target in self.awaited}

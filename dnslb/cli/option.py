@@ -30,7 +30,7 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = duration.parse(text)
         if value is None:
-            raise click.BadParameter(f"{text} is no duration; write a number and a unit: 500ms, 5s, 2m, 1h")
+            raise click.BadParameter(f"{text} is no duration; {duration.REMEDY}")
         if not least <= value <= most:
             raise click.BadParameter(f"{text} is out of range; write {least:g}s to {_text(most)}")
         return value

@@ -54,8 +54,16 @@ def parse(fixed: bytes, options: bytes) -> Edns | None:
 def plain(octets: bytes, among: Container[int]) -> Edns | None:
     """The same from a whole OPT record of version 0; of its options those among these codes.
 
-    None when it is any other record, or not alone, or malformed.  Options that are new each time must cost little.
+    None when it is any other record, or not alone, or malformed.
     """
+    codes = known_codes(octets, among)
+    if codes is None:
+        return None
+    return Edns(octets[3] << 8 | octets[4], 0, octets[7] >= 0x80, codes)
+
+
+def known_codes(octets: bytes, among: Container[int]) -> frozenset[int] | None:
+    """Those of such a record alone.  Options that are new each time must cost little."""
     last = len(octets)
     if last < _FIXED or octets[:3] != _OPT or octets[6] or last - _FIXED != octets[9] << 8 | octets[10]:
         return None
@@ -70,7 +78,7 @@ def plain(octets: bytes, among: Container[int]) -> Edns | None:
         if code in among:
             codes |= {code}
         at += 4 + (octets[at + 2] << 8 | octets[at + 3])
-    return Edns(octets[3] << 8 | octets[4], 0, octets[7] >= 0x80, codes) if at == last else None
+    return codes if at == last else None
 
 
 def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:

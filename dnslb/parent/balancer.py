@@ -31,7 +31,7 @@ _MOMENT = 0.5    # seconds for which last verdicts stand in for those of a new p
 
 
 class Balancer:
-    """Of one generation of the server.  ``clock`` gives Unix time."""
+    """Keeps right what the pools of one generation serve, and publishes each change.  ``clock`` gives Unix time."""
 
     def __init__(self, pools: Mapping[Name, Pool], clock: Callable[[], float] = time.time) -> None:
         self.verdicts = Verdicts()

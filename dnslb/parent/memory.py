@@ -22,7 +22,7 @@ class Memory:
 
     def __init__(self, file: StateFile, tell: Callable[[Change], None]) -> None:
         self.file = file
-        self._began = time.time()
+        self.began = time.time()  # this life of the server
         self._history = History()
         self._tell = tell
 
@@ -34,7 +34,7 @@ class Memory:
     @property
     def own_changes(self) -> list[Change]:
         """Those of this life."""
-        return [change for change in self.changes if change.at >= self._began]
+        return [change for change in self.changes if change.at >= self.began]
 
     def remember(self, change: Change) -> None:
         self._history.add(change)

@@ -41,7 +41,7 @@ class Publisher:
         return self._publish is not None
 
     def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
-        """From now on publish all changes.  Pools may have become due since they were worked out first."""
+        """From now on publish all changes; at once those of pools that have become due since they were worked out."""
         self._publish = publish
         if self._due:
             self._flush()
@@ -54,19 +54,19 @@ class Publisher:
             clock.cancel()
 
     def urge(self, pool: ServedPool) -> None:
-        """Something has changed: work the pool out soon, once for all that changes until then."""
+        """A verdict has changed: work the pool out soon, once for all that changes until then."""
         if self._publish is not None:
             self._gather(self._urgent, pool)
 
     def publish_now(self, pools: Iterable[ServedPool]) -> None:
-        """The same at once, unless it is much: then when it is ``settled``."""
+        """Work these pools out and publish them before this returns.  If that takes long, the rest follows soon."""
         for pool in pools if self._publish is not None else ():
             self._urgent[pool.owner] = pool
         if self._urgent:
             self._flush()
 
     def wake(self, pool: ServedPool, seconds: float | None) -> None:
-        """Work the pool out anew after so many seconds, and not before for time alone; None: never."""
+        """Work the pool out after so many seconds because time changes it; None: time alone never does."""
         clock = self._clocks.pop(pool.owner, None)
         if clock is not None:
             clock.cancel()
@@ -74,7 +74,7 @@ class Publisher:
             self._clocks[pool.owner] = wall_clock.look_in(seconds, self._gather, self._due, pool)
 
     async def settled(self) -> None:
-        """Wait until all that has been urgent up to now is worked out and published."""
+        """Wait until all pools that are urgent now are worked out and published."""
         if self._urgent:
             await self._settled.wait()
 

@@ -32,7 +32,7 @@ class RunningServer:
     def __init__(self, generations: Generations, reloader: Reloader) -> None:
         self._generations = generations
         self._reloader = reloader
-        self._started = time.time()
+        self._started = generations.memory.began
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
 
     def status(self, pattern: str | None) -> Status:

@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 _STRETCH = 0.002      # seconds of work without a pause, and what the step then under way takes
 _LONGEST_REST = 0.02  # seconds: on a busy machine a stretch may seem longer than it was
 
+_END = object()
+
 _T = TypeVar("_T")
 
 # Of each loop.  It goes to those who wait for it in the order in which they came.
@@ -32,6 +34,12 @@ async def gently(work: Iterable[_T]) -> AsyncIterator[list[_T]]:
             found, is_over = _stretch(steps, began + _STRETCH)
             await asyncio.sleep(min(time.monotonic() - began, _LONGEST_REST))
         yield found
+
+
+def step_by_step(work: Iterator[object]) -> None:
+    """Go on with the work once in each turn of the loop, until it ends."""
+    if next(work, _END) is not _END:
+        asyncio.get_running_loop().call_soon(step_by_step, work)
 
 
 def _stretch(steps: Iterator[_T], until: float) -> tuple[list[_T], bool]:

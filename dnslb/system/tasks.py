@@ -1,14 +1,13 @@
-"""Ways to run work in an event loop: again and again, unless something else comes first, a step in each turn."""
+"""Ways to run work in an event loop: again and again, and unless something else comes first."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 _PAUSE = 1.0  # seconds after a bug
-_END = object()
 
 _log = logging.getLogger("dnslb")
 
@@ -35,9 +34,3 @@ async def unless(event: asyncio.Event, work: Coroutine[object, object, None]) ->
         return False
     doing.result()
     return True
-
-
-def step_by_step(work: Iterator[object]) -> None:
-    """Go on with the work once in each turn of the loop, until it ends."""
-    if next(work, _END) is not _END:
-        asyncio.get_running_loop().call_soon(step_by_step, work)

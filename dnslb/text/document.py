@@ -107,7 +107,7 @@ class Document:
             return None
         seconds = duration.parse(word)
         if seconds is None:
-            self.report(node, f"{word} is no duration", "write a number and a unit: 500ms, 5s, 2m, 1h")
+            self.report(node, f"{word} is no duration", duration.REMEDY)
             return None
         if not least <= seconds <= most:
             self.report(node, f"{word} is out of range", f"write {least:g}s to {most:g}s")

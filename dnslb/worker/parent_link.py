@@ -13,7 +13,7 @@ from itertools import islice
 
 from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.ipc.channel import Channel
-from dnslb.system.tasks import step_by_step
+from dnslb.system.pace import step_by_step
 from dnslb.worker.counters import Counters
 from dnslb.worker.messages import READY, Instruction, Update, WorkerState
 from dnslb.worker.parent_watch import ParentWatch

@@ -1,7 +1,7 @@
 """Measure DNS balancing (dnslb) beside L7 balancers (HAProxy, Envoy, nginx), with real parts on this machine.
 
-    scripts/compare                       all experiments, about half an hour on two cores
-    scripts/compare --quick               all in short, about two minutes
+    scripts/compare                       all experiments, a little more than half an hour on two cores
+    scripts/compare --quick               all in short, about three minutes
     scripts/compare --only failover hop
     scripts/compare --list
 
@@ -34,15 +34,18 @@ EXPERIMENTS = {
     "ttl_load": (90, 12),
     "evenness": (120, 12),
     "failover": (370, 18),
-    "hop": (300, 16),
+    "hop": (340, 20),
     "unlike": (95, 7),
     "deploys": (150, 16),
     "balancer_death": (110, 12),
     "stubborn": (130, 18),
     "sessions": (90, 7),
     "content": (30, 7),
-    "clients": (310, 12),
+    "clients": (240, 12),
     "resolvers": (175, 20),
+    "miss": (60, 8),
+    "trouble": (70, 16),
+    "both": (180, 20),
 }
 
 

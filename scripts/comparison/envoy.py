@@ -65,7 +65,7 @@ def listener(number: int, front: Front, tuned: bool) -> dict[str, Any]:
         router["dynamic_stats"] = False
         manager["generate_request_id"] = False
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": f"front{number}", "address": address(HOME, front.port), "filter_chains": [chain]}
+    return {"name": f"front{number}", "address": address(front.home, front.port), "filter_chains": [chain]}
 
 
 def route(prefix: str, farm: str, front: Front, tuned: bool) -> dict[str, Any]:

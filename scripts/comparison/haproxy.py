@@ -55,7 +55,7 @@ def configuration(fronts: Sequence[Front], runtime: Path, tuned: bool) -> str:
     lines = ["global", "  nbthread 1", f"  stats socket {runtime} level admin", "defaults", "  mode http",
              (TUNED if tuned else DEFAULT).rstrip()]
     for number, front in enumerate(fronts):
-        lines += [f"frontend front{number}", f"  bind {HOME}:{front.port}"]
+        lines += [f"frontend front{number}", f"  bind {front.home}:{front.port}"]
         lines += [f"  use_backend farm{number}r{route} if {{ path_beg {prefix} }}"
                   for route, (prefix, _) in enumerate(front.routes)]
         lines += [f"  default_backend farm{number}"]
@@ -72,7 +72,7 @@ def configuration(fronts: Sequence[Front], runtime: Path, tuned: bool) -> str:
 
 
 def start(lab: Lab, fronts: Sequence[Front], tuned: bool = False) -> HAProxy:
-    name = f"haproxy-{fronts[0].port}"
+    name = f"haproxy-{fronts[0].port}{'' if fronts[0].home == HOME else f'-{fronts[0].home}'}"
     file, runtime = lab.directory / f"{name}.cfg", lab.directory / f"{name}.sock"
     file.write_text(configuration(fronts, runtime, tuned))
     process = lab.spawn(name, HAPROXY, "-db", "-f", file)

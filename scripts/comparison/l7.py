@@ -33,6 +33,7 @@ class Front:
     algorithm: str = "roundrobin"       # or "leastconn"
     sticky: bool = False                # a cookie keeps a client with its server
     routes: tuple[tuple[str, tuple[Server, ...]], ...] = ()     # by the path's beginning, before ``servers``
+    home: str = HOME                    # the address
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,13 @@ def farms(fronts: Sequence[Front]) -> list[tuple[str, Front, tuple[Server, ...]]
 def wait(process: Process, fronts: Sequence[Front]) -> Balancer:
     """Return when every front passes a request on."""
     for front in fronts:
-        await_ready(process, partial(serves, front.port))
+        await_ready(process, partial(serves, front))
     return Balancer(process, tuple(fronts))
 
 
-def serves(port: int) -> bool:
+def serves(front: Front) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{HOME}:{port}/", timeout=0.5) as reply:
+        with urllib.request.urlopen(f"http://{front.home}:{front.port}/", timeout=0.5) as reply:
             return bool(reply.status == 200)
     except OSError:
         return False

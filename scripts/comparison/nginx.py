@@ -7,7 +7,7 @@ from pathlib import Path
 
 from comparison import l7
 from comparison.experiment import Lab
-from comparison.l7 import HOME, PER_TRY, RETRIES, Balancer, Front
+from comparison.l7 import PER_TRY, RETRIES, Balancer, Front
 from comparison.processes import Program
 
 NGINX = Program("nginx", "nginx", "nginx-light")
@@ -26,13 +26,15 @@ def configuration(fronts: Sequence[Front], directory: Path, tuned: bool) -> str:
     blocks = []
     for name, front, servers in l7.farms(fronts):
         lines = ["least_conn;"] if front.algorithm == "leastconn" else []
+        # The free version sets no cookie of its own: the user's decides.
+        lines += ["hash $cookie_user consistent;"] if front.sticky else []
         lines += [f"server {server.address}:{server.port} weight={server.weight};" for server in servers]
         lines += ["keepalive 64;"] if tuned else []
         blocks.append(f"  upstream {name} {{\n    " + "\n    ".join(lines) + "\n  }")
     for number, front in enumerate(fronts):
         routes = [f"    location {prefix} {{ proxy_pass http://farm{number}r{route}; }}"
                   for route, (prefix, _) in enumerate(front.routes)]
-        blocks.append("\n".join([f"  server {{\n    listen {HOME}:{front.port};", *routes,
+        blocks.append("\n".join([f"  server {{\n    listen {front.home}:{front.port};", *routes,
                                  f"    location / {{ proxy_pass http://farm{number}; }}\n  }}"]))
     paths = "\n".join(f"  {kind}_temp_path {directory}/nginx-{kind};"
                       for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from random import Random
 
 from comparison.stub import Endpoint
 from dnslb.dns import name, query
@@ -31,7 +33,8 @@ class Relay:
 
     endpoint: Endpoint
     queries: list[Query] = field(default_factory=list)
-    is_mute: bool = False       # then queries are noted, and lost
+    delay: float = 0.0          # seconds that a reply comes later
+    loss: float = 0.0           # share of the queries that are noted, and lost; 1: the authority is gone
 
 
 @contextmanager
@@ -56,17 +59,19 @@ def relaying(authority: Endpoint, at: Endpoint | None = None) -> Iterator[Relay]
 
 def _pass_on(relay: Relay, front: socket.socket, back: socket.socket, ended: threading.Event) -> None:
     waiting: dict[int, tuple[bytes, tuple[str, int]]] = {}      # by our id: theirs, and who asked
-    number = 0
+    later: list[tuple[float, bytes, tuple[str, int]]] = []      # replies that wait, in the order of their time
+    number, rng = 0, Random(1)
     with selectors.DefaultSelector() as selector:
         selector.register(front, selectors.EVENT_READ)
         selector.register(back, selectors.EVENT_READ)
         while not ended.is_set():
-            for key, _ in selector.select(TICK):
+            wait = max(0.0, later[0][0] - time.monotonic()) if later else TICK
+            for key, _ in selector.select(min(TICK, wait)):
                 with suppress(OSError):     # the authority is not there: the resolver asks again
                     if key.fileobj is front:
                         packet, asker = front.recvfrom(LARGEST)
                         relay.queries.append(Query(time.monotonic(), asker[0], _asked(packet), packet))
-                        if relay.is_mute:
+                        if rng.random() < relay.loss:
                             continue
                         number = (number + 1) % 0x10000
                         waiting[number] = packet[:2], asker
@@ -74,7 +79,11 @@ def _pass_on(relay: Relay, front: socket.socket, back: socket.socket, ended: thr
                     else:
                         packet = back.recv(LARGEST)
                         its_id, asker = waiting.pop(int.from_bytes(packet[:2]))
-                        front.sendto(its_id + packet[2:], asker)
+                        heappush(later, (time.monotonic() + relay.delay, its_id + packet[2:], asker))
+            while later and later[0][0] <= time.monotonic():
+                _, packet, asker = heappop(later)
+                with suppress(OSError):
+                    front.sendto(packet, asker)
 
 
 def _asked(packet: bytes) -> str:

@@ -14,7 +14,9 @@ TOLERANCE = 0.25    # seconds by which a gap may be shorter than the TTL and sti
 
 
 def run(lab: Lab) -> Result:
-    return report(lab, enclosure.perform(lab, "resolving"))
+    found = enclosure.perform(lab, "resolving")
+    lab.lags += found["lags"]
+    return report(lab, found)
 
 
 def held(gaps: Sequence[float]) -> str:

@@ -14,9 +14,11 @@ from comparison import caches, dnslb, enclosure, relay
 from comparison.caches import MAKES, STALE_MAKES, Cache, Make
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Lab
+from comparison.load import COARSE
+from comparison.lookups import Pace, Sight, look, note_lag, watch
 from comparison.relay import Query
 from comparison.statistics import median
-from comparison.stub import Endpoint, LookupFailedError, Resolver, question
+from comparison.stub import Endpoint, Resolver, question
 from dnslb.dns import name, query
 
 AUTHORITY, LOST_AUTHORITY = Endpoint("127.0.2.53", 53), Endpoint("127.0.2.54", 53)
@@ -37,16 +39,6 @@ GONE, BACK, WATCHED = 10.0, 40.0, 170.0     # seconds: when the authority goes, 
 OPT = bytes((0, 0, 41, 1232 >> 8, 1232 & 0xFF, 0, 0, 0, 0, 0, 0))     # EDNS with 1232 octets (RFC 6891)
 TC = 0x02
 COOKIE, SUBNET = 10, 8      # EDNS options (RFC 7873, RFC 7871)
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """One reply of a resolver."""
-
-    asked: float                # on the monotonic clock
-    at: float
-    addresses: tuple[str, ...]
-    problem: str                # in place of addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,34 +78,6 @@ def pools(makes: Sequence[Make], plan: Plan) -> dict[str, Pool]:
     return pools
 
 
-async def look(resolver: Resolver, label: str, patience: float = 1.0) -> Sight:
-    """Ask once."""
-    asked = time.monotonic()
-    try:
-        answer = await resolver.ask(owner(label), 1, patience)
-    except LookupFailedError as failure:
-        return Sight(asked, time.monotonic(), (), str(failure))
-    return Sight(asked, time.monotonic(), answer.addresses, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Look-ups per second, from when to when on the monotonic clock."""
-
-    rate: float
-    begin: float
-    end: float
-
-
-async def watch(resolver: Resolver, label: str, pace: Pace, into: list[Sight], patience: float = 1.0) -> None:
-    """Ask at that pace, whatever has become of earlier questions."""
-    tasks = []
-    for number in range(int((pace.end - pace.begin) * pace.rate)):
-        await asyncio.sleep(max(0.0, pace.begin + number / pace.rate - time.monotonic()))
-        tasks.append(asyncio.create_task(look(resolver, label, patience)))
-    into += [await task for task in tasks]
-
-
 def room(cache: Cache, label: str) -> dict[str, int]:
     """The addresses in a reply over UDP to a client with 1232 octets of room, and whether it was cut off (TC)."""
     packet = bytearray(question(owner(label)) + OPT)
@@ -145,9 +109,10 @@ async def observe(lab: Lab, makes: list[Make]) -> dict[str, Any]:
             order = [(await look(resolver, f"{cache.make.key}-order")).addresses for _ in range(ORDERS)]
             lives[cache.make.name] = Life(order, {key: room(cache, f"large-{key}") for key in LARGE})
         drained, clock = await hold_and_drain(lab, server, plan, resolvers, lives)
+        note_lag(lab, [sight for life in lives.values() for sights in life.sights.values() for sight in sights], COARSE)
         outcome = {cache.make.name: judge(cache.make, lives[cache.make.name], tap.queries, drained, plan)
                    for cache in found}
-        return {"resolvers": outcome, "clock": clock, "lost": await lost if lost else {}}
+        return {"resolvers": outcome, "clock": clock, "lost": await lost if lost else {}, "lags": lab.lags}
 
 
 async def hold_and_drain(lab: Lab, server: Dnslb, plan: Plan, resolvers: Mapping[Cache, Resolver],
@@ -230,9 +195,9 @@ async def lose(lab: Lab) -> dict[str, Any]:
                        Pace(1.0, began, began + WATCHED), sights[cache.make.name], PATIENCE) for cache in found]
         looking = asyncio.gather(*tasks)
         await asyncio.sleep(GONE)
-        tap.is_mute = True
+        tap.loss = 1.0
         await asyncio.sleep(BACK - GONE)
-        tap.is_mute = False
+        tap.loss = 0.0
         await looking
     return {label: told(seen, began) for label, seen in sights.items()}
 

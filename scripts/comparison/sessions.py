@@ -9,7 +9,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, envoy, haproxy, l7, load, palette, redis, unbound
+from comparison import backends, dnslb, envoy, haproxy, l7, load, nginx, palette, redis, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Pool, owner
 from comparison.envoy import ENVOY
@@ -17,6 +17,7 @@ from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.haproxy import HAPROXY
 from comparison.l7 import Front
 from comparison.load import Record, Stream
+from comparison.nginx import NGINX
 from comparison.processes import NotStartedError, Program, free_port
 from comparison.redis import REDIS
 from comparison.statistics import mean
@@ -35,7 +36,7 @@ POOLS = {
     "dnslb single": Pool((), 0, order="cyclic", answers=1),
     "dnslb sticky": Pool((), 0, order="sticky", answers=1),
 }
-L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy))
+L7_PROGRAMS: tuple[tuple[Program, ModuleType], ...] = ((HAPROXY, haproxy), (ENVOY, envoy), (NGINX, nginx))
 WAYS = (("round robin", False), ("cookie", True))
 LOCAL = "local"
 GOOD = 0.95             # of the requests, for the reading

@@ -25,13 +25,6 @@ def load(measured: Measured) -> str:
             f"{last['queries'] / last['look_ups']:.1%}")
 
 
-def evenness(measured: Measured) -> str:
-    ttl = max(case["ttl"] or 0 for case in measured["cases"])
-    found = {case["name"]: case["measured"]["max_over_mean"] for case in measured["cases"] if case["ttl"] == ttl}
-    return (f"the busiest of four gets {found['full, shuffled']:.2f} times its share with all addresses in an answer, "
-            f"{found['single, random']:.2f} with one (TTL {ttl})")
-
-
 def fault(name: str) -> Callable[[Measured], str]:
     """Failed of so many requests: clients of DNS like Java and like curl, and the best of the L7 balancers."""
 
@@ -62,14 +55,6 @@ def moving_on(measured: Measured) -> str:
               "answers 500": "when it answers 500"}
     said = ", ".join(f"{moved(fault)} {what}" for fault, what in faults.items() if all(fault in fate for fate in fates))
     return f"of {len(fates)} clients within 2 s: {said}"
-
-
-def orders(measured: Measured) -> str:
-    found: dict[str, list[str]] = {}
-    for name, one in measured["resolvers"].items():
-        if "without" not in name:
-            found.setdefault(one["order"].split()[0], []).append(name)
-    return "; ".join(f"{order}: {', '.join(names)}" for order, names in found.items())
 
 
 def hop(measured: Measured) -> str:
@@ -107,14 +92,22 @@ def death(measured: Measured) -> str:
     return f"away for {away} s, failed: {nodes}{beside}"
 
 
-def last_client(measured: Measured) -> str:
-    return "; ".join(f"{case['last']:.0f} s where {case['name']}" for case in measured["cases"])
+def trouble(measured: Measured) -> str:
+    found = {(line["loss"], line["ttl"]): f"{line['answered'] / line['look_ups']:.0%}" for line in measured["lines"]
+             if not line["is_stale"]}
+    losses, ttls = sorted({loss for loss, _ in found}), sorted({ttl for _, ttl in found})
+    half, gone = ([found[loss, ttl] for ttl in (ttls[0], ttls[-1])] for loss in (losses[0], losses[-1]))
+    return (f"look-ups that go well at TTL {ttls[0]} and {ttls[-1]}: with {losses[0]} % of the packets lost "
+            f"{' and '.join(half)}, with {losses[-1]} % {' and '.join(gone)}")
 
 
-def sessions(measured: Measured) -> str:
-    shares: dict[str, float] = {case["way"]: case["share"] for case in measured["cases"] if case["store"] == "local"}
-    kept = [way for way, share in shares.items() if share > 0.99]
-    return f"in a backend's memory, by {', '.join(kept) or 'no way'}; in Redis, by all"
+def both(measured: Measured) -> str:
+    def failed(label: str) -> str:
+        cases = measured["events"]["a HAProxy is killed"][label]
+        return f"{median([case['failed'] for case in cases]):.0f} of {cases[0]['requests']}"
+
+    return (f"one HAProxy of two is killed: {failed('dnslb and two, clients like curl')} fail for clients like curl, "
+            f"{failed('dnslb and two, clients like Java')} like Java; of one alone {failed('one HAProxy')}")
 
 
 QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
@@ -122,12 +115,10 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("A backend hangs: who notices?", "failover", fault("SIGSTOP")),
     ("Do clients take the next address?", "clients", moving_on),
     ("What does the hop cost?", "hop", hop),
-    ("Is the load even?", "evenness", evenness),
     ("One backend is slow: what then?", "unlike", slow),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
-    ("How long does a removed backend get clients?", "stubborn", last_client),
+    ("DNS before two L7 balancers: what then?", "both", both),
     ("How many queries reach the nameserver?", "ttl_load", load),
-    ("What do resolvers do with the order?", "resolvers", orders),
-    ("Is a session found again?", "sessions", sessions),
+    ("The nameserver loses packets: what then?", "trouble", trouble),
 )

@@ -22,6 +22,7 @@ class Setting:
     cache_max_ttl: int = 86400          # seconds
     roundrobin: bool = True             # whole RRsets are shuffled
     serve_expired: bool = False
+    prefetch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ server:
   cache-max-ttl: {setting.cache_max_ttl}
   rrset-roundrobin: {yes(setting.roundrobin)}
   serve-expired: {yes(setting.serve_expired)}
+  prefetch: {yes(setting.prefetch)}
 stub-zone:
   name: "{zone}"
 {stubs}
@@ -69,12 +71,12 @@ remote-control:
 
 
 def start(lab: Lab, settings: Sequence[Setting], *authorities: Endpoint, ready: str = "", spread: bool = False,
-          ) -> list[Resolver]:
+          network: str = "127.0.3") -> list[Resolver]:
     """One resolver for each setting.  ``ready``: a name that they must be able to resolve first, with the dot.
 
     The authority sees them under their own addresses; with ``spread``, in networks (/24) of their own.
     """
-    homes = [f"127.0.{3 + number}.1" if spread else f"127.0.3.{1 + number}" for number in range(len(settings))]
+    homes = [f"127.0.{3 + number}.1" if spread else f"{network}.{1 + number}" for number in range(len(settings))]
     port = free_port(homes)
     resolvers = []
     for home, setting in zip(homes, settings, strict=True):

@@ -6,15 +6,16 @@ Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import TypeAlias
 
+from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
-from dnslb.config.policy.probes import LEAST_INTERVAL, LEAST_TIMEOUT, Draft
+from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings
 from dnslb.text.document import Document
 from dnslb.text.problem import Level
@@ -168,35 +169,12 @@ def _check_promise(document: Document, pool: Pool, written: Written) -> None:
         f"{pool.owner} promises failover in {promise:g}s, but detection takes up to {probe.detection:g}s, the TTL is"
         f" at least {least}s, and resolvers add {ttl.OVERTIME}s"
     )
-    remedies = list(_faster(probe, promise - least - ttl.OVERTIME))
+    faster = setting_for(probe, promise - least - ttl.OVERTIME)
+    remedies = [faster] if faster is not None else []
     if left >= 1:
         remedies.append(f"min: {floor(left)}s")
     remedies.append(f"failover: {ceil(round(probe.detection + least + ttl.OVERTIME, 6))}s")
     document.report(bounds["failover"].node, fact, f"{' or '.join(remedies)} would keep it")
-
-
-def _faster(probe: Probe, budget: float) -> Iterator[str]:
-    """The change of settings that brings detection within so many seconds, if there is one."""
-    if probe.fast_interval is None:
-        interval = _round_down((budget - probe.timeout) / probe.fall)
-    else:
-        interval = _round_down(budget - probe.timeout - (probe.fall - 1) * max(probe.fast_interval, probe.timeout))
-    if interval >= max(LEAST_INTERVAL, probe.timeout, probe.fast_interval or 0):
-        yield f"interval: {interval:g}s"
-        return
-    # The timeout is in the way: shorten all of them.
-    both = _round_down(budget / (probe.fall + 1))
-    if both < max(LEAST_INTERVAL, LEAST_TIMEOUT):
-        return
-    timeout = min(both, probe.timeout)
-    fast = "" if probe.fast_interval is None else f", fast_interval: {both:g}s"
-    yield f"interval: {both:g}s{fast} and timeout: {timeout:g}s"
-
-
-def _round_down(seconds: float) -> float:
-    """Whole seconds, or tenths below one."""
-    seconds = round(seconds, 6)
-    return floor(seconds) if seconds >= 1 else floor(seconds * 10) / 10
 
 
 def _check_ttl(document: Document, pool: Pool, written: Written) -> None:

@@ -18,7 +18,7 @@ _LONGEST = 100     # characters of a reason
 
 
 class ProbeRecord:
-    """Of one target.  Laid out to be small: there may be many."""
+    """What the probes of one target have shown.  It is laid out to be small: there may be many."""
 
     __slots__ = ("buckets", "changes", "outcomes", "passed", "seconds", "took")
 
@@ -44,7 +44,7 @@ class ProbeRecord:
 
 
 class ProbeRecords(dict[ProbeKey, ProbeRecord]):
-    """Of all targets."""
+    """The records of all targets."""
 
     def record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
         """One more probe has ended."""

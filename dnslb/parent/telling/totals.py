@@ -20,7 +20,7 @@ _START = (0, 0)
 
 
 class Totals:
-    """The sums."""
+    """What all workers of all generations have counted, added up."""
 
     def __init__(self) -> None:
         self.udp: Counter[bytes] = Counter()  # replies, by their head
@@ -74,7 +74,7 @@ class Totals:
                 _add(self._recent, key, led)
 
     def forget_worker(self, pid: int) -> None:
-        """A worker has ended."""
+        """A worker has ended: its connections are closed."""
         self.open.pop(pid, None)
 
     def begin_serving(self, servings: Mapping[Key, Serving], stage: Stage) -> None:
