@@ -23,8 +23,8 @@ README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, listen, log_format, log_level, "
-    "on_change, order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, "
-    "user, watch, worker_timeout, workers"
+    "on_change, order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, "
+    "tcp_per_client, user, watch, worker_timeout, workers"
 )
 
 
