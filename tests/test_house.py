@@ -33,7 +33,7 @@ DOORS = {
     "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system"},
     "logging": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
     "time": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
-    "ssl": {"probe"},
+    "ssl": {"probe", "admin"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe"},
     "ctypes": {"worker.udp", "system.prctl"},
