@@ -249,6 +249,16 @@ def test_a_clone_changes_while_it_runs(lab: Lab) -> None:
     assert median([record.latency for record in outcome.records["/healthz"]]) < 0.2
 
 
+def test_requests_queue_at_a_clone_that_takes_one_at_a_time(lab: Lab) -> None:
+    [clone] = clones.start(lab, 1)
+    clone.change(service=0.1)
+    outcome = load.measure(lab, [Stream("b", 20, 1, clone.port, (clone.address,), poisson=False, deadline=5)])
+    latencies = [record.latency for record in outcome.records["b"]]
+    # Twice as many as it can do: each waits 50 ms longer than the one before.
+    assert all(record.ok for record in outcome.records["b"])
+    assert latencies[-1] - latencies[0] == pytest.approx(19 * 0.05, abs=0.1)
+
+
 def test_a_session_is_found_where_it_began(lab: Lab) -> None:
     one, two = clones.start(lab, 2)
     streams = [Stream("user", 20, 1, clone.port, (clone.address,), path="/session", cookies=True, clients=2,
@@ -489,7 +499,7 @@ def test_the_list_names_all_experiments() -> None:
     done = compare("--list")
     said, _ = done.communicate(timeout=60)
     numbers = [line[:2].strip() for line in said.splitlines()]
-    assert [number for number in numbers if number] == [str(number) for number in range(1, 16)]
+    assert [number for number in numbers if number] == [str(number) for number in range(1, 17)]
 
 
 def test_an_interrupted_run_leaves_nothing_behind() -> None:
@@ -530,7 +540,7 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
     assert set(parts()) == before
 
     written = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 16))
+    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 17))
     for name, one in written["experiments"].items():
         assert "left_out" not in one, f"{name}: {one}"
         assert one["tables"]

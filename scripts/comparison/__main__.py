@@ -46,6 +46,7 @@ EXPERIMENTS = {
     "miss": (60, 8),
     "trouble": (70, 16),
     "both": (180, 20),
+    "busy": (60, 14),
 }
 
 
