@@ -235,9 +235,9 @@ def report(lab: Lab, names: Sequence[str], rounds: Sequence[Round], idle: dict[s
                            for label, count in failed.items() if count),
              "default and tuned: see scripts/README.md; nginx keeps no connections to servers unless it is told so; "
              "the others do, and save the clones the accepting of connections",
-             "what a program uses when nobody asks (probes) is subtracted from its CPU, and stated; the client is "
-             "Python, ten times as dear as one in C, the same for all: a look-up is on its bill, as it is in life; so "
-             "are the clones",
+             "what a program uses when nobody asks (probes) is subtracted from its CPU, and stated; the client and "
+             "the clones are Python, dearer than what people run, and the same for all; a look-up is on the client's "
+             "bill, as it is in life",
              f"ranges are those of {len(rounds)} repeats; where two overlap, no difference is shown"]
     measurements: dict[str, Any] = {
         "ttl": TTL, "failed": failed, "idle_ms_per_second": idle,

@@ -38,7 +38,7 @@ def fault(name: str) -> Callable[[Measured], str]:
         ways = {like: f"dnslb TTL {ttl}, full, clients like {like}" for like in ("Java", "curl")}
         requests = conditions[ways["Java"]]["faults"][name]["cases"][0]["requests"]
         tuned = [failed(title) for title in conditions if title.endswith(" tuned")]
-        beside = f"; tuned L7 balancers {min(tuned):.0f} to {max(tuned):.0f}" if tuned else ""
+        beside = f"; tuned L7 balancers {max(tuned):.0f} at most" if tuned else ""
         return (f"dnslb (TTL {ttl}): {failed(ways['curl']):.0f} of {requests} by clients like curl, "
                 f"{failed(ways['Java']):.0f} like Java{beside}")
 
@@ -69,7 +69,7 @@ def hop(measured: Measured) -> str:
 
 def busy(measured: Measured) -> str:
     p99 = {name: case["milliseconds"][1] for name, case in measured["cases"].items()}
-    whole, one = ([value for name, value in p99.items() if name.endswith(mode)] for mode in ("all, cyclic", "one, cyclic"))
+    whole, one = ([value for name, value in p99.items() if name.endswith(f"{many}, cyclic")] for many in ("all", "one"))
     beside = [value for name, value in p99.items() if not name.startswith("dnslb")]
     against = f", through an L7 balancer {min(beside):.0f} to {max(beside):.0f}" if beside else ""
     return (f"p99 at {measured['load']:.0%} load, ms: all addresses in an answer {min(whole):.0f} to {max(whole):.0f}, "
