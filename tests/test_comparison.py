@@ -24,7 +24,7 @@ import dns.rrset
 import pytest
 from backends import datagrams
 from browser import browsing
-from comparison import ages, envoy, haproxy, load, nginx, probing, report, stub, unbound, verdicts, wrk
+from comparison import ages, enclosure, envoy, haproxy, load, nginx, probing, report, stub, unbound, verdicts, wrk
 from comparison import backends as clones
 from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.l7 import Front, Server
@@ -518,6 +518,37 @@ def test_an_interrupted_run_leaves_nothing_behind() -> None:
     assert "interrupted: everything is stopped" in said
     assert running.returncode == 130
     assert set(parts()) <= before
+
+
+def test_an_interrupted_enclosure_takes_all_that_it_has_started_along() -> None:
+    """Resolvers, relays and look-ups in a network of their own: the kernel ends them."""
+    for name, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("unbound", "unbound")):
+        program(name, package)
+    module("matplotlib", "matplotlib")
+    before, resolving = set(parts()), Path("/etc/resolv.conf").read_bytes()
+    running = compare("--quick", "--only", "resolvers")
+    assert running.stdout
+    for line in running.stdout:
+        if "names are looked up" in line:
+            break
+    assert len(set(parts()) - before) > 4
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=60)
+    assert "interrupted: everything is stopped" in said
+    assert set(parts()) <= before
+    assert Path("/etc/resolv.conf").read_bytes() == resolving
+
+
+def test_what_fails_inside_an_enclosure_is_said_outside(lab: Lab) -> None:
+    program("unshare", "util-linux")
+    with pytest.raises(NotStartedError, match="no_such_experiment"):
+        enclosure.perform(lab, "no_such_experiment")
+
+
+def test_an_enclosure_has_no_way_out(lab: Lab) -> None:
+    """Its only interface is the loopback; and what it mounts, nobody else sees."""
+    program("unshare", "util-linux")
+    assert enclosure.perform(lab, "enclosure") == {"interfaces": ["lo"], "processes": 1}
 
 
 def test_a_short_run_of_everything(tmp_path: Path) -> None:

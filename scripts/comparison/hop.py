@@ -18,7 +18,7 @@ from comparison.envoy import ENVOY
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
 from comparison.haproxy import HAPROXY
 from comparison.l7 import Front
-from comparison.load import Outcome, Stream
+from comparison.load import Stream
 from comparison.nginx import NGINX
 from comparison.processes import Meter, Process, Program, free_port
 from comparison.statistics import Spread, errors, percentile, percentiles, spread
@@ -125,22 +125,16 @@ def measure(lab: Lab, segments: Sequence[Segment], clones: Sequence[Backend], se
             idle: dict[str, dict[str, float]]) -> dict[str, Sample]:
     """All segments one after the other; CPU time is read at their edges."""
     readings: dict[str, list[dict[str, float]]] = defaultdict(list)
-
-    def attempt() -> Outcome:
-        readings.clear()
-        running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)], load.FINE)
-        backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
-        meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolving))
-                  for segment in segments}
-        for segment in segments:
-            balancer, resolvers = meters[segment.way.name]
-            for edge in (segment.begin, segment.begin + seconds + GAP / 2):
-                sleep_until(running.began + edge)
-                figures = (balancer.read(), resolvers.read(), backend_meter.read(), client_meter.read())
-                readings[segment.label].append(dict(zip(ROLES, figures, strict=True)))
-        return running.wait()
-
-    outcome = load.unless_void(lab, attempt)
+    running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)], load.FINE)
+    backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
+    meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolving)) for segment in segments}
+    for segment in segments:
+        balancer, resolvers = meters[segment.way.name]
+        for edge in (segment.begin, segment.begin + seconds + GAP / 2):
+            sleep_until(running.began + edge)
+            figures = (balancer.read(), resolvers.read(), backend_meter.read(), client_meter.read())
+            readings[segment.label].append(dict(zip(ROLES, figures, strict=True)))
+    outcome = running.wait()
     samples = {}
     for segment in segments:
         before, after = readings[segment.label]

@@ -202,7 +202,8 @@ def draw(cases: Sequence[Case], kinds: Sequence[Group], step: float, figure: Fig
     for case, group, colour in zip(cases, kinds, COLOURS, strict=True):
         seconds = [at * step for at in range(len(case.curve) + 1)]
         # By chance a second may see more than its part before.
-        axes.stairs([min(100.0, 100 * share) for share in case.curve], seconds, color=colour, linewidth=1.8, label=case.name)
+        shares = [min(100.0, 100 * share) for share in case.curve]
+        axes.stairs(shares, seconds, color=colour, linewidth=1.8, label=case.name)
         if case.worst is not None:
             # Of caches of any age, as many expire in each second.
             axes.plot([0, group.held or group.period], [100, 0], color=colour, linestyle=":", linewidth=1)

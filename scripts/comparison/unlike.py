@@ -104,7 +104,7 @@ def run(lab: Lab) -> Result:
                 clone.change(delay=delay)
             # All conditions at once: together they ask little of the clones.
             streams = [stream(condition, resolvers, seconds) for condition in conditions]
-            outcome = load.measure(lab, streams, load.FINE)
+            outcome = load.start(lab, streams, load.FINE).wait()
             found[kind] = {condition.name: judge(outcome.records[condition.name], clones) for condition in conditions}
         return found
 
@@ -189,8 +189,8 @@ def draw(cases: dict[str, dict[str, list[Case]]], figure: Figure) -> None:
             panel.barh(range(len(conditions)), shares, left=left, color=colour, label=f"b{clone + 1}", height=0.7)
             if not clone:
                 ranges = [spread([100 * case.shares[clone] for case in found]) for found in conditions.values()]
-                panel.errorbar(shares, range(len(conditions)), xerr=errors(ranges), color=palette.BLACK, linestyle="none",
-                               capsize=3, linewidth=1)
+                panel.errorbar(shares, range(len(conditions)), xerr=errors(ranges), color=palette.BLACK,
+                               linestyle="none", capsize=3, linewidth=1)
             left = [begin + width for begin, width in zip(left, shares, strict=True)]
         for place, found in enumerate(conditions.values()):
             panel.text(101, place, f"{latency(found, 0):.0f} ms", va="center", fontsize=8)
