@@ -32,7 +32,7 @@ DOORS = {
     "asyncio": {"parent", "worker", "ipc", "admin", "probe", "system", "cli.demonstration"},
     "logging": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
     "time": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
-    "ssl": {"probe"},
+    "ssl": {"probe", "admin"},
     "h11": {"probe.http", "admin"},
     "subprocess": {"probe", "cli.demonstration"},
     "ctypes": {"worker.udp", "system.prctl"},

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "
-    "order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, user, "
-    "watch, worker_timeout, workers, zones"
+    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, listen, log_format, log_level, "
+    "on_change, order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, "
+    "tcp_per_client, user, watch, worker_timeout, workers, zones"
 )
 
 
@@ -109,6 +109,14 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("admin: 5380", ["1:8: 5380 is no address and port; write 127.0.0.1:5380 or [::1]:5380"]),
     ("admin: [127.0.0.1]", ["1:8: a word is missing; write one value here"]),
     ("admin_token_file: token", ["1:19: token is no absolute path; begin it with /"]),
+    ("admin_tls: /etc/dnslb/key.pem", ["1:12: admin_tls is no mapping; write keys and values: certificate, key"]),
+    ("admin_tls: {key: /k}", [
+        "1:12: admin_tls needs a certificate and a key; write {certificate: /path, key: /path}",
+    ]),
+    ("admin_tls: {certificate: cert.pem, key: /k, ca: /x}", [
+        "1:45: admin_tls has no key ca; known are: certificate, key",
+        "1:26: cert.pem is no absolute path; begin it with /",
+    ]),
     ("admin_hosts: [a, 'http://b', 'c:5380']", [
         "1:18: http://b is no host name; write it without port, as in ns1.example.com",
         "1:30: c:5380 is no host name; write it without port, as in ns1.example.com",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from dnslb.cli import report
-from dnslb.cli.control import NoSuchName, age, ask, clock, columns, control_option
+from dnslb.cli.control import NoSuchName, age, ask, clock, columns
+from dnslb.cli.nodes import Place, server_options
 
 _TROUBLE, _NO_NAME, _NO_SERVER = 1, 3, 4  # exit statuses; 2 is a mistyped command's
 _NAMED = 4  # RRsets in a line
@@ -19,8 +19,8 @@ _NAMED = 4  # RRsets in a line
 @click.command()
 @click.argument("pattern", metavar="[NAME]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@control_option
-def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
+@server_options
+def status(pattern: str | None, as_json: bool, control: Place) -> None:
     """Show the pools of the running server: who is up, who is handed out, the TTL and why.
 
     NAME is a pool, or a pattern such as '*.example.net'.
@@ -47,8 +47,8 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@control_option
-def history(as_json: bool, control: Path | None) -> None:
+@server_options
+def history(as_json: bool, control: Place) -> None:
     """Show the last 1,000 changes of verdicts and orders, oldest first.  They survive a restart of the server.
 
     \b

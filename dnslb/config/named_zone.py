@@ -43,7 +43,8 @@ def read(parsed: Document, node: Node) -> tuple[NamedZone, ...]:
             fact = f"{file} is no zone file in this directory"
             parsed.report(value, fact, "write its name, as in short.zone")
         elif file in others:
-            parsed.report(value, f"{file} is the file of {name.text(others[file].apex)} already", "give each zone its own")
+            fact = f"{file} is the file of {name.text(others[file].apex)} already"
+            parsed.report(value, fact, "give each zone its own")
         elif any(zone.apex == apex for zone in found):
             parsed.report(key, f"{word} is a zone already", "remove one of the two")
         else:

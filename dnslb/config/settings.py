@@ -19,7 +19,7 @@ from dnslb.config.named_zone import NamedZone
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
-from dnslb.text.yaml_tree import Node, ScalarNode, SequenceNode
+from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
@@ -47,6 +47,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The files of a certificate, with its chain, and of its key."""
+
+    certificate: Path
+    key: Path
+
+    def __str__(self) -> str:
+        return f"{self.certificate}, {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything about the server that is not a zone or a pool."""
 
@@ -71,6 +82,7 @@ class Settings:
     admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
+    admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
@@ -181,6 +193,15 @@ def _path(parsed: Document, node: Node) -> Path | None:
     return Path(word) if word is not None else None
 
 
+def _key_pair(parsed: Document, node: Node) -> KeyPair | None:
+    nodes = parsed.mapping(node, ("certificate", "key"), "admin_tls")
+    paths = {key: _path(parsed, found) for key, found in nodes.items()}
+    if isinstance(node, MappingNode) and len(paths) < 2:
+        parsed.report(node, "admin_tls needs a certificate and a key", "write {certificate: /path, key: /path}")
+    certificate, key = paths.get("certificate"), paths.get("key")
+    return None if certificate is None or key is None else KeyPair(certificate, key)
+
+
 def _paths(parsed: Document, node: Node) -> tuple[Path, ...]:
     items = node.value if isinstance(node, SequenceNode) else [node]
     return tuple(path for item in items if (path := _path(parsed, item)) is not None)
@@ -205,6 +226,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "admin": _admin,
     "admin_hosts": _hosts,
     "admin_token_file": _path,
+    "admin_tls": _key_pair,
     "watch": _yes_or_no,
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
