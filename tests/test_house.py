@@ -29,12 +29,12 @@ DOORS = {
     "dnslib": {"dns.message"},
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
-    "asyncio": {"parent", "worker", "ipc", "admin", "probe", "system"},
+    "asyncio": {"parent", "worker", "ipc", "admin", "probe", "system", "cli.demonstration"},
     "logging": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
     "time": {"parent", "worker", "ipc", "admin", "probe", "cli", "system"},
     "ssl": {"probe", "admin"},
     "h11": {"probe.http", "admin"},
-    "subprocess": {"probe"},
+    "subprocess": {"probe", "cli.demonstration"},
     "ctypes": {"worker.udp", "system.prctl"},
 }
 

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
 from dnslb.config import policy, settings
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.owner import find_owner
 from dnslb.config.settings import Settings
 from dnslb.dns import master, name
@@ -142,12 +143,14 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
         for path in entries.named(_MISNAMED)
     ]
+    named = {Path(zone.file).stem: zone.apex for zone in found.zones}
+    problems += _missing(found.zones, paths, directory)
     where = (str(directory), *map(str, found.include_from))
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
     zone_files: dict[Name, str] = {}
     for path in paths:
-        apex = _apex(path, problems)
+        apex = _apex(path, named, problems)
         if apex is None:
             continue
         if apex in zone_files:
@@ -160,7 +163,7 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    pools, numbers = _pools(entries, zones, zone_files, problems)
+    pools, numbers = _pools(entries, named, zones, zone_files, problems)
     sizes = {apex: ZoneSize(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
     return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint(), files.unfinished()), problems
 
@@ -170,14 +173,15 @@ def _records(zone: Zone) -> int:
 
 
 def _pools(
-    entries: _Entries, zones: Mapping[Name, Zone], zone_files: Mapping[Name, str], problems: list[Problem]
+    entries: _Entries, named: Mapping[str, Name], zones: Mapping[Name, Zone], zone_files: Mapping[Name, str],
+    problems: list[Problem],
 ) -> tuple[dict[Name, Pool], dict[Name, int]]:
     """Those of every policy file in the directory, and how many each has."""
     pools: dict[Name, Pool] = {}
     numbers: dict[Name, int] = {}
     policies: dict[Name, Path] = {}
     for path in entries.named(_POLICY):
-        apex = None if path.name == SETTINGS else _apex(path, problems)
+        apex = None if path.name == SETTINGS else _apex(path, named, problems)
         if apex is None:
             continue
         if apex in policies:
@@ -268,13 +272,25 @@ def _settings(path: Path, files: Files) -> tuple[Settings, list[Problem]]:
     return found, listed(problems, str(path))
 
 
-def _apex(path: Path, problems: list[Problem]) -> Name | None:
-    """The zone that the file is named after."""
+def _apex(path: Path, named: Mapping[str, Name], problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after, or that the settings say."""
+    if path.stem in named:
+        return named[path.stem]
     try:
         return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
     except Mistaken as error:
         problems.append(_error(path, error.mistake.fact, "name the file after its zone: example.com.zone"))
         return None
+
+
+def _missing(named: tuple[NamedZone, ...], paths: list[Path], directory: Path) -> list[Problem]:
+    """Of the zones that the settings name, those without a file."""
+    there = {path.name for path in paths}
+    return [
+        Problem(Level.ERROR, str(directory / SETTINGS), zone.line, zone.column, f"there is no file {zone.file}",
+                f"write it for {name.text(zone.apex)}, or remove the line")
+        for zone in named if zone.file not in there
+    ]  # fmt: skip
 
 
 def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:
