@@ -30,12 +30,12 @@ DOORS = {
     "dns": {"transfer.tsig", "transfer.exchange", "transfer.requests"},  # dnspython: never in a worker
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
-    "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system"},
+    "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system", "cli.demonstration"},
     "logging": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
     "time": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
     "ssl": {"probe", "admin"},
     "h11": {"probe.http", "admin"},
-    "subprocess": {"probe"},
+    "subprocess": {"probe", "cli.demonstration"},
     "ctypes": {"worker.udp", "system.prctl"},
 }
 

@@ -309,7 +309,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
 
 @pytest.mark.parametrize(("text", "problems"), [
     # The file.
-    ("- a", ["f:1:1: the file is no mapping; write keys and values: defaults, pools"]),
+    ("- a", ["f:1:1: the file is no mapping; write keys and values: defaults, pools, secondaries, transfer_to"]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
@@ -362,7 +362,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
         " interval, near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
-        "f:1:1: the file has no key a; known are: defaults, pools",
+        "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fall, fast_interval, interval,"
         " near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),

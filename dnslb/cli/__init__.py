@@ -14,6 +14,7 @@ from dnslb.system import collector
 # wait for what its other commands are made of.
 _COMMANDS = {
     "check": ("check", "check"),
+    "demo": ("demo", "demo"),
     "drain": ("operate", "drain"),
     "history": ("status", "history"),
     "import": ("import_", "import_"),

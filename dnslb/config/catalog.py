@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 from dnslb.balance.pool import Pool
 from dnslb.config import keys, policy, settings
 from dnslb.config.keys import TsigKey
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.owner import find_owner
 from dnslb.config.policy import Owner, Policy
 from dnslb.config.secondary import TransferPolicy
@@ -156,12 +157,14 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
         for path in entries.named(_MISNAMED)
     ]
+    named = {Path(zone.file).stem: zone.apex for zone in found.zones}
+    problems += _missing(found.zones, paths, directory)
     where = (str(directory), *map(str, found.include_from))
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
     zone_files: dict[Name, str] = {}
     for path in paths:
-        apex = _apex(path, problems)
+        apex = _apex(path, named, problems)
         if apex is None:
             continue
         if apex in zone_files:
@@ -176,7 +179,7 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
             zones[apex] = zone
     secrets = _keys(found, files, problems)
     sources |= {str(path) for path in found.keys.values()}
-    policies = _policies(entries, zones, zone_files, found.keys, problems)
+    policies = _policies(entries, named, zones, zone_files, found.keys, problems)
     pools = {name.fold(name.parse(pool.owner, name.ROOT)): pool for one in policies.values() for pool in one.pools}
     transfers = {apex: one for apex in zones if (one := _transfers(policies.get(apex), found))}
     sizes = {
@@ -210,8 +213,9 @@ def _records(zone: Zone) -> int:
     return sum([len(rrset.rdatas) for node in zone.nodes.values() for rrset in node])
 
 
-def _policies(
+def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak of
     entries: _Entries,
+    named: Mapping[str, Name],
     zones: Mapping[Name, Zone],
     zone_files: Mapping[Name, str],
     keys: Collection[str],
@@ -221,7 +225,7 @@ def _policies(
     policies: dict[Name, Policy] = {}
     paths: dict[Name, Path] = {}
     for path in entries.named(_POLICY):
-        apex = None if path.name == SETTINGS else _apex(path, problems)
+        apex = None if path.name == SETTINGS else _apex(path, named, problems)
         if apex is None:
             continue
         if apex in paths:
@@ -310,13 +314,25 @@ def _settings(path: Path, files: Files) -> tuple[Settings, list[Problem]]:
     return found, listed(problems, str(path))
 
 
-def _apex(path: Path, problems: list[Problem]) -> Name | None:
-    """The zone that the file is named after."""
+def _apex(path: Path, named: Mapping[str, Name], problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after, or that the settings say."""
+    if path.stem in named:
+        return named[path.stem]
     try:
         return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
     except Mistaken as error:
         problems.append(_error(path, error.mistake.fact, "name the file after its zone: example.com.zone"))
         return None
+
+
+def _missing(named: tuple[NamedZone, ...], paths: list[Path], directory: Path) -> list[Problem]:
+    """Of the zones that the settings name, those without a file."""
+    there = {path.name for path in paths}
+    return [
+        Problem(Level.ERROR, str(directory / SETTINGS), zone.line, zone.column, f"there is no file {zone.file}",
+                f"write it for {name.text(zone.apex)}, or remove the line")
+        for zone in named if zone.file not in there
+    ]  # fmt: skip
 
 
 def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:

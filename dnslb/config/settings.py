@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook, transfers
+from dnslb.config import hook, named_zone, transfers
 from dnslb.config.hook import Hook
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
@@ -75,6 +76,7 @@ class Settings:
     watch: bool = True                   # whether an edited file is read at once
     settle: float = 0.5                  # seconds without a change until it is
     confirm: float = 60.0                # seconds without a change until what may be half of an edit is taken
+    zones: tuple[NamedZone, ...] = ()    # whose files have other names
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
@@ -232,6 +234,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "zones": named_zone.read,
     "include_from": _paths,
     "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),
     "orphan_grace": lambda parsed, node: parsed.duration(node, 0.0, MOST_GRACE),
