@@ -6,25 +6,24 @@ import re
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dnslb.cli import report, wait
-from dnslb.cli.control import age, ask, clock, control_option
+from dnslb.cli.control import age, ask, clock
+from dnslb.cli.nodes import Place, server_options
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.text import duration, timestamp
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _MOST_LEFT = 10     # RRsets of which is said what is left
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.command()
-@control_option
-def reload(control: Path | None) -> None:
+@server_options
+def reload(control: Place) -> None:
     """Let the running server read its files again; returns when every worker serves them.
 
     With any mistake in them nothing changes, all mistakes are printed, and the exit status is 1.
@@ -49,9 +48,9 @@ def reload(control: Path | None) -> None:
 
 
 @click.command("log-level")
-@control_option
+@server_options
 @click.argument("level", type=click.Choice(LOG_LEVELS), required=False)
-def log_level(level: str | None, control: Path | None) -> None:
+def log_level(level: str | None, control: Place) -> None:
     """Show the least level that the running server logs, or change it until it ends.
 
     debug adds the outcome of every probe.  Queries are never logged.
@@ -82,9 +81,9 @@ def _moment(text: str) -> float:
     return at
 
 
-def _target_options(command: _Command) -> _Command:
+def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        control_option,
+        server_options,
         click.option("--reason", default="", metavar="TEXT", help="Shown in the status and in the history."),
         click.option("--at", type=_moment, metavar="TIME", help="14:00, or 2026-11-20T14:00; default: now."),
         click.argument("targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True),
@@ -93,7 +92,7 @@ def _target_options(command: _Command) -> _Command:
     return command
 
 
-def _end_options(command: _Command) -> _Command:
+def _end_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--wait", "waits", is_flag=True, help="Return when the last cached copy has expired."),
         click.option("--force", is_flag=True, help="Even if less is left than a pool's min_ready."),
@@ -158,7 +157,7 @@ def _give(  # noqa: PLR0913 - the options of the commands
     at: float | None,
     reason: str,
     waits: bool,
-    control: Path | None,
+    control: Place,
     at_once: bool = False,
     force: bool = False,
 ) -> None:
@@ -196,7 +195,7 @@ def _tell(mode: str, at: float | None, done: dict[str, Any]) -> None:
     now = time.time()
     for one in done["clocks"]:
         click.echo(f"{one['owner']} {one['type']} {one['address']}: {_outcome(mode, at, one, now)}")
-    for line in _left(done["left"]) if len(done["clocks"]) > 1 else ():
+    for line in _left(done.get("left", [])) if len(done["clocks"]) > 1 else ():
         click.echo(line)
     if not any(one["changed"] for one in done["clocks"]):
         click.echo("nothing has changed")
@@ -214,7 +213,7 @@ def _left(left: list[dict[str, Any]]) -> list[str]:
     return told
 
 
-def _wait(control: Path | None, awaited: list[wait.Awaited]) -> None:
+def _wait(control: Place, awaited: list[wait.Awaited]) -> None:
     try:
         at = wait.wait(lambda path: ask(control, "GET", path), awaited)
     except wait.Failed as failed:
