@@ -89,6 +89,8 @@ def _state_file(settings: Settings, has_pools: bool, inherited: Inherited) -> St
         state_file.borrow()
     elif has_pools:
         state_file.take()
+    else:
+        state_file.take_if_ordered()
     return state_file
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from dnslb import __version__
 from dnslb.balance.operator_order import Mode
@@ -13,7 +14,7 @@ from dnslb.control.change import Change
 from dnslb.control.errors import Delayed
 from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
-from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.parent import amendment, concerned, safety
@@ -21,7 +22,8 @@ from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, status
+from dnslb.parent.telling import drain_clock, metrics, rotated_status, status
+from dnslb.parent.telling.rotated_status import Listing
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -39,7 +41,8 @@ class RunningServer:
     def status(self, pattern: str | None) -> Status:
         now, reloader = time.time(), self._reloader
         balancer, catalog = self._current.balancer, self._current.catalog
-        totals, standing = self._generations.totals, self._generations.orders.standing
+        listing = Listing(self._current.rotated, balancer.pools)
+        standing = self._generations.orders.standing
         serials = self._generations.transfers.published
         return Status(
             now=now,
@@ -47,10 +50,8 @@ class RunningServer:
             loaded=reloader.loaded,
             refused=reloader.refused,
             zones=(ZoneStatus(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
-            pools=(
-                None if owner is None else status.pool_status(balancer, totals, owner, now)
-                for owner in self._owners(pattern)
-            ),
+            pools=self._pools(pattern, listing, now),
+            unlisted=listing.unlisted(),
             orders=(status.order_status(scope, order) for scope, order in standing.items()),
             server=self._server(),
             restart=reloader.waiting,
@@ -66,12 +67,13 @@ class RunningServer:
             generation, about = await self._concerned(wanted)
             given = time.time()
             await self._check(generation, wanted, about, given)
+            await generations.include({one.owner for one in about if one.owner not in generation.balancer.pools})
             work = generations.orders.give(wanted, about, given)
             altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
             if wanted.now:
                 generations.trust([(one.owner, one.address) for one in about])
             # What we have said we do must outlive a crash in the next moment.
-            warning = await generations.memory.file.save()
+            warning = generations.memory.file.take_for_orders() or await generations.memory.file.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 await generations.settled()
@@ -97,7 +99,7 @@ class RunningServer:
     def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools, records = self._current.balancer.pools, self._generations.prober.records
         for owner in self._owners(pattern):
-            if owner is None:
+            if owner is None or owner not in pools:
                 yield None
             else:
                 yield from status.probe_statuses(pools[owner], records)
@@ -149,13 +151,25 @@ class RunningServer:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current
-            work = concerned.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted, generation.rotated)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current:
                 return generation, about
 
-    def _owners(self, pattern: str | None) -> Iterable[Name | None]:
-        """Of the pools whose names match.  Raises Unknown."""
+    def _owners(self, pattern: str | None, listing: Listing | None = None) -> Iterable[Name | None]:
+        """Of the pools whose names match, and of names without a policy.  Raises Unknown."""
         pools = self._current.balancer.pools
-        return pools if pattern is None else concerned.matching(pools, pattern)
+        if pattern is None:
+            return chain(list(pools), listing.owners() if listing is not None else ())
+        return concerned.matching(pools, pattern, self._current.rotated)
+
+    def _pools(self, pattern: str | None, listing: Listing, now: float) -> Iterator[PoolStatus | None]:
+        balancer, rotated = self._current.balancer, self._current.rotated
+        for owner in self._owners(pattern, listing):
+            if owner is None:
+                yield None
+            elif owner in balancer.served:
+                yield status.pool_status(balancer, self._generations.totals, owner, now)
+            elif (pool := rotated.pool(owner)) is not None:
+                yield rotated_status.pool_status(pool)
