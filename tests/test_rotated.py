@@ -144,7 +144,8 @@ def test_ready_for_a_pattern_makes_nothing_of_names_that_no_order_concerns() -> 
 @pytest.mark.parametrize(("words", "text"), [
     (("192.0.2.99",), "192.0.2.99 is no address of any name that is served here; see `dnslb status` for the addresses"),
     (("ap", "192.0.2.1"), "no pool is called ap; did you mean api.example.test.?"),
-    (("one.example.test", "192.0.2.2"), "192.0.2.2 is no backend of one.example.test.; see `dnslb status` for the addresses"),
+    (("one.example.test", "192.0.2.2"),
+     "192.0.2.2 is no backend of one.example.test.; see `dnslb status` for the addresses"),
 ])  # fmt: skip
 def test_what_is_nowhere_is_said_with_a_remedy(words: tuple[str, ...], text: str) -> None:
     with pytest.raises(Unknown) as caught:
