@@ -118,7 +118,7 @@ def test_a_wrong_token_is_said_and_none_is_kept(chromium: Browser) -> None:
         chromium.eventually(f"/the token is wrong/.test({MISTAKE})")
         assert not chromium.value(MAY_ORDER)
         press(chromium, "Escape")
-        assert chromium.value("document.getElementById('token').value") == ""
+        chromium.eventually("document.getElementById('token').value === ''")
     with carried(pool()) as url:
         chromium.open(url)
         chromium.eventually(LIVE)
