@@ -221,6 +221,11 @@ def test_a_server_without_any_policy_obeys_and_remembers(tmp_path: Path) -> None
         assert "api.example.test. A  ttl 300 (zone file's TTL; rotated, not probed: no policy names it)" in told
         assert 'dnslb_zone_rotated_names{zone="example.test."} 3\n' in metrics(tmp_path)
         assert answered(server) == (300, ["1", "2", "3"])
+        effect = world.ask("POST", "/orders/effect", {"mode": "drain", "addresses": ["192.0.2.1"]})["rrsets"]
+        assert [(one["owner"], one["before"], one["after"]) for one in effect] == [
+            ("www.example.test.", 2, 1), ("api.example.test.", 3, 2),
+        ]
+        assert all(305 > one["expires"] - time.time() > 295 for one in effect)
         status, told = dnslb(world, "drain", "192.0.2.1", "--reason", "new kernel")
         assert status == 0
         lines = told.splitlines()
