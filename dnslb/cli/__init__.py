@@ -15,7 +15,8 @@ from dnslb.system import collector
 _COMMANDS = {
     "check": ("check", "check"),
     "drain": ("operate", "drain"),
-    "history": ("status", "history"),
+    "events": ("history", "events"),
+    "history": ("history", "history"),
     "import": ("import_", "import_"),
     "init": ("init", "init"),
     "log-level": ("operate", "log_level"),
