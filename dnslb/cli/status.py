@@ -64,6 +64,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["restart"]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
+    told += _secondaries(found["secondaries"], now)
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
             told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
@@ -92,6 +93,22 @@ def _workers(server: dict[str, Any]) -> list[str]:
     if server["hung"]:
         told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
     return told
+
+
+def _secondaries(secondaries: list[dict[str, Any]], now: float) -> list[str]:
+    """A line for each that lags, and one for all that do not."""
+    behind = [one for one in secondaries if one["lags"]]
+    told = [f"LAGGING: the secondary {one['secondary']} with {one['zone']}{_lag(one, now)}" for one in behind]
+    if len(secondaries) > len(behind):
+        have = len(secondaries) - len(behind)
+        told.append(f"{have} of {len(secondaries)} copies at secondaries have the last version")
+    return told
+
+
+def _lag(one: dict[str, Any], now: float) -> str:
+    since = f", for {age(now - one['since'])}" if one["since"] else ""
+    serial = "" if one["serial"] is None else f": it has serial {one['serial']} of {one['wanted']}"
+    return f"{since}{serial}{': ' + one['error'] if one['error'] else ''}"
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:

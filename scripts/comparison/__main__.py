@@ -1,7 +1,7 @@
 """Measure DNS balancing (dnslb) beside L7 balancers (HAProxy, Envoy, nginx), with real parts on this machine.
 
     scripts/compare                       all experiments, a little more than half an hour on two cores
-    scripts/compare --quick               all in short, about three minutes
+    scripts/compare --quick               all in short, about four minutes
     scripts/compare --only failover hop
     scripts/compare --list
 
@@ -46,6 +46,8 @@ EXPERIMENTS = {
     "miss": (60, 8),
     "trouble": (70, 16),
     "both": (180, 20),
+    "busy": (60, 14),
+    "paper": (1, 1),
 }
 
 
