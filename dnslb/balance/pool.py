@@ -157,6 +157,7 @@ class Pool:
     min_ready: Least = Least()                  # what orders have to leave
     fail_open_below: int = 0                    # percent of the weight: with less of it up, all are handed out
     on_return: OnReturn = OnReturn.AUTOMATIC
+    delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
 
     @property
     def is_single(self) -> bool:
