@@ -43,7 +43,7 @@ def check(
         if pool.pool.min_ready == _NO_LEAST:
             continue
         healths = _healths(pool)
-        for at in _times(pool, version, wanted, after, now):
+        for at in _times(pool, version, wanted, (balancer.orders, after), now):
             yield
             before, left = (capacity(pool.pool, version, healths, each, at) for each in (balancer.orders, after))
             if left.backends < before.backends and not left.reaches(pool.pool.min_ready):
@@ -88,15 +88,15 @@ def _healths(pool: ServedPool) -> Mapping[Address, Health]:
 
 
 def _times(
-    pool: ServedPool, version: int, wanted: OrderRequest, orders: Mapping[Scope, Order], now: float
+    pool: ServedPool, version: int, wanted: OrderRequest, orders: tuple[Mapping[Scope, Order], ...], now: float
 ) -> list[float]:
-    """When the order begins, and when others begin or end while it stands."""
+    """When the order begins, and when others begin or end while it stands, or would have without it."""
     begin = max(now, wanted.at or 0.0)
     edges: set[float] = set()
     for backend in pool.backends(version):
         for scope in (Scope(pool.name, backend.address), Scope(None, backend.address)):
-            order = orders.get(scope)
-            edges |= {time for time in (order.at, order.until) if time is not None} if order is not None else set()
+            found = (order for each in orders if (order := each.get(scope)) is not None)
+            edges |= {time for order in found for time in (order.at, order.until) if time is not None}
     ahead = (time for time in edges if begin < time and (wanted.until is None or time < wanted.until))
     return [begin, *sorted(ahead)[:_MOST_TIMES]]
 
