@@ -560,6 +560,7 @@ def test_an_enclosure_has_no_way_out(lab: Lab) -> None:
     assert enclosure.perform(lab, "enclosure") == {"interfaces": ["lo"], "processes": 1}
 
 
+@pytest.mark.long
 def test_a_short_run_of_everything(tmp_path: Path) -> None:
     """All real parts; its report is complete, nothing is left running, and DNS fails over in the time foretold."""
     may_enclose()
@@ -606,7 +607,9 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
 
     resolvers = written["experiments"]["resolvers"]["measurements"]
     assert not resolvers["missing"]
-    assert {name: one["order"] for name, one in resolvers["resolvers"].items()} == ORDERS
+    orders = {name: one["order"] for name, one in resolvers["resolvers"].items()}
+    assert orders.pop("systemd-resolved", "shuffled") == "shuffled"     # unpacked here, or not
+    assert orders == ORDERS
 
     page = (tmp_path / "report" / "comparison.html").read_text()
     pictures = {file.name for file in (tmp_path / "report").glob("*.svg")}

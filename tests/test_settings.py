@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ from transcript import wire
 
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli.serve import serve
-from dnslb.config import settings
+from dnslb.config import settings, transfers
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, listen, log_format, log_level, "
-    "on_change, order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, "
-    "tcp_per_client, user, watch, worker_timeout, workers, zones"
+    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, keys, listen, log_format, "
+    "log_level, on_change, order, orphan_grace, secondaries, server_id, server_version, settle, state, "
+    "tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, worker_timeout, workers, zones"
 )
 
 
@@ -150,15 +151,21 @@ def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
     assert found == Settings(order=RRsetOrder.NONE)
 
 
+def names() -> Iterator[str]:
+    """Of the keys: two of them make one value."""
+    for field in fields(Settings):
+        yield from transfers.KEYS if field.name == "transfers" else [field.name]
+
+
 def test_every_setting_has_a_key() -> None:
-    assert ", ".join(sorted(field.name for field in fields(Settings))) == KNOWN
+    assert ", ".join(sorted(names())) == KNOWN
 
 
 def test_every_setting_is_in_the_readme_with_its_option() -> None:
     rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
     options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
-    for field in fields(Settings):
-        assert (field.name, options.get(field.name, "")) in rows
+    for name in names():
+        assert (name, options.get(name, "")) in rows
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -6,6 +6,7 @@ No sockets: ``connection`` carries it.  Every failure is JSON with the fact and 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -13,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import json_stream, order_body, page
+from dnslb.admin import event_stream, json_stream, order_body, page
 from dnslb.admin.admission import Work
+from dnslb.admin.event_stream import Followers
 from dnslb.admin.exchange import Refusal, Reply, Request, failure, json_reply
 from dnslb.admin.order_body import Malformed
 from dnslb.admin.render_queue import Full, RenderQueue, rendered
@@ -40,6 +42,7 @@ class Api:
     refused: Counter[Refusal]  # on all listeners
     replies: RenderQueue = field(default_factory=RenderQueue)
     scrapes: RenderQueue = field(default_factory=RenderQueue)  # a queue of their own: nobody else makes monitoring wait
+    followers: Followers = field(default_factory=Followers)
 
     def busy(self) -> Reply:
         """The reply to a request that there is no room for at the moment.  Nothing was done."""
@@ -70,8 +73,8 @@ async def respond(api: Api, request: Request) -> Reply:
     path = _path(request)
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
-        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
+        known = ", ".join(_ROUTES)
+        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for one of {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         allowed = ", ".join(routes)
@@ -99,25 +102,13 @@ def _routes(path: str) -> dict[str, Route]:
     if path in page.FILES:
         return {"GET": _page}
     match path.split("/"):
-        case ["", "status"] | ["", "status", _]:
+        case ["", "status", _]:
             return {"GET": _status}
-        case ["", "probes"] | ["", "probes", _]:
+        case ["", "probes", _]:
             return {"GET": _probes}
-        case ["", "history"]:
-            return {"GET": _history}
-        case ["", "log-level"]:
-            return {"GET": _log_level, "PUT": _set_log_level}
-        case ["", "metrics"]:
-            return {"GET": _metrics}
-        case ["", "healthz"]:
-            return {"GET": _healthz}
-        case ["", "readyz"]:
-            return {"GET": _readyz}
-        case ["", "reload"]:
-            return {"POST": _reload}
-        case ["", "orders"]:
-            return {"POST": _order}
-    return {}
+        case ["", "timeline", _]:
+            return {"GET": _timeline}
+    return _ROUTES.get(path, {})
 
 
 async def _page(api: Api, request: Request) -> Reply:
@@ -140,8 +131,23 @@ async def _probes(api: Api, request: Request) -> Reply:
     return await _told(api, request, ("probes", pattern), lambda: {"probes": api.operations.probes(pattern)})
 
 
+async def _timeline(api: Api, request: Request) -> Reply:
+    pattern = _pattern(request)
+    return await _told(api, request, ("timeline", pattern), lambda: api.operations.timeline(pattern))
+
+
 async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
+
+
+async def _events(api: Api, request: Request) -> Reply:
+    stream = event_stream.texts(api.operations.follow(request.headers.get("last-event-id")))
+    return Reply(200, b"", content_type=event_stream.CONTENT_TYPE, stream=api.followers.counted(request.client, stream))
+
+
+async def _operator(api: Api, request: Request) -> Reply:
+    """Who asks, if orders are taken from there: the page learns by this whether its token is one."""
+    return json_reply(200, {"name": _by(request)})
 
 
 async def _log_level(api: Api, request: Request) -> Reply:
@@ -157,6 +163,8 @@ async def _set_log_level(api: Api, request: Request) -> Reply:
     if level not in LOG_LEVELS:
         raise Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
     logs.set_level(level)
+    if by := _by(request):
+        logs.always(logging.INFO, "log level %s, by %s", level, by, extra={"by": by})
     return await _log_level(api, request)
 
 
@@ -185,7 +193,7 @@ async def _readyz(api: Api, request: Request) -> Reply:
 
 
 async def _reload(api: Api, request: Request) -> Reply:
-    done = await api.operations.reload()
+    done = await api.operations.reload(_by(request))
     return Reply(200, b"", long=await rendered(_text(done)))
 
 
@@ -194,6 +202,12 @@ async def _order(api: Api, request: Request) -> Reply:
     done = await api.operations.order(wanted)
     told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
     return Reply(200, b"", long=await rendered(_text(told)))
+
+
+async def _effect(api: Api, request: Request) -> Reply:
+    """What the order in the body would do: nothing is done."""
+    effect = await api.operations.effect(order_body.parse(request.body, time.time()))
+    return Reply(200, b"", long=await rendered(_text(effect)))
 
 
 async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
@@ -222,3 +236,20 @@ def _by(request: Request) -> str:
     if request.user is not None:
         return users.name(request.user)
     return "" if request.token is None else f"token {request.token}".rstrip()
+
+
+_ROUTES: dict[str, dict[str, Route]] = {
+    "/status": {"GET": _status},
+    "/probes": {"GET": _probes},
+    "/timeline": {"GET": _timeline},
+    "/history": {"GET": _history},
+    "/events": {"GET": _events},
+    "/log-level": {"GET": _log_level, "PUT": _set_log_level},
+    "/metrics": {"GET": _metrics},
+    "/healthz": {"GET": _healthz},
+    "/readyz": {"GET": _readyz},
+    "/operator": {"POST": _operator},
+    "/reload": {"POST": _reload},
+    "/orders": {"POST": _order},
+    "/orders/effect": {"POST": _effect},
+}

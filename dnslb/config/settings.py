@@ -6,16 +6,17 @@ Pure: no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook, named_zone
+from dnslb.config import hook, named_zone, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
@@ -86,6 +87,8 @@ class Settings:
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
+    keys: Mapping[str, Path] = field(default_factory=dict)  # files of TSIG keys, by the keys' names
+    transfers: TransferPolicy = NOBODY   # of zones whose own policy says nothing else
 
 
 def parse_endpoint(text: str, default: int = 53) -> Endpoint | None:
@@ -122,10 +125,12 @@ def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
     if parsed.root is None or _is_empty(parsed.root):
         return Settings(), parsed.problems
     found: dict[str, Any] = {}
-    for key, node in parsed.mapping(parsed.root, _READERS, "the file").items():
-        value = _READERS[key](parsed, node)
+    values = parsed.mapping(parsed.root, (*_READERS, *transfers.KEYS), "the file")
+    for key, node in values.items():
+        value = _READERS[key](parsed, node) if key in _READERS else None
         if value is not None:
             found[key] = value
+    found["transfers"] = transfers.read(parsed, values, found.get("keys", {}))
     return replace(Settings(), **found), parsed.problems
 
 
@@ -165,6 +170,18 @@ def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
         else:
             hosts.append(host)
     return tuple(hosts)
+
+
+def _keys(parsed: Document, node: Node) -> dict[str, Path]:
+    """The files of TSIG keys, by the keys' names."""
+    found: dict[str, Path] = {}
+    for word, key, value in parsed.entries(node, "keys"):
+        name, path = transfers.key_name(word), _path(parsed, value)
+        if name is None:
+            parsed.report(key, f"{word} is no name of a key", "write letters, digits, hyphens and dots")
+        elif path is not None:
+            found[name] = path
+    return found
 
 
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
@@ -233,4 +250,5 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "on_change": hook.read,
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
+    "keys": _keys,
 }

@@ -10,12 +10,15 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dnslb import __version__
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
+from dnslb.control.change import Change
 from dnslb.control.errors import NotReloaded
 from dnslb.control.operations import Operations
 from dnslb.ipc import sockets
@@ -28,6 +31,7 @@ from dnslb.parent.reload import Reloader
 from dnslb.parent.running_server import RunningServer
 from dnslb.parent.service import Service
 from dnslb.parent.state_file import StateFile
+from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.watch import Watch
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.system import privileges
@@ -121,13 +125,21 @@ class _Parent:
             if self._inherited.predecessors and not await unless(self._leaving, self._succeed()):
                 return
             self._offer_to_others()
-            tasks.append(asyncio.ensure_future(control(RunningServer(generations, self._reloader))))
+            recorder = Recorder(generations)
+            tasks.append(asyncio.ensure_future(control(RunningServer(generations, self._reloader, recorder))))
+            tasks.append(asyncio.create_task(again_and_again(recorder.run)))
             announce()
+            self._record("started", f"dnslb {__version__}: {self._reloader.summary}")
             self._service.ready(self._reloader.summary)
             tasks += [asyncio.create_task(again_and_again(work)) for work in self._work()]
             await self._leaving.wait()
+            if self._successor is None:
+                self._record("stopped", "")
         finally:
             await self._end(tasks)
+
+    def _record(self, what: str, reason: str) -> None:
+        self._generations.memory.record(Change(time.time(), None, "", what, reason))
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()

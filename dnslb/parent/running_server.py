@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from dnslb import __version__
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
+from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.timeline import Timeline
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import concerned
+from dnslb.parent import amendment, concerned
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, status
+from dnslb.parent.telling import drain_clock, metrics, preview, status
+from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -29,9 +32,10 @@ _LONGEST = 20.0  # seconds for the workers to acknowledge an order
 class RunningServer:
     """Is ``control.operations.Operations``."""
 
-    def __init__(self, generations: Generations, reloader: Reloader) -> None:
+    def __init__(self, generations: Generations, reloader: Reloader, recorder: Recorder) -> None:
         self._generations = generations
         self._reloader = reloader
+        self._recorder = recorder
         self._started = generations.memory.began
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
 
@@ -39,12 +43,13 @@ class RunningServer:
         now, reloader = time.time(), self._reloader
         balancer, catalog = self._current.balancer, self._current.catalog
         totals, standing = self._generations.totals, self._generations.orders.standing
+        serials = self._generations.transfers.published
         return Status(
             now=now,
             directory=str(reloader.directory),
             loaded=reloader.loaded,
             refused=reloader.refused,
-            zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
+            zones=(self._zone(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
             pools=(
                 None if owner is None else status.pool_status(balancer, totals, owner, now)
                 for owner in self._owners(pattern)
@@ -52,10 +57,11 @@ class RunningServer:
             orders=(status.order_status(scope, order) for scope, order in standing.items()),
             server=self._server(),
             restart=reloader.waiting,
+            secondaries=tuple(self._generations.transfers.status()),
         )
 
-    async def reload(self) -> Reloaded:
-        return await self._reloader.reload()
+    async def reload(self, by: str) -> Reloaded:
+        return await self._reloader.reload(by)
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
         generations = self._generations
@@ -83,8 +89,23 @@ class RunningServer:
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
+    async def effect(self, wanted: OrderRequest) -> Effect:
+        generation, about = await self._concerned(wanted)
+        now, standing = time.time(), self._generations.orders.standing
+        after = amendment.amended(standing, wanted, about, now)
+        return Effect(
+            rrsets=preview.effects(generation.balancer, after, wanted, about, now),
+            standing=preview.standing(standing, about),
+        )
+
+    def timeline(self, pattern: str | None) -> Timeline:
+        return self._recorder.timeline(self._owners(pattern))
+
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        return self._generations.memory.follow(last)
 
     def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools, records = self._current.balancer.pools, self._generations.prober.records
@@ -106,6 +127,7 @@ class RunningServer:
             faults=prober.faults,
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
+            transfers=self._generations.transfers,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:
@@ -114,6 +136,10 @@ class RunningServer:
     @property
     def _current(self) -> Generation:
         return self._generations.current
+
+    def _zone(self, apex: str, serial: int) -> ZoneStatus:
+        reloader = self._reloader
+        return ZoneStatus(apex, serial, reloader.reloads.changed.get(apex), reloader.zone_changes.get(apex, ""))
 
     def _server(self) -> ServerStatus:
         totals = self._generations.totals
@@ -126,6 +152,7 @@ class RunningServer:
             hung=totals.hung,
             silent=self.silent(),
             queries=totals.queries,
+            name=self._generations.name,
         )
 
     async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:

@@ -6,14 +6,16 @@ import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dnslb.answer.snapshot import Key, Question, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Zone
-from dnslb.parent.worker_process import WorkerSockets
+from dnslb.dns.zone import RRset, Zone
+from dnslb.ipc.forwarding import Inlet
+from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.worker import Assignment, Content
 
@@ -29,13 +31,20 @@ class SharedAssignment:
     near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
     servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
+    soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
+    transfers: Inlet | None = None                                 # where requests for these go
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
 
-    def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
+    def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
+        """The worker of that number.  Raises OSError when there is no room for another process."""
+        kept = [*socks.descriptors(number), *(self.transfers.descriptors if self.transfers is not None else ())]
+        return WorkerProcess(number, self.settings, partial(self._work, number, socks), kept)
+
+    def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
-        content = Content(self.zones, self.near, self.servings, self.questions, turns)
-        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener)
+        content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
+        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener, self.transfers)
         try:
             worker.run(assignment)
         except Exception:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
+from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
@@ -24,12 +26,20 @@ _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take the
 class Answering:
     """Answers as soon as it is made, in the running loop, until ``finish``."""
 
-    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot, selector: AnsweringSelector) -> None:
-        """``selector``: of the running loop."""
+    def __init__(
+        self,
+        share: Share,
+        settings: Settings,
+        snapshot: Snapshot,
+        selector: AnsweringSelector,
+        transfers: Inlet | None = None,
+    ) -> None:
+        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any."""
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
-        over_udp = Responder(snapshot, UDP, identity)
-        over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
+        over_udp = Responder(snapshot, UDP, identity, has_transfers=transfers is not None)
+        tcp_transport = Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10))
+        over_tcp = Responder(snapshot, tcp_transport, identity, has_transfers=transfers is not None)
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
         self._selector = selector
@@ -37,6 +47,10 @@ class Answering:
             (pair.udp, Batches(pair.udp, over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo))
             for pair in share.sockets
         ]
+        if transfers is not None:
+            self._connections.transfers = transfers.connections
+            for pair, (_, batches) in zip(share.sockets, self._batches, strict=True):
+                batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))
         self.counters = Counters(snapshot, self._connections, bugs, udp, tcp)
         for sock, batches in self._batches:
             selector.add(sock.fileno(), batches.answer)
