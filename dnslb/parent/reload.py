@@ -178,7 +178,7 @@ class Reloader:
         self._generations.memory.remember(Change(self.loaded, None, "", "reloaded", text, self._by))
         changed = [zone for zone in zones if zone.changed]
         self._changed |= {zone.zone: self.loaded for zone in changed}
-        self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed}
+        self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed if zone.after is not None}
         return Reloaded(zones, len(catalog.pools), bool(pools), warnings, pools, settings, self.waiting)
 
     def _wait_for_start(self, keys: tuple[str, ...]) -> None:
