@@ -47,6 +47,15 @@ def status(pattern: str | None, as_json: bool, control: Place) -> None:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The status, for a person."""
+    told = headline(found)
+    for pool in found["pools"]:
+        for rrset in pool["rrsets"]:
+            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, found["now"])]
+    return told
+
+
+def headline(found: dict[str, Any]) -> list[str]:
+    """What is said of the server as a whole."""
     now = found["now"]
     loaded = clock(found["loaded"], now)
     told = _troubles(found)
@@ -69,9 +78,6 @@ def lines(found: dict[str, Any]) -> list[str]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
     told += _secondaries(found["secondaries"], now)
-    for pool in found["pools"]:
-        for rrset in pool["rrsets"]:
-            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
     return told
 
 
