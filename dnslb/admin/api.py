@@ -70,7 +70,7 @@ async def respond(api: Api, request: Request) -> Reply:
     path = _path(request)
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
+        known = "/status, /probes, /history, /queries, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
@@ -105,6 +105,8 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "history"]:
             return {"GET": _history}
+        case ["", "queries"]:
+            return {"GET": _queries}
         case ["", "log-level"]:
             return {"GET": _log_level, "PUT": _set_log_level}
         case ["", "metrics"]:
@@ -142,6 +144,13 @@ async def _probes(api: Api, request: Request) -> Reply:
 
 async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
+
+
+async def _queries(api: Api, request: Request) -> Reply:
+    """Who asks is not for everybody, and counting it costs something."""
+    if not request.is_trusted:
+        return failure(403, "who asks what is told only with a token", "send a token, or use the control socket")
+    return Reply(200, b"", long=await rendered(_text(await api.operations.top())))
 
 
 async def _log_level(api: Api, request: Request) -> Reply:

@@ -37,7 +37,7 @@ def top(pattern: str | None, interval: float, count: int | None, control: Path |
     """
     target = "/status" if pattern is None else f"/status/{quote(pattern, safe='')}"
     before = ask(control, "GET", target)
-    with _screen() as draw:
+    with screen() as draw:
         draw([_activity(before, before), *status_lines(before)])
         for _ in itertools.repeat(None) if count is None else range(count - 1):
             time.sleep(interval)
@@ -62,7 +62,7 @@ def _activity(found: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _screen() -> Iterator[Callable[[list[str]], None]]:
+def screen() -> Iterator[Callable[[list[str]], None]]:
     """What draws lines: on a terminal over the last ones, elsewhere below them."""
     if not sys.stdout.isatty():
         yield lambda lines: click.echo("\n".join((*lines, "")))

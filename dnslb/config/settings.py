@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook
+from dnslb.config import hook, recording
 from dnslb.config.hook import Hook
+from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
@@ -70,6 +71,8 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
     on_change: tuple[Hook, ...] = ()     # who is told of every change
+    dnstap: Dnstap | None = None         # who gets queries and replies as they come
+    query_log: QueryLog | None = None    # where queries are written down
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
 
@@ -206,6 +209,8 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
     "on_change": hook.read,
+    "dnstap": recording.read_dnstap,
+    "query_log": recording.read_query_log,
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
 }

@@ -13,14 +13,15 @@ from dnslb.control.errors import Delayed
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import concerned
+from dnslb.parent import concerned, recall
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, status
+from dnslb.parent.telling import drain_clock, metrics, status, top
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -82,6 +83,9 @@ class RunningServer:
         clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
+
+    async def top(self) -> TopQueries:
+        return top.top(await recall.top(self._current.workers))
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes

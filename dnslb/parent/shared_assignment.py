@@ -29,19 +29,27 @@ class SharedAssignment:
     near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
     servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
+    query_log: int | None = None   # the pipe of who writes it
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
 
     def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
         content = Content(self.zones, self.near, self.servings, self.questions, turns)
-        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener)
+        assignment = Assignment(
+            self.settings, content, socks.shares[number], channel, socks.listener, self.query_log
+        )
         try:
             worker.run(assignment)
         except Exception:
             _log.exception("worker %d failed", number + 1)
             return 1
         return 0
+
+    @property
+    def descriptors(self) -> list[int]:
+        """That workers need besides their sockets."""
+        return [] if self.query_log is None else [self.query_log]
 
     def let_go(self) -> None:
         """Of what is large: what is frozen is never collected, though only a cycle may hold it."""

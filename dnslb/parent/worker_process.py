@@ -20,9 +20,11 @@ from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Share, Sockets
 from dnslb.parent.fork import fork
 from dnslb.parent.liveness import Liveness
-from dnslb.worker.messages import Counts, LeadCounts, WorkerState
+from dnslb.worker.messages import Counts, Instruction, LeadCounts, WorkerState
+from dnslb.worker.watchers import TopCounts
 
-Message: TypeAlias = int | Counts | LeadCounts | WorkerState  # what a worker says; a number: of the update in force
+# What a worker says; a number: of the update in force.
+Message: TypeAlias = int | Counts | LeadCounts | WorkerState | TopCounts
 
 
 class WorkerSockets:
@@ -57,6 +59,7 @@ class WorkerProcess:
         self.in_force = -1                   # the last update that it answers by; -1 before it answers at all
         self.questions: list[Question] = []  # what its clients ask
         self.stands: dict[Key, Stand] = {}   # where its turns stand
+        self.top: TopCounts | None = None    # what is asked most, once it has told
         self.has_told_state = True           # all of these
         with ExitStack() as undo:
             self._sock, theirs = map(undo.enter_context, socket.socketpair())
@@ -78,15 +81,22 @@ class WorkerProcess:
         self._opening = loop.create_task(loop.create_unix_connection(lambda: self.channel, sock=self._sock))
         loop.add_reader(self._pidfd, self._exit, partial(ended, self))
 
-    def forget_state(self) -> None:
-        """It is about to tell anew what it is asked, and where its turns stand."""
-        self.questions, self.stands, self.has_told_state = [], {}, False
+    def ask(self, wanted: Instruction) -> None:
+        """Let it tell anew what it is asked, and where its turns stand; or what it is asked most."""
+        if wanted is Instruction.REPORT_TOP:
+            self.top = None
+        else:
+            self.questions, self.stands, self.has_told_state = [], {}, False
+        self.channel.send(wanted)
 
-    def take_state(self, state: WorkerState) -> None:
-        """It has told some of it."""
-        self.questions += state.questions
-        self.stands |= state.stands
-        self.has_told_state = state.is_all
+    def take_told(self, said: WorkerState | TopCounts) -> None:
+        """It has told that, or some of it."""
+        if isinstance(said, TopCounts):
+            self.top = said
+            return
+        self.questions += said.questions
+        self.stands |= said.stands
+        self.has_told_state = said.is_all
 
     def kill(self) -> None:
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

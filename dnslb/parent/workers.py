@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
-from dnslb.answer.snapshot import Key, Question, Serving
-from dnslb.balance.rotation import Stand
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.ipc import sockets
 from dnslb.ipc.channel import packed
 from dnslb.parent.liveness import FIRST_READY, LOOK
@@ -24,6 +23,7 @@ from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import Message, WorkerProcess, WorkerSockets
 from dnslb.system.usage import usage
 from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState
+from dnslb.worker.watchers import TopCounts
 
 _PIECE = 100       # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0      # seconds for the workers to tell what they are asked
@@ -105,16 +105,14 @@ class Workers:
                 alive.channel.send_packed(frame)
         return self._number
 
-    async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
-        """What the workers are asked, and where the turns of each stand, as far as they tell in time."""
+    async def told(self, wanted: Instruction, is_late: Callable[[WorkerProcess], bool]) -> list[WorkerProcess]:
+        """Ask them to tell that; they, once none is late with it, or after a second."""
         for alive in self._workers.values():
-            alive.forget_state()
-            alive.channel.send(Instruction.REPORT_STATE)
+            alive.ask(wanted)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
-                await self._wait_while(lambda alive: not alive.has_told_state)
-        questions = dict.fromkeys(question for alive in self._workers.values() for question in alive.questions)
-        return list(questions), {number: alive.stands for number, alive in self._workers.items()}
+                await self._wait_while(is_late)
+        return list(self._workers.values())
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -156,7 +154,8 @@ class Workers:
             return
         try:
             work = partial(self._assignment.work, number, self._socks)
-            alive = WorkerProcess(number, self._assignment.settings, work, self._socks.descriptors(number))
+            kept = [*self._socks.descriptors(number), *self._assignment.descriptors]
+            alive = WorkerProcess(number, self._assignment.settings, work, kept)
         except OSError as error:
             self._failed = not self._is_up
             then = "" if self._failed else f"; trying again in {_PAUSE:g} s"
@@ -212,8 +211,8 @@ class Workers:
                 self._totals.add_counts(alive.pid, said)
             case LeadCounts():
                 self._totals.add_leads(said, (self._serial, alive.in_force))
-            case WorkerState():
-                alive.take_state(said)
+            case WorkerState() | TopCounts():
+                alive.take_told(said)
                 self._changed.set()
             case number:
                 alive.in_force = max(number, knew)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
@@ -12,9 +13,12 @@ from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
+from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.selector import AnsweringSelector
+from dnslb.worker.transaction import Watcher
 from dnslb.worker.udp import Batches
+from dnslb.worker.watched_batches import WatchedBatches
 
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
@@ -33,16 +37,25 @@ class Answering:
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
         self._selector = selector
-        self._batches = [
-            (pair.udp, Batches(pair.udp, over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo))
-            for pair in share.sockets
-        ]
-        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp)
-        for sock, batches in self._batches:
-            selector.add(sock.fileno(), batches.answer)
+        self._udp = [pair.udp for pair in share.sockets]
+        self._shared = over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo  # by the batches of all sockets
+        self._answers: list[Callable[[], None]] = []
+        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts())
+        self._answer_with([Batches(sock, *self._shared) for sock in self._udp])
         for pair in share.sockets:
             self._connections.listen(pair.tcp)
         self._connections.take_over_from(share.handover)
+
+    def show(self, watchers: Sequence[Watcher]) -> None:
+        """Let these look at all that is answered from now on.  Without any, nothing is done for it."""
+        if watchers:
+            watched = [WatchedBatches(sock, *self._shared) for sock in self._udp]
+            for batches in watched:
+                batches.watchers = watchers
+            self._answer_with(watched)
+        else:
+            self._answer_with([Batches(sock, *self._shared) for sock in self._udp])
+        self._connections.show(watchers)
 
     async def hand_over(self) -> None:
         """Leave the open TCP connections to the worker that answers in our place."""
@@ -54,10 +67,20 @@ class Answering:
         await asyncio.sleep(_ARRIVAL / 10)
         if len(self._connections):
             await asyncio.sleep(_ARRIVAL)
-        for sock, batches in self._batches:
+        for sock, answer in zip(self._udp, self._answers, strict=True):
             self._selector.remove(sock.fileno())
-            batches.answer()
+            answer()
+        self._udp, self._answers = [], []
         await self._connections.finish(_LAST_REPLIES)
+
+    def _answer_with(self, every: Sequence[Batches]) -> None:
+        """From now on these answer, one for each socket."""
+        if self._answers:
+            for sock in self._udp:
+                self._selector.remove(sock.fileno())
+        self._answers = [batches.answer for batches in every]
+        for sock, answer in zip(self._udp, self._answers, strict=True):
+            self._selector.add(sock.fileno(), answer)
 
 
 def _limits(share: Share, settings: Settings) -> Limits:

@@ -9,6 +9,7 @@ from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
 from dnslb.worker.messages import Counts, LeadCounts
+from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 
 _PIECE = 500  # pools in one message
@@ -23,6 +24,7 @@ class Counters:
     bugs: Bugs
     udp: ReplyCounter
     tcp: ReplyCounter
+    records: RecordCounts
 
     def report(self) -> Iterator[Counts | LeadCounts]:
         """Everything that was counted, message by message."""
@@ -41,6 +43,7 @@ class Counters:
             evicted=self.connections.evicted,
             open=len(self.connections),
             bugs=self.bugs.count,
+            records=self.records.take(),
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts

@@ -12,6 +12,7 @@ from enum import Enum
 
 from dnslb.answer.snapshot import Key, Led, Question, Serving
 from dnslb.balance.rotation import Stand
+from dnslb.worker.record_counts import Written
 
 READY = 0  # what a worker says once it answers; later, the number of each update that is in force
 
@@ -29,6 +30,7 @@ class Instruction(Enum):
 
     REPORT_COUNTS = "report counts"
     REPORT_STATE = "report state"
+    REPORT_TOP = "report top"  # what is asked most; it is counted for a while from then on
     LEAVE = "leave"          # end; a parent that only falls silent does not end its workers
     HAND_OVER = "hand over"  # end, and leave the TCP connections to another worker
 
@@ -44,6 +46,7 @@ class Counts:
     evicted: int              # TCP connections closed to make room
     open: int                 # TCP connections, now
     bugs: int
+    records: Mapping[str, Written] = field(default_factory=dict)  # of queries, by where they go
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ the stream.  Pure: no I/O.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heapreplace
 from typing import NamedTuple
 
@@ -62,11 +62,10 @@ class SpaceSaving:
         heapreplace(heap, (least + 1, key))
 
 
-def merged(parts: Iterable[dict[bytes, Estimate]]) -> dict[bytes, Estimate]:
+def merged(parts: Iterable[Mapping[bytes, Estimate]]) -> dict[bytes, Estimate]:
     """Counts of several streams, added up.
 
-    What has no counter in a full part may have come there too, as often as the least that has one: this is not added, so
-    that counts are too high by no more than they say, and may be too low by as much.
+    What has no counter in a full part may have come there too, as often as the least that has one: this is not added.
     """
     sums: dict[bytes, Estimate] = {}
     for part in parts:

@@ -26,6 +26,7 @@ from dnslb.worker.answering import Answering
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
 from dnslb.worker.selector import AnsweringSelector
+from dnslb.worker.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Assignment:
     share: Share
     parent: socket.socket
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
+    query_log: int | None = None     # the pipe of who writes it
 
 
 def run(assignment: Assignment) -> None:
@@ -68,13 +70,15 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.prepare(content.questions)
     answering = Answering(share, settings, snapshot, selector)
-    link = ParentLink(name, content.servings, answering.counters)
+    watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
+    link = ParentLink(name, content.servings, answering.counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
-    watching = asyncio.get_running_loop().create_task(link.watch())
+    watch = asyncio.get_running_loop().create_task(link.watch())
     await link.leaving.wait()
-    watching.cancel()
+    watch.cancel()
     if link.hands_over:
         await answering.hand_over()
     await answering.finish()
+    await watching.close()
     await link.close()

@@ -94,6 +94,8 @@ _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
 _UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
+_RECORDED = counter("dnslb_query_records_total", "Records of queries written to dnstap and to the query log.")
+_UNRECORDED = counter("dnslb_query_records_dropped_total", "Records of queries that nobody took in time.")
 _CONNECTIONS = counter("dnslb_tcp_connections_total", "TCP connections accepted.")
 _EVICTED = counter("dnslb_tcp_connections_evicted_total", "TCP connections closed to make room for new ones.")
 _OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
@@ -184,6 +186,8 @@ def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
         (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
         (_PACKED, [("", totals.packed)]),
+        (_RECORDED, [(labels(to=to), count) for to, count in totals.recorded.items()]),
+        (_UNRECORDED, [(labels(to=to), count) for to, count in totals.unrecorded.items()]),
         (_CONNECTIONS, [("", totals.accepted)]),
         (_EVICTED, [("", totals.evicted)]),
         (_OPEN, [("", sum(totals.open.values()))]),

@@ -29,6 +29,8 @@ class Totals:
         self.accepted = 0
         self.evicted = 0
         self.bugs = 0
+        self.recorded: Counter[str] = Counter()          # records of queries written, by where they go
+        self.unrecorded: Counter[str] = Counter()        # and dropped
         self.restarts = 0                 # of workers that died
         self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
@@ -65,6 +67,9 @@ class Totals:
         self.evicted += counts.evicted
         self.bugs += counts.bugs
         self.open[pid] = counts.open
+        for name, (written, dropped) in counts.records.items():
+            self.recorded[name] += written
+            self.unrecorded[name] += dropped
 
     def add_leads(self, leads: LeadCounts, stage: Stage) -> None:
         """A worker that answered by the update of that stage tells which addresses led its answers."""
