@@ -307,13 +307,15 @@ def test_a_token_that_is_none_is_one_line_and_no_start(tmp_path: Path) -> None:
     ("one\ntwo\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("one: first\ntwo\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("two words: first\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
+    ("read: first\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
+    ("alice reed: first\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("gehe\u00efm\n", "the token file {} holds more than a token: letters, digits, -._~+/"),
     ("x" * 5000, "the token file {} holds more than a token: letters, digits, -._~+/"),
 ])  # fmt: skip
 def test_a_token_that_is_none_is_refused(tmp_path: Path, text: str | None, fact: str) -> None:
     token = tmp_path / "token"
     if text is not None:
-        token.write_text(text)
+        secret(tmp_path, text)
     with pytest.raises(CannotControl) as refusal:
         read_tokens(token)
     assert str(refusal.value) == f"{fact.format(token)}; {REMEDY.format(token)}"
@@ -338,12 +340,12 @@ def test_a_directory_is_no_token(tmp_path: Path) -> None:
     assert "is a directory; make one" in refused(tmp_path, *options(free_port(), "--admin-token-file", tmp_path))
 
 
-def test_a_token_that_everybody_can_read_is_warned_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o602])
+def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     token = settled(tmp_path)
-    token.chmod(0o644)
-    with started(tmp_path, *options(free_port(), "--admin-token-file", token)) as server:
-        assert f"WARNING the token file {token} is readable by everybody; chmod o-r {token}" in server.log
-        assert TOKEN not in server.log
+    token.chmod(mode)
+    said = refused(tmp_path, *options(free_port(), "--admin-token-file", token))
+    assert said == f"Error: others can read the token file {token}; chmod o= {token}\n"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

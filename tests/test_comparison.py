@@ -24,7 +24,7 @@ import dns.rrset
 import pytest
 from backends import datagrams
 from browser import browsing
-from comparison import ages, envoy, haproxy, load, nginx, probing, report, stub, unbound, verdicts, wrk
+from comparison import ages, enclosure, envoy, haproxy, load, nginx, probing, report, stub, unbound, verdicts, wrk
 from comparison import backends as clones
 from comparison.experiment import Experiment, Lab, Plot, Result, Table
 from comparison.l7 import Front, Server
@@ -247,6 +247,16 @@ def test_a_clone_changes_while_it_runs(lab: Lab) -> None:
     assert {record.status for found in outcome.records.values() for record in found} == {500}
     assert min(record.latency for record in outcome.records["/"]) >= 0.2
     assert median([record.latency for record in outcome.records["/healthz"]]) < 0.2
+
+
+def test_requests_queue_at_a_clone_that_takes_one_at_a_time(lab: Lab) -> None:
+    [clone] = clones.start(lab, 1)
+    clone.change(service=0.1)
+    outcome = load.measure(lab, [Stream("b", 20, 1, clone.port, (clone.address,), poisson=False, deadline=5)])
+    latencies = [record.latency for record in outcome.records["b"]]
+    # Twice as many as it can do: each waits 50 ms longer than the one before.
+    assert all(record.ok for record in outcome.records["b"])
+    assert latencies[-1] - latencies[0] == pytest.approx(19 * 0.05, abs=0.1)
 
 
 def test_a_session_is_found_where_it_began(lab: Lab) -> None:
@@ -489,7 +499,7 @@ def test_the_list_names_all_experiments() -> None:
     done = compare("--list")
     said, _ = done.communicate(timeout=60)
     numbers = [line[:2].strip() for line in said.splitlines()]
-    assert [number for number in numbers if number] == [str(number) for number in range(1, 16)]
+    assert [number for number in numbers if number] == [str(number) for number in range(1, 18)]
 
 
 def test_an_interrupted_run_leaves_nothing_behind() -> None:
@@ -510,10 +520,51 @@ def test_an_interrupted_run_leaves_nothing_behind() -> None:
     assert set(parts()) <= before
 
 
+def may_enclose() -> None:
+    """Skips the test where nobody may make a network of one's own."""
+    own = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = [program("unshare", "util-linux"), *own, "--net", "--mount", "--pid", "--fork", "true"]
+    if subprocess.run(command, capture_output=True, check=False).returncode and not os.environ.get("CI"):
+        pytest.skip("a network of one's own needs root, or user namespaces")
+
+
+def test_an_interrupted_enclosure_takes_all_that_it_has_started_along() -> None:
+    """Resolvers, relays and look-ups in a network of their own: the kernel ends them."""
+    may_enclose()
+    for name, package in (("ip", "iproute2"), ("unbound", "unbound")):
+        program(name, package)
+    module("matplotlib", "matplotlib")
+    before, resolving = set(parts()), Path("/etc/resolv.conf").read_bytes()
+    running = compare("--quick", "--only", "resolvers")
+    assert running.stdout
+    for line in running.stdout:
+        if "names are looked up" in line:
+            break
+    assert len(set(parts()) - before) > 4
+    running.send_signal(signal.SIGINT)
+    said, _ = running.communicate(timeout=60)
+    assert "interrupted: everything is stopped" in said
+    assert set(parts()) <= before
+    assert Path("/etc/resolv.conf").read_bytes() == resolving
+
+
+def test_what_fails_inside_an_enclosure_is_said_outside(lab: Lab) -> None:
+    may_enclose()
+    with pytest.raises(NotStartedError, match="no_such_experiment"):
+        enclosure.perform(lab, "no_such_experiment")
+
+
+def test_an_enclosure_has_no_way_out(lab: Lab) -> None:
+    """Its only interface is the loopback; and what it mounts, nobody else sees."""
+    may_enclose()
+    assert enclosure.perform(lab, "enclosure") == {"interfaces": ["lo"], "processes": 1}
+
+
 def test_a_short_run_of_everything(tmp_path: Path) -> None:
     """All real parts; its report is complete, nothing is left running, and DNS fails over in the time foretold."""
+    may_enclose()
     for name, package in (("haproxy", "haproxy"), ("nginx", "nginx-light"), ("unbound", "unbound"),
-                          ("redis-server", "redis-server"), ("wrk", "wrk"), ("unshare", "util-linux"),
+                          ("redis-server", "redis-server"), ("wrk", "wrk"),
                           ("ip", "iproute2"), ("named", "bind9"), ("kresd", "knot-resolver"),
                           ("pdns_recursor", "pdns-recursor"), ("dnsmasq", "dnsmasq-base"), ("curl", "curl"),
                           ("wget", "wget"), ("node", "nodejs"), ("go", "golang-go"),
@@ -530,7 +581,7 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
     assert set(parts()) == before
 
     written = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 16))
+    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 18))
     for name, one in written["experiments"].items():
         assert "left_out" not in one, f"{name}: {one}"
         assert one["tables"]

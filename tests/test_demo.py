@@ -1,4 +1,4 @@
-"""scripts/demo as a newcomer meets it: the story in plain lines, and the live screen on a terminal of our own."""
+"""``dnslb demo`` as a newcomer meets it: the story in plain lines, and the live screen on a terminal of our own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from termios import ECHO, ICANON, TIOCSWINSZ, tcgetattr
 import pytest
 from dnslb_server import eventually
 
-ROOT = Path(__file__).parent.parent
-DEMO = (sys.executable, "-m", "demonstration")
-ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT}", "TERM": "xterm", "NO_COLOR": "1"}
+DEMO = (sys.executable, "-m", "dnslb", "demo")
+ENVIRONMENT = os.environ | {"TERM": "xterm", "NO_COLOR": "1"}
 HOSTS = ("127.0.1.11", "127.0.1.12", "127.0.1.13")
 STORY = 60.0    # seconds that the quick story may take on a busy machine
 PATIENCE = 20.0
@@ -38,7 +37,7 @@ def left_over() -> list[str]:
                 command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             except OSError:     # it has just ended
                 continue
-            if "dnslb-demo-" in command or re.search(rf"comparison\.clone \S+ 127\.0\.1\.1\d {8080}", command):
+            if "dnslb-demo-" in command or re.search(rf"demonstration\.clone 127\.0\.1\.1\d {8080}", command):
                 commands.append(command)
     return commands
 
@@ -79,7 +78,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
                               stdin=subprocess.DEVNULL, check=False)
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr == (
-        "127.0.1.12:8080: address already in use; the sample zone has its web servers there: "
+        "Error: 127.0.1.12:8080: address already in use; the sample zone has its web servers there: "
         "end what listens on port 8080 (ss -ltnp 'sport = :8080')\n"
     )
     assert left_over() == []

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import clients, deploys, evenness, palette, relay, resolving, sessions, stubborn, ttl_load
+from comparison import busy, clients, deploys, evenness, palette, paper, relay, resolving, sessions, stubborn, ttl_load
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record
@@ -144,6 +144,29 @@ def test_an_address_is_held_from_query_to_query(gaps: list[float], cell: str) ->
 def test_the_order_of_copies_has_a_name(copies: tuple[str, ...], order: str) -> None:
     first = ("c", "b", "a")     # not from the cache
     assert resolving.order_of([first, *map(tuple, copies)]) == order
+
+
+# 16. Queues
+
+
+def test_the_busiest_clone_is_told_window_by_window() -> None:
+    records = [record(at / 10, "b1" if at < 60 else "b2") for at in range(160)]
+    case = busy.judge(records, 0.0, 16.0)
+    assert (case.requests, case.failed, case.utilisation) == (160, 0, (4 * 60 / 80, 4.0))
+
+
+# 17. On paper
+
+
+def test_what_passes_an_l7_balancer_passes_it_twice() -> None:
+    one = paper.line(1_000, 5, paper.PARAMETERS)
+    assert one.l7_octets == 2 * 1_000 * 11_000
+    assert one.queries < 100    # look-ups a second, of connections with ten requests each
+
+
+@pytest.mark.parametrize(("load", "count"), [(1.0, 2), (50_000.0, 2), (50_001.0, 3)])
+def test_one_node_may_be_away(load: float, count: int) -> None:
+    assert paper.nodes(load, 100_000, paper.PARAMETERS) == count
 
 
 # Plots

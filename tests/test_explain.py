@@ -57,6 +57,13 @@ www.example.com.
   nodata    an answer of no such type is kept 5 s (the zone's SOA)"""
 
 
+def test_a_ttl_below_what_some_resolvers_hold() -> None:
+    assert lines(replace(WWW, zone_ttls={4: 2}))[-2] == (
+        "  death     noticed within 17 s, last client after 23 s, as some resolvers hold records 5 s at least"
+        " (78 s where caches hold 60 s)"
+    )
+
+
 def test_a_pool_without_a_probe() -> None:
     many = tuple(Backend(ip_address(f"192.0.2.{host}")) for host in range(1, 8))
     pool = Pool("db.example.com.", many, zone_ttls={4: 3}, when_all_down=AllDown.NONE, slowstart=60.0, negative_ttl=9)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.admin.exchange import Request
-from dnslb.admin.guard import Guard, Token, known_by, refusal
+from dnslb.admin.guard import Guard, Role, Token, known_by, refusal
 
 TOKEN = "s3cret.~token+/=="
 READING, TRUSTING = Guard((), ("ns1.example.com",)), Guard((Token(TOKEN.encode()),), ("ns1.example.com",))
@@ -90,6 +90,16 @@ def test_each_of_several_tokens_is_known_by_its_name() -> None:
         token = known_by(guard, Request("POST", "/orders", b"", {"authorization": text}))
         names.append(None if token is None else token.name)
     assert names == ["alice", "deploy", None, None, None]
+
+
+def test_a_token_for_reading_opens_no_more() -> None:
+    guard = Guard((Token(b"one", "alice", Role.READ), Token(b"two", "bob", Role.OPERATE)))
+    assert [status(guard, method, authorization="Bearer one") for method in ("GET", "POST", "PUT")] == [200, 403, 403]
+    assert status(guard, "POST", authorization="Bearer two") == 200
+    reply = refusal(guard, Request("POST", "/orders", b"", {"authorization": "Bearer one"}))
+    assert reply is not None
+    assert b"the token alice is for reading only" in reply.body
+    assert reply.headers == (("WWW-Authenticate", 'Bearer realm="dnslb", error="insufficient_scope"'),)
 
 
 @pytest.mark.parametrize(("authorization", "challenge"), [

@@ -17,8 +17,8 @@ from dnslb.config.catalog import load
 from dnslb.dns import name
 from dnslb.migrate import haproxy, named_conf
 from dnslb.migrate.imported import Imported, Unreadable
-from dnslb.migrate.named_conf import Statement
 from dnslb.text.problem import has_errors
+from dnslb.text.statements import NotStatements, Statement, parse
 
 _WITHIN = ("include", "options", "view", "channel", "category", "type", "file")
 MIGRATE = Path(__file__).parent / "migrate"
@@ -107,7 +107,7 @@ def test_a_zone_that_includes_itself_is_left_and_said(tmp_path: Path) -> None:
 
 def test_signs_within_quotes_and_comments_are_no_signs() -> None:
     text = 'a "x; } {" /* ; */ b; // }\n# {\nc/d { };'
-    assert named_conf.parse(text, "f") == [
+    assert parse(text, "f") == [
         Statement("f:1", ("a", "x; } {", "b")), Statement("f:3", ("c/d",), ())
     ]  # fmt: skip
 
@@ -115,8 +115,8 @@ def test_signs_within_quotes_and_comments_are_no_signs() -> None:
 @given(st.text(alphabet='az09 "{};/*#\n\\:.-'))
 def test_any_text_is_a_named_conf_or_is_refused(text: str) -> None:
     try:
-        named_conf.parse(text, "f")
-    except Unreadable as refused:
+        parse(text, "f")
+    except NotStatements as refused:
         assert str(refused).startswith("f:")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from textwrap import dedent
@@ -28,8 +29,9 @@ from dnslb.balance.pool import (
     TtlPolicy,
 )
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config.policy import Owner, read
-from dnslb.text.problem import Level, has_errors
+from dnslb.config import policy as policies
+from dnslb.config.policy import Owner
+from dnslb.text.problem import Level, Problem, has_errors
 
 pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
 
@@ -38,6 +40,7 @@ PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"
     " interval, method, port, rise, source, tcp, timeout, type, verify"
 )
+
 
 
 def owner(name: str, *addresses: str, line: int = 14, ttl: int = 300, negative_ttl: int = 60) -> Owner:
@@ -70,6 +73,12 @@ def find(text: str) -> Owner | str:
     if absolute == "alias.example.com.":
         return f"{absolute} is a CNAME"
     return f"{absolute} does not exist; did you mean www?"
+
+
+def read(octets: bytes, file: str, find: Callable[[str], Owner | str]) -> tuple[list[Pool], list[Problem]]:
+    """The pools alone: the rest of a policy is in test_transfer_settings.py."""
+    found, problems = policies.read(octets, file, find)
+    return found.pools, problems
 
 
 def pools(text: str) -> list[Pool]:
@@ -300,7 +309,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
 
 @pytest.mark.parametrize(("text", "problems"), [
     # The file.
-    ("- a", ["f:1:1: the file is no mapping; write keys and values: defaults, pools"]),
+    ("- a", ["f:1:1: the file is no mapping; write keys and values: defaults, pools, secondaries, transfer_to"]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
@@ -353,7 +362,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
         " interval, near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
-        "f:1:1: the file has no key a; known are: defaults, pools",
+        "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fall, fast_interval, interval,"
         " near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
     ]),

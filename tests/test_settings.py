@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,10 +12,12 @@ import pytest
 from click import Option
 from hypothesis import given
 from hypothesis import strategies as st
+from transcript import wire
 
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli.serve import serve
-from dnslb.config import settings
+from dnslb.config import settings, transfers
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
 pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
@@ -22,9 +25,9 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_token_file, confirm, control, include_from, listen, log_format, log_level, on_change, "
-    "order, orphan_grace, server_id, server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, user, "
-    "watch, worker_timeout, workers"
+    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, keys, listen, log_format, "
+    "log_level, on_change, order, orphan_grace, secondaries, server_id, server_version, settle, state, "
+    "tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, worker_timeout, workers, zones"
 )
 
 
@@ -68,6 +71,10 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("admin_hosts: NS1.example.com.", Settings(admin_hosts=("ns1.example.com",))),
     ("admin_hosts: [ns1, ns2.example.com]", Settings(admin_hosts=("ns1", "ns2.example.com"))),
     ("admin_token_file: /etc/dnslb/token", Settings(admin_token_file=Path("/etc/dnslb/token"))),
+    ("zones: {Long.Example.: short.zone}", Settings(zones=(NamedZone(wire("long.example."), "short.zone"),))),
+    ("zones: {'0/25.2.0.192.in-addr.arpa': x.zone}", Settings(
+        zones=(NamedZone(b"\x040/25\x012\x010\x03192\x07in-addr\x04arpa\0", "x.zone"),)
+    )),
     ("\ufeffworkers: 3\r\norder: none\r\n", Settings(workers=3, order=RRsetOrder.NONE)),     # as Windows writes it
     ("x: &x 2\n".replace("x: &x", "workers: &x") + "tcp_per_client: *x", Settings(workers=2, tcp_per_client=2)),
 ])  # fmt: skip
@@ -103,11 +110,27 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("admin: 5380", ["1:8: 5380 is no address and port; write 127.0.0.1:5380 or [::1]:5380"]),
     ("admin: [127.0.0.1]", ["1:8: a word is missing; write one value here"]),
     ("admin_token_file: token", ["1:19: token is no absolute path; begin it with /"]),
+    ("admin_tls: /etc/dnslb/key.pem", ["1:12: admin_tls is no mapping; write keys and values: certificate, key"]),
+    ("admin_tls: {key: /k}", [
+        "1:12: admin_tls needs a certificate and a key; write {certificate: /path, key: /path}",
+    ]),
+    ("admin_tls: {certificate: cert.pem, key: /k, ca: /x}", [
+        "1:45: admin_tls has no key ca; known are: certificate, key",
+        "1:26: cert.pem is no absolute path; begin it with /",
+    ]),
     ("admin_hosts: [a, 'http://b', 'c:5380']", [
         "1:18: http://b is no host name; write it without port, as in ns1.example.com",
         "1:30: c:5380 is no host name; write it without port, as in ns1.example.com",
     ]),
     ("tcp_idle: 2h", ["1:11: 2h is out of range; write 0.1s to 3600s"]),
+    ("zones: a.zone", ["1:8: zones is no mapping; write keys and values"]),
+    ("zones: {a..b: a.zone}", ["1:9: the name a..b. has an empty label; remove the extra dot"]),
+    ("zones: {a: b}", ["1:12: b is no zone file in this directory; write its name, as in short.zone"]),
+    ("zones: {a: ../b.zone}", ["1:12: ../b.zone is no zone file in this directory; write its name, as in short.zone"]),
+    ("zones: {a: .zone}", ["1:12: .zone is no zone file in this directory; write its name, as in short.zone"]),
+    ("zones: {a: [b.zone]}", ["1:12: a word is missing; write one value here"]),
+    ("zones: {a: b.zone, A.: c.zone}", ["1:20: A. is a zone already; remove one of the two"]),
+    ("zones: {a: b.zone, c: b.zone}", ["1:23: b.zone is the file of a. already; give each zone its own"]),
     (f"server_id: {'x' * 256}", ["1:12: the text is longer than 255 octets; shorten it"]),
     (f"server_version: {'é' * 128}", ["1:17: the text is longer than 255 octets; shorten it"]),
     ("worker: 2\nworkers: 1000\norder: x y\ntcp_idle: soon\n", [
@@ -128,15 +151,21 @@ def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
     assert found == Settings(order=RRsetOrder.NONE)
 
 
+def names() -> Iterator[str]:
+    """Of the keys: two of them make one value."""
+    for field in fields(Settings):
+        yield from transfers.KEYS if field.name == "transfers" else [field.name]
+
+
 def test_every_setting_has_a_key() -> None:
-    assert ", ".join(sorted(field.name for field in fields(Settings))) == KNOWN
+    assert ", ".join(sorted(names())) == KNOWN
 
 
 def test_every_setting_is_in_the_readme_with_its_option() -> None:
     rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
     options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
-    for field in fields(Settings):
-        assert (field.name, options.get(field.name, "")) in rows
+    for name in names():
+        assert (name, options.get(name, "")) in rows
 
 
 @pytest.mark.parametrize(("text", "expected"), [

@@ -42,6 +42,7 @@ SAMPLE = State(
     history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel", "alice"),),
     clocks={Scope("www.example.com.", A11): NOW - 30},
     changed_at={"www.example.com. A": NOW - 5},
+    serials={"example.com.": 2026112101},
 )
 TEXT = """\
 {
@@ -102,6 +103,9 @@ TEXT = """\
  ],
  "changed_at": {
   "www.example.com. A": 1799999995.0
+ },
+ "serials": {
+  "example.com.": 2026112101
  }
 }
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import socket
@@ -11,17 +10,17 @@ import stat
 from pathlib import Path
 
 from dnslb.admin.control_socket import CannotControl
-from dnslb.admin.guard import Token
+from dnslb.admin.guard import Role, Token
 from dnslb.config.settings import Endpoint
 from dnslb.system import file
 
 _BACKLOG = 64
 _LONGEST_TOKEN = 4096  # octets
 _MOST_TOKENS = 100     # each is compared with what every request brings
-_TOKEN = re.compile(rb"(?:([A-Za-z0-9._@-]{1,64}):[ \t]*)?([A-Za-z0-9._~+/-]+=*)")  # RFC 6750 §2.1: no colon in it
+# RFC 6750 §2.1: no colon in it
+_TOKEN = re.compile(rb"(?:([A-Za-z0-9._@-]{1,64})(?:[ \t]+(read|operate))?:[ \t]*)?([A-Za-z0-9._~+/-]+=*)")
+_ROLES = {role.value for role in Role}
 _REMEDY = "make one: umask 077; openssl rand -hex 32 >"
-
-_log = logging.getLogger("dnslb")
 
 
 def listen(endpoint: Endpoint) -> socket.socket:
@@ -45,9 +44,9 @@ def listen(endpoint: Endpoint) -> socket.socket:
 
 
 def read_tokens(path: Path) -> tuple[Token, ...]:
-    """Read the file: one token, or several lines of a name, a colon and a token each.
+    """Read the file: one token, or several lines of a name, perhaps a role, a colon and a token each.
 
-    Raises CannotControl; warns when the file is everybody's to read.
+    Raises CannotControl; also when the file is everybody's to read.
     """
     try:
         descriptor = file.opened(path)
@@ -59,14 +58,21 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CannotControl(f"cannot read the token file {path}: {reason}; {_REMEDY} {path}") from None
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise CannotControl(f"others can read the token file {path}; chmod o= {path}")
     if not text:
         raise CannotControl(f"the token file {path} is empty; {_REMEDY} {path}")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     matches = [_TOKEN.fullmatch(line) if len(line) <= _LONGEST_TOKEN else None for line in lines]
-    tokens = tuple(Token(match[2], (match[1] or b"").decode()) for match in matches if match is not None)
-    is_clear = len(tokens) == 1 or all(token.name for token in tokens)
+    tokens = tuple(_token(match) for match in matches if match is not None)
+    # Whose name is a role's meant the role: it must not open more than that by mistake.
+    names = {token.name for token in tokens}
+    is_clear = (len(tokens) == 1 or "" not in names) and not names & _ROLES
     if len(text) > file.MOST_SECRET or len(tokens) < len(lines) or len(lines) > _MOST_TOKENS or not is_clear:
         raise CannotControl(f"the token file {path} holds more than a token: letters, digits, -._~+/; {_REMEDY} {path}")
-    if mode & stat.S_IROTH:
-        _log.warning("the token file %s is readable by everybody; chmod o-r %s", path, path)
     return tokens
+
+
+def _token(match: re.Match[bytes]) -> Token:
+    name, role, octets = match.groups(b"")
+    return Token(octets, name.decode(), Role(role.decode()) if role else Role.OPERATE)

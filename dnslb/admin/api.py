@@ -149,7 +149,8 @@ async def _history(api: Api, request: Request) -> Reply:
 async def _queries(api: Api, request: Request) -> Reply:
     """Who asks is not for everybody, and counting it costs something."""
     if not request.is_trusted:
-        return failure(403, "who asks what is told only with a token", "send a token, or use the control socket")
+        told = failure(401, "who asks what is told only with a token", "send one, or use the control socket")
+        return replace(told, headers=(("WWW-Authenticate", 'Bearer realm="dnslb"'),))
     return Reply(200, b"", long=await rendered(_text(await api.operations.top())))
 
 

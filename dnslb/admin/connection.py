@@ -16,9 +16,11 @@ import h11
 
 from dnslb.admin.admission import Admission, Slot
 from dnslb.admin.api import Api, respond, work_of
+from dnslb.admin.certificate import Certificate
 from dnslb.admin.exchange import Refusal, Reply, Request, failure
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.render_queue import Dropped
+from dnslb.admin.stream import Stream
 from dnslb.admin.throttle import Throttle
 from dnslb.ipc.peer import peer
 
@@ -46,6 +48,8 @@ class Common:
     guard: Guard | None  # None: whoever can connect may do everything
     admission: Admission = field(default_factory=Admission)
     throttle: Throttle = field(default_factory=Throttle)
+    certificate: Certificate | None = None  # None: without TLS
+    shaking: asyncio.Lock = field(default_factory=asyncio.Lock)  # TLS handshakes, one after the other
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def wait_to_read(self) -> None:
@@ -57,8 +61,9 @@ class Common:
 class Connection:
     """Answers the requests on one connection."""
 
-    def __init__(self, sock: socket.socket, slot: Slot, common: Common) -> None:
-        self._sock = sock
+    def __init__(self, stream: Stream, user: int | None, slot: Slot, common: Common) -> None:
+        self._stream = stream
+        self._user = user
         self._slot = slot
         self._common = common
         self._loop = asyncio.get_running_loop()
@@ -109,7 +114,7 @@ class Connection:
                 case h11.NEED_DATA:
                     if self._http.they_are_waiting_for_100_continue:
                         await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
-                    octets = await self._loop.sock_recv(self._sock, _CHUNK)
+                    octets = await self._stream.receive(_CHUNK)
                     await self._common.wait_to_read()
                     self._http.receive_data(octets)
                 case h11.Request():
@@ -122,7 +127,7 @@ class Connection:
                 case h11.EndOfMessage() if head is not None:
                     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
                     target, client = head.target.decode(), self._slot.client
-                    return Request(self._method, target, bytes(body), headers, client, user=user_of(self._sock))
+                    return Request(self._method, target, bytes(body), headers, client, user=self._user)
                 case _:
                     return None
 
@@ -192,15 +197,15 @@ class Connection:
         whole = memoryview(octets or b"")
         for start in range(0, len(whole), _PIECE):
             async with asyncio.timeout(PATIENCE):
-                await self._loop.sock_sendall(self._sock, whole[start : start + _PIECE])
+                await self._stream.send(whole[start : start + _PIECE])
             await asyncio.sleep(0)
 
     async def _part(self) -> None:
         """Close when the client has: what it goes on sending would else make the system drop our reply."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_PARTING):
-                self._sock.shutdown(socket.SHUT_WR)
-                while await self._loop.sock_recv(self._sock, _CHUNK):
+                await self._stream.finish()
+                while await self._stream.receive(_CHUNK):
                     await self._common.wait_to_read()
 
 

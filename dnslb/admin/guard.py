@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from enum import Enum
 from hmac import compare_digest
 from ipaddress import ip_address
 
@@ -20,12 +21,20 @@ _MISSING = (("WWW-Authenticate", 'Bearer realm="dnslb"'),)
 _WRONG = (("WWW-Authenticate", 'Bearer realm="dnslb", error="invalid_token"'),)
 
 
+class Role(Enum):
+    """What a token opens, by the words of its file."""
+
+    READ = "read"        # all that is told
+    OPERATE = "operate"  # orders and reloads too
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A secret that allows everything."""
+    """A secret that allows what its role does."""
 
     octets: bytes
     name: str = ""  # of whoever has it
+    role: Role = Role.OPERATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     # A token opens more of what is read, so that a wrong one is refused there too: else it could be guessed in silence.
     if request.method in _READING and (not guard.tokens or not authorization.lower().startswith("bearer ")):
         return None
-    return _without_token(guard, authorization)
+    return _without_right(guard, authorization, request.method in _READING)
 
 
 def has_wrong_token(refused: Reply) -> bool:
@@ -73,14 +82,22 @@ def _brought(guard: Guard, authorization: str) -> Token | None:
     return found[0] if found and scheme.lower() == "bearer" else None
 
 
-def _without_token(guard: Guard, authorization: str) -> Reply | None:
+def _without_right(guard: Guard, authorization: str, is_reading: bool) -> Reply | None:
     if not guard.tokens:
         return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")
-    if _brought(guard, authorization) is not None:
-        return None
+    brought = _brought(guard, authorization)
+    if brought is not None:
+        return None if is_reading or brought.role is Role.OPERATE else _too_little(brought)
     fact = "the token is wrong" if authorization else "this needs a token"
     reply = failure(401, fact, "send Authorization: Bearer and the text in admin_token_file")
     return replace(reply, headers=_WRONG if authorization else _MISSING)
+
+
+def _too_little(token: Token) -> Reply:
+    # RFC 6750 §3.1
+    needed = (("WWW-Authenticate", 'Bearer realm="dnslb", error="insufficient_scope"'),)
+    reply = failure(403, f"the token {token.name} is for reading only", "use one with the role operate")
+    return replace(reply, headers=needed)
 
 
 def _is_ours(authority: str, hosts: tuple[str, ...]) -> bool:

@@ -11,16 +11,19 @@ import errno
 import logging
 import socket
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
 
 from dnslb.admin.api import Api
-from dnslb.admin.connection import Common, Connection, user_of
+from dnslb.admin.certificate import Certificate
+from dnslb.admin.connection import PATIENCE, Common, Connection, user_of
 from dnslb.admin.exchange import Refusal
 from dnslb.admin.guard import Guard
 from dnslb.admin.render_queue import Dropped
+from dnslb.admin.stream import PlainStream, Stream, TlsStream
 from dnslb.control.operations import Operations
 
 _PAUSE = 1.0           # seconds from a connection that could not be accepted to the next
@@ -36,6 +39,8 @@ class Listener:
 
     sock: socket.socket
     guard: Guard | None = None  # None: whoever can connect may do everything
+    certificate: Certificate | None = None  # None: without TLS
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None  # renews the certificate until cancelled
 
 
 async def serve(listeners: Iterable[Listener], operations: Operations) -> None:
@@ -45,6 +50,8 @@ async def serve(listeners: Iterable[Listener], operations: Operations) -> None:
         for listener in listeners:
             # Queues of its own: a crowd over TCP keeps no command waiting.
             group.create_task(_Acceptor(listener, Api(operations, refused)).run())
+            if listener.watch is not None:
+                group.create_task(listener.watch())
 
 
 class _Acceptor:
@@ -52,7 +59,7 @@ class _Acceptor:
 
     def __init__(self, listener: Listener, api: Api) -> None:
         self._sock = listener.sock
-        self._common = Common(api, listener.guard)
+        self._common = Common(api, listener.guard, certificate=listener.certificate)
         self._connections: set[asyncio.Task[None]] = set()
         self._quiet = 0.0  # until then the log is not told again that nobody can be let in
 
@@ -110,9 +117,23 @@ class _Acceptor:
         slot = self._common.admission.admit(client, evict, now)
         try:
             with suppress(OSError, Dropped):  # it has left, or is too slow
-                await Connection(sock, slot, self._common).run()
+                await Connection(await self._stream(sock), user_of(sock), slot, self._common).run()
         finally:
             self._common.admission.release(slot)
+
+
+    async def _stream(self, sock: socket.socket) -> Stream:
+        """Raises OSError; also when a client does not shake hands in time."""
+        if self._common.certificate is None:
+            return PlainStream(sock)
+        stream = TlsStream(sock, self._common.certificate.context)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await stream.shake_hands(self._common.shaking)
+        except TimeoutError:
+            self._common.api.refused[Refusal.SLOW] += 1
+            raise
+        return stream
 
 
 def _client(sock: socket.socket) -> str:

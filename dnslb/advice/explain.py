@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from dnslb.advice.forecast import failover_worst
+from dnslb.advice.resolver import ANY
 from dnslb.balance import near
 from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
@@ -126,6 +127,8 @@ def _death(pool: Pool, probe: Probe) -> str:
     """The worst case, for the RRset that is cached longest."""
     longest = max((bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
     text = f"noticed within {probe.detection:.9g} s, last client after {failover_worst(probe, longest, 0.0):.9g} s"
+    if longest < ANY.longest:
+        text += f", as some resolvers hold records {ANY.longest:.9g} s at least"
     if longest < _HELD:
         held = failover_worst(probe, _HELD, 0.0)
         text += f" ({held:.9g} s where caches hold {_HELD} s)"

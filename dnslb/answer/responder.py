@@ -65,10 +65,18 @@ class _Plan:
     opt: bytes   # the reply's OPT record
 
 
+class ForTransfers(Exception):
+    """A request that the process of the transfers answers: for a zone, or with a signature."""
+
+
 class Responder:
     """Answers packets of one transport from one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, transport: Transport, identity: Identity) -> None:
+    def __init__(
+        self, snapshot: Snapshot, transport: Transport, identity: Identity, *, has_transfers: bool = False
+    ) -> None:
+        """``has_transfers``: somebody else answers what is about them, for which ForTransfers is raised."""
+        self._has_transfers = has_transfers
         self._snapshot = snapshot
         self._transport = transport
         self._identity = identity
@@ -193,6 +201,9 @@ class Responder:
         asked = parse(packet)
         if asked is None:
             return None
+        # A signature is read as NOTAUTH: nobody here can check it.
+        if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or self._is_transfer(asked)):
+            raise ForTransfers
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
             return self._refusal(packet, asked, rrtype.NOTIMP)
         if asked.rcode != rrtype.NOERROR:
@@ -208,6 +219,11 @@ class Responder:
         ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
         plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt)
         return _special(query, asked.end - 2, ready, plan, client)
+
+    def _is_transfer(self, asked: Query) -> bool:
+        """Whether a zone is asked for, over a transport by which it can be had."""
+        wanted = (rrtype.IXFR,) if self._transport is UDP else (rrtype.AXFR, rrtype.IXFR)
+        return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
 
     def _find_room(self, asked: Edns | None) -> tuple[int, bytes]:
         """The octets of a reply before its OPT record, and that record."""

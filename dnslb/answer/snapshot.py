@@ -153,6 +153,15 @@ class Snapshot:
             replies.forget(owners)
         return led
 
+    def renumber(self, soas: Mapping[Name, RRset]) -> None:
+        """From now on questions for the SOA of these zones are answered with this; negative answers have the file's."""
+        for apex, soa in soas.items():
+            others = (rrset for rrset in self.zones[apex].node(apex) or () if rrset.rrtype != rrtype.SOA)
+            self._overlay[apex] = tuple(sorted((soa, *others)))
+        for replies in (self.over_udp, self.over_tcp) if soas else ():
+            replies.index()
+            replies.forget(soas)
+
     @property
     def turning(self) -> list[Key]:
         """The RRsets of pools that are asked for."""
@@ -222,7 +231,7 @@ class Snapshot:
     def _pack(self, zone: Zone, name: Name, kind: bytes, reply: Answer, room: int) -> Ready:
         self.packed += 1
         body = message.pack(name, reply, room)
-        empty = {} if reply.turning else self._empty(reply)
+        empty = {} if reply.turning else _empty(reply, self._servings)
         serving = self._servings.get(reply.turning) if reply.turning else empty.get(int.from_bytes(kind[:2]))
         # A type of which there is nothing just now has a reply of its own: it says so, or is withheld.
         apart = None if reply.types_apart is None else reply.types_apart.union(empty)
@@ -243,14 +252,6 @@ class Snapshot:
             theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
             near = Nearby(clients, make(turning=theirs).within(room))
         return make(turning=turning, near=near).within(room)
-
-    def _empty(self, reply: Answer) -> dict[int, Serving]:
-        """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
-        if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
-            return {}
-        keys = ((owner, kind) for owner in reply.consulted for kind in rrtype.ADDRESS_TYPES.values())
-        found = {key[1]: serving for key in keys if (serving := self._servings.get(key)) is not None}
-        return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -324,6 +325,15 @@ def _existing(zone: Zone, reply: Answer) -> Container[Name]:
     if reply.substituted is None:
         return zone.nodes
     return _Substituted(zone, reply.covers, fold(reply.answer[0].rrset.rdatas[0]))
+
+
+def _empty(reply: Answer, servings: Mapping[Key, Serving]) -> dict[int, Serving]:
+    """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
+    if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
+        return {}
+    keys = ((owner, kind) for owner in reply.consulted for kind in rrtype.ADDRESS_TYPES.values())
+    found = {key[1]: serving for key in keys if (serving := servings.get(key)) is not None}
+    return {kind: serving for kind, serving in found.items() if not serving.rrset.rdatas}
 
 
 @lru_cache(maxsize=1024)

@@ -14,10 +14,12 @@ from dnslb.system import collector
 # wait for what its other commands are made of.
 _COMMANDS = {
     "check": ("check", "check"),
+    "demo": ("demo", "demo"),
     "drain": ("operate", "drain"),
     "history": ("status", "history"),
     "import": ("import_", "import_"),
     "init": ("init", "init"),
+    "key": ("key", "key"),
     "log-level": ("operate", "log_level"),
     "lookup": ("lookup", "lookup"),
     "maint": ("operate", "maint"),

@@ -19,10 +19,11 @@ def text(directory: Path, catalog: Catalog, settings: Settings) -> str:
     places = ", ".join(map(str, settings.listen))
     workers = report.count(parent.worker_count(settings), "worker")
     endpoint, admin = _from_here(settings.listen[0]), settings.admin
+    scheme = "http" if settings.admin_tls is None else "https"
     return "\n".join((
         f"dnslb {__version__} serves {directory} on {places} (UDP and TCP), {workers}",
         *(f"  {line}" for line in report.summary(catalog)),
-        *((f"status page: http://{_from_here(admin)}/",) if admin is not None else ()),
+        *((f"status page: {scheme}://{_from_here(admin)}/",) if admin is not None else ()),
         f"try: dig @{endpoint.address} -p {endpoint.port} {_example(catalog)}",
     ))
 

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dnslb.admin import client
 from dnslb.admin.control_socket import SYSTEM, default_path
+from dnslb.cli.nodes import Place
 
 # Seconds: an order waits for every worker and for the disk, a reload for the first round of its probes too.
 _PATIENCE = {"/orders": 60.0, "/reload": 600.0}
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def control_option(command: _Command) -> _Command:
-    return click.option(
-        "--control",
-        type=click.Path(path_type=Path),
-        envvar="DNSLB_CONTROL",
-        metavar="PATH",
-        help="The socket of the server; default: as for `dnslb serve`.",
-    )(command)
 
 
 class NoServer(click.ClickException):
@@ -37,10 +25,10 @@ class NoSuchName(click.ClickException):
     """The server knows no such name or address."""
 
 
-def ask(path: Path | None, method: str, target: str, value: object = None) -> Any:
+def ask(place: Place, method: str, target: str, value: object = None) -> Any:
     """The answer of the server; when there is none, or a refusal, the command ends with 1 and says why."""
     try:
-        status, answer = client.ask(path or _default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
+        status, answer = client.ask(place or _default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
     except client.Unreachable as error:
         raise NoServer(str(error)) from None
     if status == 200:
@@ -48,7 +36,9 @@ def ask(path: Path | None, method: str, target: str, value: object = None) -> An
     for problem in answer.get("problems", ()):
         click.echo(problem, err=True)
     refusal = NoSuchName if status == 404 else click.ClickException
-    raise refusal(f"{answer['error']}; {answer['remedy']}")
+    # Who is asked by a command needs no header.
+    remedy = "give its file with --token-file" if status == 401 else answer["remedy"]
+    raise refusal(f"{answer['error']}; {remedy}")
 
 
 def clock(unix: float, now: float) -> str:

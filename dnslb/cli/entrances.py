@@ -6,17 +6,20 @@ All is opened before privileges are dropped: the user may not be allowed to.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dnslb.admin import address
+from dnslb.admin.certificate import Certificate
 from dnslb.admin.control_socket import ControlSocket, default_path
 from dnslb.admin.guard import Guard
 from dnslb.admin.server import Listener
-from dnslb.config.settings import Settings
+from dnslb.config.settings import KeyPair, Settings
 from dnslb.ipc import takeover
 from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.takeover import CannotTakeOver
+from dnslb.parent.file_watch import FileWatch
 
 _CONTROL = "control"  # among the sockets where operators come in
 
@@ -86,6 +89,15 @@ def _listeners(control: ControlSocket, settings: Settings, inherited: Inherited)
         tokens = () if settings.admin_token_file is None else address.read_tokens(settings.admin_token_file)
         name = f"admin {settings.admin}"
         socks[name] = inherited.admin_sockets.get(name) or address.listen(settings.admin)
-        listeners.append(Listener(socks[name], Guard(tokens, settings.admin_hosts)))
+        guard = Guard(tokens, settings.admin_hosts)
+        pair = settings.admin_tls
+        listeners.append(Listener(socks[name], guard) if pair is None else _over_tls(socks[name], guard, pair))
     inherited.adopt(socks)
     return listeners
+
+
+def _over_tls(sock: socket.socket, guard: Guard, pair: KeyPair) -> Listener:
+    """Raises CannotControl."""
+    certificate = Certificate(pair)
+    watch = FileWatch([str(pair.certificate), str(pair.key)], certificate.renew, certificate.complain)
+    return Listener(sock, guard, certificate, watch.run)

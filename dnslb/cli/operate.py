@@ -6,24 +6,23 @@ import re
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from dnslb.cli import report, wait
-from dnslb.cli.control import age, ask, clock, control_option
+from dnslb.cli.control import age, ask, clock
+from dnslb.cli.nodes import Place, server_options
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.text import duration, timestamp
 
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.command()
-@control_option
-def reload(control: Path | None) -> None:
+@server_options
+def reload(control: Place) -> None:
     """Let the running server read its files again; returns when every worker serves them.
 
     With any mistake in them nothing changes, all mistakes are printed, and the exit status is 1.
@@ -48,9 +47,9 @@ def reload(control: Path | None) -> None:
 
 
 @click.command("log-level")
-@control_option
+@server_options
 @click.argument("level", type=click.Choice(LOG_LEVELS), required=False)
-def log_level(level: str | None, control: Path | None) -> None:
+def log_level(level: str | None, control: Place) -> None:
     """Show the least level that the running server logs, or change it until it ends.
 
     debug adds the outcome of every probe.  Queries are never logged.
@@ -81,9 +80,9 @@ def _moment(text: str) -> float:
     return at
 
 
-def _target_options(command: _Command) -> _Command:
+def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        control_option,
+        server_options,
         click.option("--reason", default="", metavar="TEXT", help="Shown in the status and in the history."),
         click.option("--at", type=_moment, metavar="TIME", help="14:00, or 2026-11-20T14:00; default: now."),
         click.argument("targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True),
@@ -92,7 +91,7 @@ def _target_options(command: _Command) -> _Command:
     return command
 
 
-def _end_options(command: _Command) -> _Command:
+def _end_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--wait", "waits", is_flag=True, help="Return when the last cached copy has expired."),
         click.option("--for", "lasts", type=_duration, metavar="DURATION", help="Ready again after so long."),
@@ -155,7 +154,7 @@ def _give(  # noqa: PLR0913 - the options of the commands
     at: float | None,
     reason: str,
     waits: bool,
-    control: Path | None,
+    control: Place,
     at_once: bool = False,
 ) -> None:
     if "" in targets:
@@ -194,7 +193,7 @@ def _tell(mode: str, at: float | None, done: dict[str, Any]) -> None:
         click.echo("nothing has changed")
 
 
-def _wait(control: Path | None, awaited: list[wait.Awaited]) -> None:
+def _wait(control: Place, awaited: list[wait.Awaited]) -> None:
     try:
         at = wait.wait(lambda path: ask(control, "GET", path), awaited)
     except wait.Failed as failed:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from dnslb.cli import report
-from dnslb.cli.control import ask, columns, control_option
+from dnslb.cli.control import ask, columns
+from dnslb.cli.nodes import Place, server_options
 from dnslb.cli.top import screen
 
 _TARGET = "/queries"
@@ -22,8 +22,8 @@ _PAUSE = 1.0  # seconds from one look to the next
 @click.option("--limit", type=click.IntRange(1, 100), default=10, help="So many names, and clients; default: 10.")
 @click.option("--follow", is_flag=True, help="Show it again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@control_option
-def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Path | None) -> None:
+@server_options
+def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Place) -> None:
     """Show which names are asked most at the moment, and by whom.
 
     Workers count for this only while somebody asks, so the first look takes some seconds.  With a ~ a count may be too

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from dnslb.cli import report
-from dnslb.cli.control import NoSuchName, age, ask, clock, columns, control_option
+from dnslb.cli.control import NoSuchName, age, ask, clock, columns
+from dnslb.cli.nodes import Place, server_options
 
 _TROUBLE, _NO_NAME, _NO_SERVER = 1, 3, 4  # exit statuses; 2 is a mistyped command's
 _NAMED = 4  # RRsets in a line
@@ -19,8 +19,8 @@ _NAMED = 4  # RRsets in a line
 @click.command()
 @click.argument("pattern", metavar="[NAME]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@control_option
-def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
+@server_options
+def status(pattern: str | None, as_json: bool, control: Place) -> None:
     """Show the pools of the running server: who is up, who is handed out, the TTL and why.
 
     NAME is a pool, or a pattern such as '*.example.net'.
@@ -47,8 +47,8 @@ def status(pattern: str | None, as_json: bool, control: Path | None) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@control_option
-def history(as_json: bool, control: Path | None) -> None:
+@server_options
+def history(as_json: bool, control: Place) -> None:
     """Show the last 1,000 changes of verdicts and orders, oldest first.  They survive a restart of the server.
 
     \b
@@ -85,6 +85,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["restart"]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
+    told += _secondaries(found["secondaries"], now)
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
             told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
@@ -113,6 +114,22 @@ def _workers(server: dict[str, Any]) -> list[str]:
     if server["hung"]:
         told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
     return told
+
+
+def _secondaries(secondaries: list[dict[str, Any]], now: float) -> list[str]:
+    """A line for each that lags, and one for all that do not."""
+    behind = [one for one in secondaries if one["lags"]]
+    told = [f"LAGGING: the secondary {one['secondary']} with {one['zone']}{_lag(one, now)}" for one in behind]
+    if len(secondaries) > len(behind):
+        have = len(secondaries) - len(behind)
+        told.append(f"{have} of {len(secondaries)} copies at secondaries have the last version")
+    return told
+
+
+def _lag(one: dict[str, Any], now: float) -> str:
+    since = f", for {age(now - one['since'])}" if one["since"] else ""
+    serial = "" if one["serial"] is None else f": it has serial {one['serial']} of {one['wanted']}"
+    return f"{since}{serial}{': ' + one['error'] if one['error'] else ''}"
 
 
 def _about(change: dict[str, Any]) -> str:

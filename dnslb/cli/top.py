@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from dnslb.cli import report
-from dnslb.cli.control import age, ask, clock, control_option
+from dnslb.cli.control import age, ask, clock
+from dnslb.cli.nodes import Place, server_options
 from dnslb.cli.status import lines as status_lines
 
 _ALTERNATE, _ORDINARY = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # screens of a terminal; without a cursor
@@ -26,8 +26,8 @@ _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 @click.argument("pattern", metavar="[NAME]", required=False)
 @click.option("--interval", type=click.FloatRange(0.1, 3600), default=1.0, help="Seconds; default: 1.")
 @click.option("--count", type=click.IntRange(1), help="End after so many looks; default: at Ctrl-C.")
-@control_option
-def top(pattern: str | None, interval: float, count: int | None, control: Path | None) -> None:
+@server_options
+def top(pattern: str | None, interval: float, count: int | None, control: Place) -> None:
     """Show the status of the running server, live, until Ctrl-C.
 
     NAME is a pool, or a pattern such as '*.example.net'.  What does not fit the screen is left out.

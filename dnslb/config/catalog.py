@@ -6,16 +6,20 @@ The only place that opens their files, all of them through ``Files``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
-from dnslb.config import policy, settings
+from dnslb.config import keys, policy, settings
+from dnslb.config.keys import TsigKey
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.owner import find_owner
+from dnslb.config.policy import Owner, Policy
+from dnslb.config.secondary import TransferPolicy
 from dnslb.config.settings import Settings
 from dnslb.dns import master, name
 from dnslb.dns.mistake import Mistaken
@@ -49,6 +53,8 @@ class Catalog:
     settings: Settings
     zones: Mapping[Name, Zone]  # by apex; those without errors
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
+    transfers: Mapping[Name, TransferPolicy] = field(default_factory=dict)  # of the zones that are transferred, by apex
+    keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
@@ -66,6 +72,9 @@ class Files(Protocol):
 
     def read_within(self, path: str, most: int, directories: tuple[str, ...]) -> bytes | None:
         """The same; None when the path leads out of all these directories."""
+
+    def read_secret(self, path: str) -> bytes:
+        """A file that nobody else can read."""
 
     def fingerprint(self) -> Fingerprint:
         """Of what was there before it was read; raises nothing."""
@@ -95,6 +104,12 @@ class Disk:
             self._known.add(path)
             self._found |= _fingerprints([path])
         return self._read(path, most) if file.is_within(path, directories) else None
+
+    def read_secret(self, path: str) -> bytes:
+        if path not in self._known:
+            self._known.add(path)
+            self._found |= _fingerprints([path])
+        return file.read_secret(path)
 
     def fingerprint(self) -> Fingerprint:
         return self._found
@@ -142,12 +157,14 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
         for path in entries.named(_MISNAMED)
     ]
+    named = {Path(zone.file).stem: zone.apex for zone in found.zones}
+    problems += _missing(found.zones, paths, directory)
     where = (str(directory), *map(str, found.include_from))
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
     zone_files: dict[Name, str] = {}
     for path in paths:
-        apex = _apex(path, problems)
+        apex = _apex(path, named, problems)
         if apex is None:
             continue
         if apex in zone_files:
@@ -160,51 +177,80 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
-    pools, numbers = _pools(entries, zones, zone_files, problems)
-    sizes = {apex: ZoneSize(_records(zone), numbers.get(apex)) for apex, zone in zones.items()}
-    return Catalog(found, zones, pools, frozenset(sources), sizes, files.fingerprint(), files.unfinished()), problems
+    secrets = _keys(found, files, problems)
+    sources |= {str(path) for path in found.keys.values()}
+    policies = _policies(entries, named, zones, zone_files, found.keys, problems)
+    pools = {name.fold(name.parse(pool.owner, name.ROOT)): pool for one in policies.values() for pool in one.pools}
+    transfers = {apex: one for apex in zones if (one := _transfers(policies.get(apex), found))}
+    sizes = {
+        apex: ZoneSize(_records(zone), len(policies[apex].pools) if apex in policies else None)
+        for apex, zone in zones.items()
+    }
+    last = (files.fingerprint(), files.unfinished())
+    return Catalog(found, zones, pools, transfers, secrets, frozenset(sources), sizes, *last), problems
+
+
+def _transfers(policy: Policy | None, settings: Settings) -> TransferPolicy:
+    """Who may have a zone: what its own policy says, or else what holds for all."""
+    return settings.transfers if policy is None or policy.transfers is None else policy.transfers
+
+
+def _keys(settings: Settings, files: Files, problems: list[Problem]) -> dict[str, TsigKey]:
+    """Those of the files that the settings name."""
+    found: dict[str, TsigKey] = {}
+    for key, path in settings.keys.items():
+        try:
+            text = files.read_secret(str(path)).decode(errors="replace")
+            found[key] = replace(keys.read(text, str(path)), name=key)
+        except OSError as error:
+            problems.append(_error(path, f"the key cannot be read: {error.strerror}", "let this user read it"))
+        except Mistaken as error:
+            problems.append(_error(path, error.mistake.fact, error.mistake.remedy))
+    return found
 
 
 def _records(zone: Zone) -> int:
     return sum([len(rrset.rdatas) for node in zone.nodes.values() for rrset in node])
 
 
-def _pools(
-    entries: _Entries, zones: Mapping[Name, Zone], zone_files: Mapping[Name, str], problems: list[Problem]
-) -> tuple[dict[Name, Pool], dict[Name, int]]:
-    """Those of every policy file in the directory, and how many each has."""
-    pools: dict[Name, Pool] = {}
-    numbers: dict[Name, int] = {}
-    policies: dict[Name, Path] = {}
+def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak of
+    entries: _Entries,
+    named: Mapping[str, Name],
+    zones: Mapping[Name, Zone],
+    zone_files: Mapping[Name, str],
+    keys: Collection[str],
+    problems: list[Problem],
+) -> dict[Name, Policy]:
+    """Those of every policy file in the directory, by the zone."""
+    policies: dict[Name, Policy] = {}
+    paths: dict[Name, Path] = {}
     for path in entries.named(_POLICY):
-        apex = None if path.name == SETTINGS else _apex(path, problems)
+        apex = None if path.name == SETTINGS else _apex(path, named, problems)
         if apex is None:
             continue
-        if apex in policies:
-            problems.append(_error(path, f"{policies[apex]} is for the same zone", "remove one of the two files"))
+        if apex in paths:
+            problems.append(_error(path, f"{paths[apex]} is for the same zone", "remove one of the two files"))
             continue
-        policies[apex] = path
+        paths[apex] = path
         # Without its zone, whose errors are told already, a policy says nothing.
-        if apex in zones or apex not in zone_files:
-            others = len(pools)
-            problems += listed(_add_pools(path, apex, zones, pools, entries.files), str(path))
-            numbers[apex] = len(pools) - others
-    return pools, numbers
+        if apex in zones:
+            find = partial(find_owner, zones[apex], zones)
+            policies[apex], mistakes = _policy(path, find, keys, entries.files)
+            problems += listed(mistakes, str(path))
+        elif apex not in zone_files:
+            remedy = f"write {path.stem}{_SUFFIX}, or rename this file"
+            problems.append(_error(path, "there is no zone file of that name", remedy))
+    return policies
 
 
-def _add_pools(
-    path: Path, apex: Name, zones: Mapping[Name, Zone], pools: dict[Name, Pool], files: Files
-) -> list[Problem]:
-    """Read the policy file of a zone."""
-    if apex not in zones:
-        return [_error(path, "there is no zone file of that name", f"write {path.stem}{_SUFFIX}, or rename this file")]
+def _policy(
+    path: Path, find: Callable[[str], Owner | str], keys: Collection[str], files: Files
+) -> tuple[Policy, list[Problem]]:
     try:
         octets = files.read(str(path), file.MOST_POLICY)
     except OSError as error:
-        return [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
-    found, problems = policy.read(octets, str(path), partial(find_owner, zones[apex], zones))
-    pools.update({name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found})
-    return problems
+        return Policy(), [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
+    return policy.read(octets, str(path), find, keys)
 
 
 def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:
@@ -268,13 +314,25 @@ def _settings(path: Path, files: Files) -> tuple[Settings, list[Problem]]:
     return found, listed(problems, str(path))
 
 
-def _apex(path: Path, problems: list[Problem]) -> Name | None:
-    """The zone that the file is named after."""
+def _apex(path: Path, named: Mapping[str, Name], problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after, or that the settings say."""
+    if path.stem in named:
+        return named[path.stem]
     try:
         return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
     except Mistaken as error:
         problems.append(_error(path, error.mistake.fact, "name the file after its zone: example.com.zone"))
         return None
+
+
+def _missing(named: tuple[NamedZone, ...], paths: list[Path], directory: Path) -> list[Problem]:
+    """Of the zones that the settings name, those without a file."""
+    there = {path.name for path in paths}
+    return [
+        Problem(Level.ERROR, str(directory / SETTINGS), zone.line, zone.column, f"there is no file {zone.file}",
+                f"write it for {name.text(zone.apex)}, or remove the line")
+        for zone in named if zone.file not in there
+    ]  # fmt: skip
 
 
 def _nothing(files: Files, directory: Path, fact: str, remedy: str) -> tuple[Catalog, list[Problem]]:

@@ -6,20 +6,22 @@ Pure: no I/O.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook, recording
+from dnslb.config import hook, named_zone, recording, transfers
 from dnslb.config.hook import Hook
+from dnslb.config.named_zone import NamedZone
 from dnslb.config.recording import Dnstap, QueryLog
+from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
-from dnslb.text.yaml_tree import Node, ScalarNode, SequenceNode
+from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_WORKERS = 64
 MOST_CONNECTIONS = 100_000
@@ -47,6 +49,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The files of a certificate, with its chain, and of its key."""
+
+    certificate: Path
+    key: Path
+
+    def __str__(self) -> str:
+        return f"{self.certificate}, {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything about the server that is not a zone or a pool."""
 
@@ -64,17 +77,21 @@ class Settings:
     watch: bool = True                   # whether an edited file is read at once
     settle: float = 0.5                  # seconds without a change until it is
     confirm: float = 60.0                # seconds without a change until what may be half of an edit is taken
+    zones: tuple[NamedZone, ...] = ()    # whose files have other names
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
     state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
     admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
+    admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     dnstap: Dnstap | None = None         # who gets queries and replies as they come
     query_log: QueryLog | None = None    # where queries are written down
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
+    keys: Mapping[str, Path] = field(default_factory=dict)  # files of TSIG keys, by the keys' names
+    transfers: TransferPolicy = NOBODY   # of zones whose own policy says nothing else
 
 
 def parse_endpoint(text: str, default: int = 53) -> Endpoint | None:
@@ -111,10 +128,12 @@ def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
     if parsed.root is None or _is_empty(parsed.root):
         return Settings(), parsed.problems
     found: dict[str, Any] = {}
-    for key, node in parsed.mapping(parsed.root, _READERS, "the file").items():
-        value = _READERS[key](parsed, node)
+    values = parsed.mapping(parsed.root, (*_READERS, *transfers.KEYS), "the file")
+    for key, node in values.items():
+        value = _READERS[key](parsed, node) if key in _READERS else None
         if value is not None:
             found[key] = value
+    found["transfers"] = transfers.read(parsed, values, found.get("keys", {}))
     return replace(Settings(), **found), parsed.problems
 
 
@@ -156,6 +175,18 @@ def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
+def _keys(parsed: Document, node: Node) -> dict[str, Path]:
+    """The files of TSIG keys, by the keys' names."""
+    found: dict[str, Path] = {}
+    for word, key, value in parsed.entries(node, "keys"):
+        name, path = transfers.key_name(word), _path(parsed, value)
+        if name is None:
+            parsed.report(key, f"{word} is no name of a key", "write letters, digits, hyphens and dots")
+        elif path is not None:
+            found[name] = path
+    return found
+
+
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
     word = parsed.choice(node, [order.value for order in RRsetOrder])
     return RRsetOrder(word) if word is not None else None
@@ -182,6 +213,15 @@ def _path(parsed: Document, node: Node) -> Path | None:
     return Path(word) if word is not None else None
 
 
+def _key_pair(parsed: Document, node: Node) -> KeyPair | None:
+    nodes = parsed.mapping(node, ("certificate", "key"), "admin_tls")
+    paths = {key: _path(parsed, found) for key, found in nodes.items()}
+    if isinstance(node, MappingNode) and len(paths) < 2:
+        parsed.report(node, "admin_tls needs a certificate and a key", "write {certificate: /path, key: /path}")
+    certificate, key = paths.get("certificate"), paths.get("key")
+    return None if certificate is None or key is None else KeyPair(certificate, key)
+
+
 def _paths(parsed: Document, node: Node) -> tuple[Path, ...]:
     items = node.value if isinstance(node, SequenceNode) else [node]
     return tuple(path for item in items if (path := _path(parsed, item)) is not None)
@@ -197,6 +237,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "zones": named_zone.read,
     "include_from": _paths,
     "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),
     "orphan_grace": lambda parsed, node: parsed.duration(node, 0.0, MOST_GRACE),
@@ -205,6 +246,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "admin": _admin,
     "admin_hosts": _hosts,
     "admin_token_file": _path,
+    "admin_tls": _key_pair,
     "watch": _yes_or_no,
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
@@ -213,4 +255,5 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "query_log": recording.read_query_log,
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
+    "keys": _keys,
 }

@@ -73,6 +73,19 @@ class ZoneStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondaryStatus:
+    """How far a secondary is with a zone."""
+
+    zone: str
+    secondary: str         # address and port
+    serial: int | None     # that it serves; None: it has not told
+    wanted: int            # of the last version
+    lags: bool             # whether it lacks that
+    since: float           # that it has it, or has lacked it
+    error: str             # what went wrong last, while it lags
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """The process rather than what it serves."""
 
@@ -97,6 +110,7 @@ class Status:
     orders: Iterable[OrderStatus]
     server: ServerStatus
     restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
+    secondaries: tuple[SecondaryStatus, ...] = ()
 
 
 def public(status: Status) -> Status:

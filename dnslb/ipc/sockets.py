@@ -45,6 +45,16 @@ class Share:
     sockets: list[Sockets]
     handover: Handover  # of connections: from the worker before, and to the one after
 
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Every one once, in an order that is the same for all shares."""
+        return sorted({pair.endpoint for pair in self.sockets}, key=str)
+
+    def udp_by_endpoint(self) -> list[socket.socket]:
+        """One for each endpoint, in their order."""
+        found = {pair.endpoint: pair.udp for pair in self.sockets}
+        return [found[endpoint] for endpoint in self.endpoints]
+
 
 def open_all(
     endpoints: tuple[Endpoint, ...], workers: int, inherited: Iterable[Sockets] = ()

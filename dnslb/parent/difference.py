@@ -20,8 +20,8 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import Node, Zone
 
 _FIXED = (
-    "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file", "log_format",
-    "log_level",
+    "listen", "workers", "user", "watch", "state", "control", "admin", "admin_hosts", "admin_token_file", "admin_tls",
+    "log_format", "log_level",
 )  # fmt: skip
 # Of a pool, what no key of its policy is called.
 _CALLED = {"zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near"}

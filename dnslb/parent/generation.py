@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
@@ -17,6 +18,7 @@ from dnslb.parent.query_log import QueryLogFile
 from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
+from dnslb.parent.transfers import Transfers
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
@@ -25,23 +27,27 @@ from dnslb.probe.schedule import Schedule
 class Generation:
     """It begins with ``start``, whether or not its backends have been probed, and ends with ``stop``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what its processes need
         self,
         catalog: Catalog,
         settings: Settings,
         socks: WorkerSockets,
         totals: Totals,
         tell_hung: Callable[[str], None],
+        transfers: Transfers,
     ) -> None:
         """``settings`` are those of the catalog, with the options of the command line above them."""
         self.catalog = catalog
         self.settings = settings
         self.balancer = Balancer(catalog.pools)
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        self._assignment = SharedAssignment(catalog.zones, settings, near)
+        inlet = transfers.inlet if catalog.transfers else None
+        self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self._totals = totals
         self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
+        self._transfers = transfers
+        self._is_transferred = False  # whether it is what secondaries get
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""
@@ -68,13 +74,24 @@ class Generation:
             self.balancer.remember(before.clocks, before.is_last)
         self.balancer.hasten = schedule.hasten
         await self.balancer.prepare()
-        self.balancer.start(self.workers.publish)
+        self.balancer.start(self._publish)
         self._assignment.servings = self.balancer.served.servings()
         if self._query_log is not None:
             self._assignment.query_log = self._query_log.start()
+        self._assignment.soas = self._transfers.soas(self.catalog)
         await self.workers.come_up()
         self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
+
+    def transfer(self) -> None:
+        """From now on what this generation answers is what secondaries get."""
+        self._is_transferred = True
+        self._transfers.begin(self.catalog, self.workers, self._assignment.servings, self.balancer.copies)
+
+    def _publish(self, servings: Mapping[Key, Serving]) -> None:
+        self.workers.publish(servings)
+        if self._is_transferred:
+            self._transfers.serve(servings)
 
     async def settled(self) -> None:
         """Wait until every worker answers by all that verdicts and orders have changed up to now."""

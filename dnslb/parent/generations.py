@@ -23,6 +23,7 @@ from dnslb.parent.state_file import StateFile
 from dnslb.parent.telling import drain_clock, event
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.totals import Totals
+from dnslb.parent.transfers import Transfers
 from dnslb.parent.worker_process import WorkerSockets
 
 
@@ -36,6 +37,7 @@ class Generations:
         self.memory = Memory(state_file, self.hooks.tell)
         self.prober = Prober(self.memory)
         self.orders = Orders(self._obey, self.memory.remember)
+        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
@@ -51,7 +53,8 @@ class Generations:
     async def begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old = self._current
-        new = Generation(catalog, self._override(catalog.settings), self.socks, self.totals, self._remember_hung)
+        settings = self._override(catalog.settings)
+        new = Generation(catalog, settings, self.socks, self.totals, self._remember_hung, self.transfers)
         verdicts = self.prober.schedule.healths | self._recall(new.balancer)
         # The old generation answers until the new one does, and so is probed until then.
         self._act([*self._acting, new], verdicts)
@@ -66,6 +69,7 @@ class Generations:
             await (new.stop() if old is None else new.make_way())
             self._act(self._acting)
             raise
+        new.transfer()
         self._current, self._before = new, State()
         self._act([new])
         self.orders.wake()
@@ -98,6 +102,7 @@ class Generations:
         await self.current.answer()
 
     async def stop(self) -> None:
+        await self.transfers.stop()
         if self._current is not None:
             await self._current.stop()
 
@@ -132,6 +137,7 @@ class Generations:
             return {}
         self.orders.standing = dict(known.orders)
         self._before = known
+        self.transfers.recall(known.serials)
         balancer.changed_at = known.changed_at
         return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
 
@@ -146,4 +152,5 @@ class Generations:
         verdicts = {state.key(*key): health for key, health in healths}
         clocks = dict(drain_clock.kept_clocks(self._acting[0].balancer))
         changed_at = self.current.balancer.served.last_changes(time.time())
-        return State(orders, verdicts, self.memory.changes, clocks, changed_at)
+        serials = self.transfers.kept_serials()
+        return State(orders, verdicts, self.memory.changes, clocks, changed_at, serials=serials)

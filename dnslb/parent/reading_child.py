@@ -57,6 +57,10 @@ class _ReportingDisk(Disk):
         with self._asking(path):
             return super().read_within(path, most, directories)
 
+    def read_secret(self, path: str) -> bytes:
+        with self._asking(path):
+            return super().read_secret(path)
+
     def has_changed(self) -> bool:
         with self._asking(self._directory):
             return super().has_changed()

@@ -40,12 +40,13 @@ class RunningServer:
         now, reloader = time.time(), self._reloader
         balancer, catalog = self._current.balancer, self._current.catalog
         totals, standing = self._generations.totals, self._generations.orders.standing
+        serials = self._generations.transfers.published
         return Status(
             now=now,
             directory=str(reloader.directory),
             loaded=reloader.loaded,
             refused=reloader.refused,
-            zones=(ZoneStatus(name.text(apex), zone.serial) for apex, zone in catalog.zones.items()),
+            zones=(ZoneStatus(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
             pools=(
                 None if owner is None else status.pool_status(balancer, totals, owner, now)
                 for owner in self._owners(pattern)
@@ -53,6 +54,7 @@ class RunningServer:
             orders=(status.order_status(scope, order) for scope, order in standing.items()),
             server=self._server(),
             restart=reloader.waiting,
+            secondaries=tuple(self._generations.transfers.status()),
         )
 
     async def reload(self) -> Reloaded:
@@ -110,6 +112,7 @@ class RunningServer:
             faults=prober.faults,
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
+            transfers=self._generations.transfers,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:

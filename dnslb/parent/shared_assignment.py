@@ -6,14 +6,16 @@ import logging
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dnslb.answer.snapshot import Key, Question, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Zone
-from dnslb.parent.worker_process import WorkerSockets
+from dnslb.dns.zone import RRset, Zone
+from dnslb.ipc.forwarding import Inlet
+from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.worker import Assignment, Content
 
@@ -30,14 +32,24 @@ class SharedAssignment:
     servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
     query_log: int | None = None   # the pipe of who writes it
+    soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
+    transfers: Inlet | None = None                                 # where requests for these go
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
 
-    def work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
+    def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
+        """The worker of that number.  Raises OSError when there is no room for another process."""
+        kept = [*socks.descriptors(number), *(self.transfers.descriptors if self.transfers is not None else ())]
+        if self.query_log is not None:
+            kept.append(self.query_log)
+        return WorkerProcess(number, self.settings, partial(self._work, number, socks), kept)
+
+    def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
-        content = Content(self.zones, self.near, self.servings, self.questions, turns)
+        content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
+        share = socks.shares[number]
         assignment = Assignment(
-            self.settings, content, socks.shares[number], channel, socks.listener, self.query_log
+            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log
         )
         try:
             worker.run(assignment)
@@ -45,11 +57,6 @@ class SharedAssignment:
             _log.exception("worker %d failed", number + 1)
             return 1
         return 0
-
-    @property
-    def descriptors(self) -> list[int]:
-        """That workers need besides their sockets."""
-        return [] if self.query_log is None else [self.query_log]
 
     def let_go(self) -> None:
         """Of what is large: what is frozen is never collected, though only a cycle may hold it."""

@@ -53,6 +53,7 @@ class State:
     clocks: Mapping[Scope, float] = field(default_factory=dict)  # when caches lose what a pool does not hand out
     changed_at: Mapping[str, float] = field(default_factory=dict)  # Unix times of the last changes of answers, by RRset
     is_last: bool = False  # saved when the server left: nothing was handed out after it
+    serials: Mapping[str, int] = field(default_factory=dict)  # of the last versions that secondaries may have, by zone
 
 
 class Damaged(ValueError):
@@ -128,6 +129,7 @@ def encode(state: State) -> str:
         "healths": healths,
         "history": changes,
         "changed_at": dict(_latest(state.changed_at, MOST_ANSWERS)),
+        "serials": dict(state.serials),
     }
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
@@ -161,7 +163,9 @@ def decode(text: str, now: float) -> State:
         clocks = {scope: lost for scope, lost in clocks.items() if not {scope, Scope(None, scope.address)} & over}
     answers = _part(root, "changed_at", dict) if "changed_at" in root else {}
     changed_at = {name: _past(answers, name, now) for name in list(answers)[-MOST_ANSWERS:]}
-    return State(orders, healths, history, clocks, changed_at, is_last)
+    numbered = _part(root, "serials", dict) if "serials" in root else {}
+    serials = {zone: _part(numbered, zone, int) % (1 << 32) for zone in numbered}
+    return State(orders, healths, history, clocks, changed_at, is_last, serials)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:

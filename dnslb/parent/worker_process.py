@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
-from functools import partial
 from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Question
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
-from dnslb.ipc.channel import Channel
 from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Share, Sockets
-from dnslb.parent.fork import fork
+from dnslb.parent.forked_process import ForkedProcess
 from dnslb.parent.liveness import Liveness
 from dnslb.worker.messages import Counts, Instruction, LeadCounts, WorkerState
 from dnslb.worker.watchers import TopCounts
@@ -44,16 +38,13 @@ class WorkerSockets:
         return [*(sock.fileno() for sock in socks), *share.handover.descriptors]
 
 
-class WorkerProcess:
+class WorkerProcess(ForkedProcess):
     """A living worker."""
 
     def __init__(
         self, number: int, settings: Settings, work: Callable[[socket.socket], int], kept: Collection[int]
     ) -> None:
-        """Fork it.  ``work`` gets the worker's end of the channel; ``kept`` are the descriptors that it needs besides.
-
-        ``number`` counts from 0.  Raises OSError when there is no room for another process.
-        """
+        """Fork it.  ``number`` counts from 0.  Raises OSError when there is no room for another process."""
         self.number = number
         self.born = time.monotonic()
         self.in_force = -1                   # the last update that it answers by; -1 before it answers at all
@@ -61,25 +52,8 @@ class WorkerProcess:
         self.stands: dict[Key, Stand] = {}   # where its turns stand
         self.top: TopCounts | None = None    # what is asked most, once it has told
         self.has_told_state = True           # all of these
-        with ExitStack() as undo:
-            self._sock, theirs = map(undo.enter_context, socket.socketpair())
-            # Not the parent's ends of other channels: their workers could not see the parent die.
-            self.pid, self._pidfd = fork(partial(work, theirs), [*kept, theirs.fileno()])
-            theirs.close()
-            undo.pop_all()
+        super().__init__(work, kept)
         self.liveness = Liveness(f"worker {number + 1} (pid {self.pid})", settings, self.born)
-
-    def open(
-        self, receive: Callable[[WorkerProcess, Message], None], ended: Callable[[WorkerProcess, int], None]
-    ) -> None:
-        """From now on ``receive`` gets all that it says.
-
-        ``ended`` gets its exit status, negative for a signal, when it has ended and its last word was received.
-        """
-        loop = asyncio.get_running_loop()
-        self.channel = Channel(partial(receive, self))
-        self._opening = loop.create_task(loop.create_unix_connection(lambda: self.channel, sock=self._sock))
-        loop.add_reader(self._pidfd, self._exit, partial(ended, self))
 
     def ask(self, wanted: Instruction) -> None:
         """Let it tell anew what it is asked, and where its turns stand; or what it is asked most."""
@@ -97,17 +71,3 @@ class WorkerProcess:
         self.questions += said.questions
         self.stands |= said.stands
         self.has_told_state = said.is_all
-
-    def kill(self) -> None:
-        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def _exit(self, ended: Callable[[int], None]) -> None:
-        """The process has ended: what it said last is still to be received."""
-        asyncio.get_running_loop().remove_reader(self._pidfd)
-        self.channel.when_ended(lambda: ended(self._reap()))
-
-    def _reap(self) -> int:
-        os.close(self._pidfd)
-        self.channel.close()
-        _, status = os.waitpid(self.pid, 0)
-        return os.waitstatus_to_exitcode(status)

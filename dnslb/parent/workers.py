@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
 
 from dnslb.answer.snapshot import Key, Serving
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
 from dnslb.ipc import sockets
 from dnslb.ipc.channel import packed
 from dnslb.parent.liveness import FIRST_READY, LOOK
@@ -93,14 +96,15 @@ class Workers:
         known = {number for number, alive in self._workers.items() if alive.liveness.is_known}
         return [number + 1 for number in range(self.size) if number not in known]
 
-    def publish(self, servings: Mapping[Key, Serving]) -> int:
-        """From now on the pools serve this.  The number is for ``in_force``."""
+    def publish(self, servings: Mapping[Key, Serving], soas: Mapping[Name, RRset] = MappingProxyType({})) -> int:
+        """From now on the pools serve this, and zones have these SOAs.  The number is for ``in_force``."""
         self._assignment.servings.update(servings)
+        self._assignment.soas.update(soas)
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
                 self._totals.begin_serving(some, (self._serial, self._number))
-            frame = packed(Update(self._number, some))
+            frame = packed(Update(self._number, some, dict(soas)))
             for alive in self._workers.values():
                 alive.channel.send_packed(frame)
         return self._number
@@ -153,9 +157,7 @@ class Workers:
         if self._leaving:
             return
         try:
-            work = partial(self._assignment.work, number, self._socks)
-            kept = [*self._socks.descriptors(number), *self._assignment.descriptors]
-            alive = WorkerProcess(number, self._assignment.settings, work, kept)
+            alive = self._assignment.fork(number, self._socks)
         except OSError as error:
             self._failed = not self._is_up
             then = "" if self._failed else f"; trying again in {_PAUSE:g} s"
@@ -164,7 +166,7 @@ class Workers:
                 asyncio.get_running_loop().call_later(_PAUSE, self._start, number)
             return
         # By the last update before its birth it answers from the first.
-        alive.open(partial(self._receive, self._number), self._replace_dead)
+        alive.open(partial(self._receive, self._number, alive), partial(self._replace_dead, alive))
         self._workers[number] = alive
         self._assignment.turns.pop(number, None)  # who replaces it would only begin there again
 

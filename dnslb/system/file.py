@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_IROTH, S_ISDIR, S_ISREG
 
 MOST_ZONE = 256 << 20    # octets of a zone, with all that it includes: some six million records
 MOST_POLICY = 8 << 20    # of a YAML file
@@ -60,6 +60,13 @@ def read_opened(descriptor: int, most: int) -> bytes:
     if not left:
         raise _too_large(most)
     return b"".join(pieces)
+
+
+def read_secret(path: str | os.PathLike[str]) -> bytes:
+    """A file that others may not read.  Raises OSError."""
+    if os.stat(path).st_mode & S_IROTH:
+        raise OSError(0, "everybody can read it; chmod o-r it")
+    return read(path, MOST_SECRET)
 
 
 def is_within(path: str, directories: Collection[str | Path]) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
+from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
@@ -24,37 +27,52 @@ _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
 _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take their last replies
 
+_Batches = TypeVar("_Batches", bound=Batches)
+
 
 class Answering:
     """Answers as soon as it is made, in the running loop, until ``finish``."""
 
-    def __init__(self, share: Share, settings: Settings, snapshot: Snapshot, selector: AnsweringSelector) -> None:
-        """``selector``: of the running loop."""
+    def __init__(
+        self,
+        share: Share,
+        settings: Settings,
+        snapshot: Snapshot,
+        selector: AnsweringSelector,
+        transfers: Inlet | None = None,
+    ) -> None:
+        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any."""
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
-        over_udp = Responder(snapshot, UDP, identity)
-        over_tcp = Responder(snapshot, Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10)), identity)
+        over_udp = Responder(snapshot, UDP, identity, has_transfers=transfers is not None)
+        tcp_transport = Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10))
+        over_tcp = Responder(snapshot, tcp_transport, identity, has_transfers=transfers is not None)
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
         self._selector = selector
-        self._udp = [pair.udp for pair in share.sockets]
-        self._shared = over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo  # by the batches of all sockets
-        self._answers: list[Callable[[], None]] = []
+        if transfers is not None:
+            self._connections.transfers = transfers.connections
         self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts())
-        self._answer_with([Batches(sock, *self._shared) for sock in self._udp])
+        self._udp = [pair.udp for pair in share.sockets]
+        shared = over_udp.reply, bugs, udp, len(self._udp), over_udp.memo
+        self._make = partial(_batches, share, shared, transfers)
+        self._answers: list[Callable[[], None]] = []
+        self._answer_with(self._make(Batches))
         for pair in share.sockets:
             self._connections.listen(pair.tcp)
         self._connections.take_over_from(share.handover)
 
     def show(self, watchers: Sequence[Watcher]) -> None:
         """Let these look at all that is answered from now on.  Without any, nothing is done for it."""
+        if not self._udp:
+            return
         if watchers:
-            watched = [WatchedBatches(sock, *self._shared) for sock in self._udp]
+            watched = self._make(WatchedBatches)
             for batches in watched:
                 batches.watchers = watchers
             self._answer_with(watched)
         else:
-            self._answer_with([Batches(sock, *self._shared) for sock in self._udp])
+            self._answer_with(self._make(Batches))
         self._connections.show(watchers)
 
     async def hand_over(self) -> None:
@@ -75,12 +93,22 @@ class Answering:
 
     def _answer_with(self, every: Sequence[Batches]) -> None:
         """From now on these answer, one for each socket."""
-        if self._answers:
-            for sock in self._udp:
-                self._selector.remove(sock.fileno())
+        for sock, _ in zip(self._udp, self._answers, strict=False):
+            self._selector.remove(sock.fileno())
         self._answers = [batches.answer for batches in every]
         for sock, answer in zip(self._udp, self._answers, strict=True):
             self._selector.add(sock.fileno(), answer)
+
+
+def _batches(
+    share: Share, shared: tuple[Any, ...], transfers: Inlet | None, kind: type[_Batches]
+) -> list[_Batches]:
+    """For each socket, with what they have in common."""
+    every = [kind(pair.udp, *shared) for pair in share.sockets]
+    if transfers is not None:
+        for pair, batches in zip(share.sockets, every, strict=True):
+            batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))
+    return every
 
 
 def _limits(share: Share, settings: Settings) -> Limits:

@@ -45,12 +45,12 @@ class Connections:
     ) -> None:
         self.accepted = 0
         self.evicted = 0    # closed to make room
+        self.transfers: Handover | None = None  # where connections go that ask for these
         self._idle = limits.idle
         self._table = ConnectionTable(limits)
         self._accepting = Accepting(self._table, self._let_in, self._evict)
         self._slice = _SLICE
-        self._respond = respond
-        self._bugs = bugs
+        self._respond, self._bugs = respond, bugs
         self._begin = partial(Connection, respond=respond, bugs=bugs, counter=counter)
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
@@ -69,9 +69,8 @@ class Connections:
 
     def show(self, watchers: Sequence[Watcher]) -> None:
         """Let these look at all that is answered from now on."""
-        kind, respond = Connection, self._respond
-        if watchers:
-            kind, respond = WatchedConnection, Recorder(respond, watchers, self._bugs)
+        kind = WatchedConnection if watchers else Connection
+        respond = Recorder(self._respond, watchers, self._bugs) if watchers else self._respond
         self._begin = partial(kind, **self._begin.keywords | {"respond": respond})
         for connection in self._table:
             connection.__class__ = kind
@@ -141,8 +140,15 @@ class Connections:
         except OSError:  # the client has gone
             self._close(connection)
             return
-        if has_progressed or connection.has_ended:
+        if connection.is_for_transfers:
+            self._leave_to_transfers(connection)
+        elif has_progressed or connection.has_ended:
             self._settle(connection, was_due)
+
+    def _leave_to_transfers(self, connection: Connection) -> None:
+        """It is another process's from now on; where that has no room, its client comes again."""
+        if self.transfers is None or not self._hand_over(connection, self.transfers):
+            self._close(connection)
 
     def _settle(self, connection: Connection, was_due: bool) -> None:
         """Where it belongs after progress, which a change of ``is_due`` always is."""

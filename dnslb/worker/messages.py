@@ -12,6 +12,8 @@ from enum import Enum
 
 from dnslb.answer.snapshot import Key, Led, Question, Serving
 from dnslb.balance.rotation import Stand
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
 from dnslb.worker.record_counts import Written
 
 READY = 0  # what a worker says once it answers; later, the number of each update that is in force
@@ -19,10 +21,11 @@ READY = 0  # what a worker says once it answers; later, the number of each updat
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """From now on the pools serve this."""
+    """From now on the pools serve this, and zones have these SOAs."""
 
     number: int  # from 1
     servings: Mapping[Key, Serving]
+    soas: Mapping[Name, RRset] = field(default_factory=dict)  # by apex
 
 
 class Instruction(Enum):

@@ -60,8 +60,9 @@ class ParentLink:
     def _receive(self, said: Update | Instruction) -> None:
         self._watch.reset()
         match said:
-            case Update(number, servings):
+            case Update(number, servings, soas):
                 self._watch.record(servings)
+                self._counters.snapshot.renumber(soas)
                 # The counts come before the number: so the parent knows by which update each answer was given.
                 self._put_in_force(servings)
                 self._channel.send(number)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from sys import byteorder
 from time import monotonic
 
+from dnslb.answer.responder import ForTransfers
 from dnslb.dns.query import LONGEST
 from dnslb.dns.reply_kind import NO_REPLY
 from dnslb.ipc.handover import ConnectionState
@@ -30,7 +31,7 @@ class Connection:
 
     __slots__ = (
         "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
-        "active", "client", "descriptor", "has_ended", "is_due",
+        "active", "client", "descriptor", "has_ended", "is_due", "is_for_transfers",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - what all share comes with each: there are no chains to follow in a turn
@@ -47,6 +48,7 @@ class Connection:
         self.active = monotonic()        # when it was opened, answered a query, or had its last reply taken
         self.is_due = False
         self.has_ended = False           # no more queries are read from it
+        self.is_for_transfers = False    # its next query is
         self._sock = sock
         self._address = address
         self._respond = respond
@@ -132,9 +134,12 @@ class Connection:
             if len(received) < end:
                 break
             id_, query = received[at + 2 : at + 4], received[at + 4 : end]
-            at = end
+            begin, at = at, end
             try:
                 reply = respond(query, address)
+            except ForTransfers:
+                self.is_for_transfers, at = True, begin
+                break
             except Exception:  # our bug: the loop goes on
                 self._bugs.report(bytes(2) + query)
                 reply = None

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from dnslb.answer.memo import Memo
+from dnslb.answer.responder import ForTransfers
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
@@ -70,6 +71,7 @@ class Batches:
 
         ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
         """
+        self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -131,6 +133,9 @@ class Batches:
                 missed += 1
                 try:
                     reply = respond(query, clients[by : by + NAME])
+                except ForTransfers:
+                    self._leave(index, query)
+                    reply = None
                 except Exception:  # our bug: the loop goes on
                     self._bugs.report(bytes(ID) + query)
                     reply = None
@@ -150,6 +155,16 @@ class Batches:
             self._remember(missed, query)
         self._counter.count(self._heads[:count].tolist())
         return count
+
+    def _leave(self, index: int, query: bytes) -> None:
+        """Have another process answer the query of that slot."""
+        start, name, control = index * QUERY, index * NAME, index * CONTROL
+        if self.leave is not None:
+            self.leave(
+                bytes(self._queries[start : start + ID]) + query,
+                bytes(self._clients[name : name + NAME]),
+                bytes(self._controls[control : control + CONTROL]),
+            )
 
     def _remember(self, missed: int, last: bytes) -> None:
         try:

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from time import time_ns
 
+from dnslb.answer.responder import ForTransfers
 from dnslb.dns.dnstap import Endpoints
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.tcp import Connection
@@ -30,7 +31,11 @@ class Recorder:
     def __call__(self, query: bytes, address: bytes) -> bytes | None:
         self._address = address
         self._replies.append(None)  # also if a bug keeps it from getting one
-        reply = self._replies[-1] = self._respond(query, address)
+        try:
+            reply = self._replies[-1] = self._respond(query, address)
+        except ForTransfers:  # it is another process that answers
+            self._replies.pop()
+            raise
         return reply
 
     def show(self, received: bytes, sock: socket.socket) -> None:

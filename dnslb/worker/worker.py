@@ -11,7 +11,7 @@ import gc
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
@@ -20,7 +20,8 @@ from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.dns.name import Name
-from dnslb.dns.zone import Zone
+from dnslb.dns.zone import RRset, Zone
+from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
 from dnslb.worker.answering import Answering
 from dnslb.worker.orphan import Orphan
@@ -38,6 +39,7 @@ class Content:
     servings: Mapping[Key, Serving]  # what the pools serve
     questions: Sequence[Question]    # to be prepared for
     stands: Mapping[Key, Stand]      # where turns go on
+    soas: Mapping[Name, RRset] = field(default_factory=dict)  # of zones whose serial is not the file's, by apex
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Assignment:
     share: Share
     parent: socket.socket
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
+    transfers: Inlet | None = None   # where what is about transfers goes; None: there are none
     query_log: int | None = None     # the pipe of who writes it
 
 
@@ -68,8 +71,9 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     settings, content, share = assignment.settings, assignment.content, assignment.share
     name = f"worker {share.number + 1} (pid {os.getpid()})"
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
+    snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
-    answering = Answering(share, settings, snapshot, selector)
+    answering = Answering(share, settings, snapshot, selector, assignment.transfers)
     watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
     link = ParentLink(name, content.servings, answering.counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)

@@ -46,6 +46,8 @@ EXPERIMENTS = {
     "miss": (60, 8),
     "trouble": (70, 16),
     "both": (180, 20),
+    "busy": (60, 14),
+    "paper": (1, 1),
 }
 
 

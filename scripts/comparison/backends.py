@@ -34,7 +34,7 @@ class Backend:
         return f"http://{self.address}:{self.port}"
 
     def change(self, **settings: object) -> None:
-        """Of ``delay`` (seconds), ``status`` and ``healthy`` (yes or no), while it runs."""
+        """Of ``delay`` and ``service`` (seconds), ``status`` and ``healthy`` (yes or no), while it runs."""
         query = "&".join(f"{key}={value}" for key, value in settings.items())
         request = urllib.request.Request(f"{self.url}/control?{query}", method="PUT")
         with urllib.request.urlopen(request, timeout=5) as reply:

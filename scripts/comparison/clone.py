@@ -3,9 +3,9 @@
     python -m comparison.clone NAME ADDRESS PORT [REDIS_PORT]
 
 Every reply has a ``Backend`` header with its name.  PUT /control?delay=0.2&status=500 changes it while it runs: a
-status holds for all paths, a delay (seconds) for all but /healthz; ?healthy=no breaks /healthz alone.  /session finds
-or begins the session of the ``Cookie`` ``user=NAME``, in its own memory or in Redis, and says which in a ``Session``
-header: found or new.
+status holds for all paths, a delay (seconds) for all but /healthz; ?healthy=no breaks /healthz alone; ?service=0.05
+makes requests queue, as each takes so long alone.  /session finds or begins the session of the ``Cookie``
+``user=NAME``, in its own memory or in Redis, and says which in a ``Session`` header: found or new.
 
 HTTP/1.1 as far as balancers, wrk and our generator speak it: keep-alive, no chunks, bodies are read and dropped.  One
 epoll loop on plain sockets: asyncio would take four times as long to accept a connection, and this program's time is
@@ -39,6 +39,8 @@ class Clone:
     name: str
     find_session: Callable[[bytes], bool]   # whether the user's was there; it is afterwards
     delay: float = 0.0                      # seconds before every reply but those to probes
+    service: float = 0.0                    # seconds that every reply but those to probes takes, one after the other
+    free_at: float = 0.0                    # when the last of them is done, on the monotonic clock
     status: int = 200
     healthy: bool = True
     ready: bytes = b""                      # the reply to /, packed
@@ -59,6 +61,8 @@ class Clone:
             match key:
                 case "delay":
                     self.delay = float(value)
+                case "service":
+                    self.service = float(value)
                 case "status":
                     self.status = int(value)
                 case "healthy":
@@ -78,8 +82,16 @@ class Clone:
         if path == b"/session":
             user = header(head, b"cookie").partition(b"user=")[2].partition(b";")[0]
             found = b"Session: found" if self.find_session(user) else b"Session: new"
-            return self.reply(self.status, self.name.encode() + b"\n", found), self.delay
-        return self.ready, self.delay
+            return self.reply(self.status, self.name.encode() + b"\n", found), self.wait()
+        return self.ready, self.wait()
+
+    def wait(self) -> float:
+        """The seconds until a reply that is asked for now."""
+        if not self.service:
+            return self.delay
+        now = time.monotonic()
+        self.free_at = max(now, self.free_at) + self.service
+        return self.delay + self.free_at - now
 
 
 def header(head: bytes, name: bytes) -> bytes:

@@ -84,6 +84,7 @@ class Case:
     formula: Evenness | None
     judged: bool
     whole_run: float        # CV of the run as one window
+    windows: Sequence[Sequence[Sequence[int]]]  # requests of each clone, window by window, of each stream
 
     @property
     def deviation(self) -> float | None:
@@ -173,8 +174,9 @@ def judge(line: Line, split: Sequence[Sequence[Sequence[int]]], length: float) -
     whole = mean([variation([sum(column) for column in zip(*each, strict=True)]) for each in split])
     measured = evenness([window for each in split for window in each])
     if line.mode is None or line.ttl is None:
-        return Case(line.name, None, measured, None, False, whole)
-    return Case(line.name, line.ttl, measured, expected(line.mode.drawn, line.ttl, length), line.mode.is_judged, whole)
+        return Case(line.name, None, measured, None, False, whole, split)
+    formula = expected(line.mode.drawn, line.ttl, length)
+    return Case(line.name, line.ttl, measured, formula, line.mode.is_judged, whole, split)
 
 
 # What it says.

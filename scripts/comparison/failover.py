@@ -354,6 +354,7 @@ def draw_failed(site: Site, ttls: Sequence[int], cases: dict[tuple[str, int], li
         panel.set_xticks(ttls)
         panel.minorticks_off()
         beside.set_xticks([])
+        beside.set_xlim(-0.8, len(site.balancers) - 0.2)
         beside.set_xlabel("L7")
     panels[0].set_yscale("symlog", linthresh=0.1)
     most = max(case.failed / rate for found in cases.values() for case in found)

@@ -18,7 +18,7 @@ from comparison.envoy import ENVOY
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
 from comparison.haproxy import HAPROXY
 from comparison.l7 import Front
-from comparison.load import Outcome, Stream
+from comparison.load import Stream
 from comparison.nginx import NGINX
 from comparison.processes import Meter, Process, Program, free_port
 from comparison.statistics import Spread, errors, percentile, percentiles, spread
@@ -125,22 +125,16 @@ def measure(lab: Lab, segments: Sequence[Segment], clones: Sequence[Backend], se
             idle: dict[str, dict[str, float]]) -> dict[str, Sample]:
     """All segments one after the other; CPU time is read at their edges."""
     readings: dict[str, list[dict[str, float]]] = defaultdict(list)
-
-    def attempt() -> Outcome:
-        readings.clear()
-        running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)], load.FINE)
-        backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
-        meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolving))
-                  for segment in segments}
-        for segment in segments:
-            balancer, resolvers = meters[segment.way.name]
-            for edge in (segment.begin, segment.begin + seconds + GAP / 2):
-                sleep_until(running.began + edge)
-                figures = (balancer.read(), resolvers.read(), backend_meter.read(), client_meter.read())
-                readings[segment.label].append(dict(zip(ROLES, figures, strict=True)))
-        return running.wait()
-
-    outcome = load.unless_void(lab, attempt)
+    running = load.start(lab, [stream for segment in segments for stream in streams(segment, seconds)], load.FINE)
+    backend_meter, client_meter = Meter(*(clone.process for clone in clones)), Meter(running.process)
+    meters = {segment.way.name: (Meter(*segment.way.balancer), Meter(*segment.way.resolving)) for segment in segments}
+    for segment in segments:
+        balancer, resolvers = meters[segment.way.name]
+        for edge in (segment.begin, segment.begin + seconds + GAP / 2):
+            sleep_until(running.began + edge)
+            figures = (balancer.read(), resolvers.read(), backend_meter.read(), client_meter.read())
+            readings[segment.label].append(dict(zip(ROLES, figures, strict=True)))
+    outcome = running.wait()
     samples = {}
     for segment in segments:
         before, after = readings[segment.label]
@@ -235,9 +229,9 @@ def report(lab: Lab, names: Sequence[str], rounds: Sequence[Round], idle: dict[s
                            for label, count in failed.items() if count),
              "default and tuned: see scripts/README.md; nginx keeps no connections to servers unless it is told so; "
              "the others do, and save the clones the accepting of connections",
-             "what a program uses when nobody asks (probes) is subtracted from its CPU, and stated; the client is "
-             "Python, ten times as dear as one in C, the same for all: a look-up is on its bill, as it is in life; so "
-             "are the clones",
+             "what a program uses when nobody asks (probes) is subtracted from its CPU, and stated; the client and "
+             "the clones are Python, dearer than what people run, and the same for all; a look-up is on the client's "
+             "bill, as it is in life",
              f"ranges are those of {len(rounds)} repeats; where two overlap, no difference is shown"]
     measurements: dict[str, Any] = {
         "ttl": TTL, "failed": failed, "idle_ms_per_second": idle,

@@ -207,6 +207,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: bl
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th:first-child, td:first-child { padding-left: 0 }
 table.numeric td + td, table.numeric th + th { text-align: right; font-variant-numeric: tabular-nums }
+table.numeric td { white-space: nowrap }
 pre { background: var(--box); padding: .8rem; overflow-x: auto; line-height: 1.25 }
 figure { margin: 1rem 0 }
 /* Plots are black on white in any mode. */
@@ -225,7 +226,7 @@ def page(setting: dict[str, Any], done: Sequence[Done]) -> Iterator[str]:
     yield "</ul></nav><h2 id=short>In short</h2>"
     yield html_table(summary.table(results(done)))
     yield html_table(verdicts.choice(results(done)))
-    yield f"<p class=circumstances>{'<br>'.join(html.escape(line) for line in circumstances(setting))}"
+    yield f"<p class=circumstances>{'<br>'.join(html.escape(line.replace('`', '')) for line in circumstances(setting))}"
     yield "<h2 id=matrix>Side by side</h2>"
     yield from map(html_table, verdicts.matrix(results(done)))
     for one in done:

@@ -61,7 +61,8 @@ def report(lab: Lab, found: dict[str, Any]) -> Result:
              f"dnslb's drain clock said {found['clock']:.1f} s for the longest TTL; later than the TTL and a second: "
              f"{', '.join(beyond) or 'none'}",
              "all as their Debian packages come; what an internet would tell them (whom to ask) is configured, DNSSEC "
-             "is off; without `predict` is Knot Resolver's own default"]
+             "is off; without `predict` is Knot Resolver's own default; systemd-resolved is left out: its package "
+             "would replace this machine's /etc/resolv.conf"]
     return Result(found | {"beyond_the_clock": beyond}, tables, [], reading(seen, late, ttls), notes)
 
 

@@ -192,7 +192,7 @@ EXPERIMENT = Experiment(
     setup="""
 64 users ──> 8 unbound, each in a /24 of its own ──> dnslb: cyclic, single, sticky     l1 l2 l3 l4   sessions in memory
    └────────────────────────── HTTP, a new connection each ──────────────────────────> r1 r2 r3 r4 ──> Redis
-64 users ── HTTP, cookies ──> HAProxy, Envoy: round robin, cookie ───────────────────> (all of them)
+64 users ── HTTP, cookies ─> HAProxy, Envoy, nginx: round robin, cookie ─────────────────> (all of them)
 """,
     run=run,
     limits="Users do not change their network, and no backend leaves: both move sticky clients.",

@@ -201,13 +201,15 @@ def draw(cases: Sequence[Case], kinds: Sequence[Group], step: float, figure: Fig
     axes = figure.subplots()
     for case, group, colour in zip(cases, kinds, COLOURS, strict=True):
         seconds = [at * step for at in range(len(case.curve) + 1)]
-        axes.stairs([100 * share for share in case.curve], seconds, color=colour, linewidth=1.8, label=case.name)
+        # By chance a second may see more than its part before.
+        shares = [min(100.0, 100 * share) for share in case.curve]
+        axes.stairs(shares, seconds, color=colour, linewidth=1.8, label=case.name)
         if case.worst is not None:
             # Of caches of any age, as many expire in each second.
             axes.plot([0, group.held or group.period], [100, 0], color=colour, linestyle=":", linewidth=1)
     axes.set_xlabel("seconds since the removal")
     axes.set_ylabel("traffic left, %")
-    axes.set_ylim(0, 160)
+    axes.set_ylim(0, 105)
     axes.set_xlim(0, None)
     axes.legend(title="dotted: caches of any age", title_fontsize=8, fontsize=9)
 

@@ -38,7 +38,7 @@ def fault(name: str) -> Callable[[Measured], str]:
         ways = {like: f"dnslb TTL {ttl}, full, clients like {like}" for like in ("Java", "curl")}
         requests = conditions[ways["Java"]]["faults"][name]["cases"][0]["requests"]
         tuned = [failed(title) for title in conditions if title.endswith(" tuned")]
-        beside = f"; tuned L7 balancers {min(tuned):.0f} to {max(tuned):.0f}" if tuned else ""
+        beside = f"; tuned L7 balancers {max(tuned):.0f} at most" if tuned else ""
         return (f"dnslb (TTL {ttl}): {failed(ways['curl']):.0f} of {requests} by clients like curl, "
                 f"{failed(ways['Java']):.0f} like Java{beside}")
 
@@ -67,11 +67,13 @@ def hop(measured: Measured) -> str:
             f"without either {cpu['direct']:.2f}")
 
 
-def slow(measured: Measured) -> str:
-    means = {name: median([latency[0] for latency in case["latency_ms"]]) for name, case in measured["slow"].items()}
-    least = [mean for name, mean in means.items() if name.endswith("least conn.")]
-    beside = f"; with least connections {min(least):.0f} ms" if least else ""
-    return f"by DNS as by round robin it keeps its share: {means['dnslb']:.0f} ms on average{beside}"
+def busy(measured: Measured) -> str:
+    p99 = {name: case["milliseconds"][1] for name, case in measured["cases"].items()}
+    whole, one = ([value for name, value in p99.items() if name.endswith(f"{many}, cyclic")] for many in ("all", "one"))
+    beside = [value for name, value in p99.items() if not name.startswith("dnslb")]
+    against = f", through an L7 balancer {min(beside):.0f} to {max(beside):.0f}" if beside else ""
+    return (f"p99 at {measured['load']:.0%} load, ms: all addresses in an answer {min(whole):.0f} to {max(whole):.0f}, "
+            f"one {min(one):.0f} to {max(one):.0f}{against}")
 
 
 def deploys(measured: Measured) -> str:
@@ -115,7 +117,7 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("A backend hangs: who notices?", "failover", fault("SIGSTOP")),
     ("Do clients take the next address?", "clients", moving_on),
     ("What does the hop cost?", "hop", hop),
-    ("One backend is slow: what then?", "unlike", slow),
+    ("Backends are busy: do queues grow?", "busy", busy),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
     ("DNS before two L7 balancers: what then?", "both", both),

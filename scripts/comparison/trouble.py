@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOSSES, QUICK_LOSSES = (50, 75, 90, 100), (50, 100)    # per cent
-TTLS, QUICK_TTLS = (1, 10, 60), (1,)
+TTLS, QUICK_TTLS = (1, 10, 30), (1,)
 NAMES = 4                   # of each TTL, whose copies are of other ages
 RATE = 2.0                  # look-ups per second, of each name
 WELL, QUICK_WELL = 14.0, 3.0        # seconds without loss

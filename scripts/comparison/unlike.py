@@ -19,7 +19,7 @@ from comparison.l7 import Front
 from comparison.load import Record, Stream
 from comparison.nginx import NGINX
 from comparison.processes import Program, free_port
-from comparison.statistics import mean, percentile, spread
+from comparison.statistics import errors, mean, percentile, spread
 from comparison.unbound import UNBOUND, Layer
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def run(lab: Lab) -> Result:
                 clone.change(delay=delay)
             # All conditions at once: together they ask little of the clones.
             streams = [stream(condition, resolvers, seconds) for condition in conditions]
-            outcome = load.measure(lab, streams, load.FINE)
+            outcome = load.start(lab, streams, load.FINE).wait()
             found[kind] = {condition.name: judge(outcome.records[condition.name], clones) for condition in conditions}
         return found
 
@@ -184,8 +184,13 @@ def draw(cases: dict[str, dict[str, list[Case]]], figure: Figure) -> None:
     for panel, conditions, title in zip(panels, cases.values(), titles, strict=True):
         left = [0.0] * len(conditions)
         for clone, colour in enumerate(COLOURS):
-            shares = [100 * share(found, clone) for found in conditions.values()]
+            # Means: unlike medians, they add up.
+            shares = [100 * mean([case.shares[clone] for case in found]) for found in conditions.values()]
             panel.barh(range(len(conditions)), shares, left=left, color=colour, label=f"b{clone + 1}", height=0.7)
+            if not clone:
+                ranges = [spread([100 * case.shares[clone] for case in found]) for found in conditions.values()]
+                panel.errorbar(shares, range(len(conditions)), xerr=errors(ranges), color=palette.BLACK,
+                               linestyle="none", capsize=3, linewidth=1)
             left = [begin + width for begin, width in zip(left, shares, strict=True)]
         for place, found in enumerate(conditions.values()):
             panel.text(101, place, f"{latency(found, 0):.0f} ms", va="center", fontsize=8)

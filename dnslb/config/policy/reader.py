@@ -5,16 +5,18 @@ Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
+from dnslb.config import transfers
 from dnslb.config.policy import checks, probes, setting
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
+from dnslb.config.secondary import TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem, has_errors
@@ -56,19 +58,29 @@ class _Defaults:
     settings: PolicySettings = field(default_factory=dict)
 
 
-def read(octets: bytes, file: str, find: Callable[[str], Owner | str]) -> tuple[list[Pool], list[Problem]]:
-    """The pools of a policy file, and every problem in it, from top to bottom.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a policy file says."""
+
+    pools: list[Pool] = field(default_factory=list)
+    transfers: TransferPolicy | None = None  # None: not a word
+
+
+def read(
+    octets: bytes, file: str, find: Callable[[str], Owner | str], keys: Collection[str] = ()
+) -> tuple[Policy, list[Problem]]:
+    """A policy file, and every problem in it, from top to bottom.  ``keys``: the names of the TSIG keys that there are.
 
     ``find`` has the owner of a name as it is written in the file, or says why there is none: ``fact; remedy``, or the
     fact alone.  A pool with an error is not among the pools; with any error the file is not to be served from.
     """
     parsed = document.parse(octets, file)
     if parsed.root is None:
-        return [], [_with_hint(problem, octets) for problem in parsed.problems]
-    pools = [] if is_null(parsed.root) else list(_pools(parsed, parsed.root, find))
+        return Policy(), [_with_hint(problem, octets) for problem in parsed.problems]
+    found = Policy() if is_null(parsed.root) else _policy(parsed, parsed.root, find, keys)
     # What an anchor or the defaults lend to many pools is wrong but once.
     problems = sorted(dict.fromkeys(parsed.problems), key=lambda problem: (problem.line, problem.column))
-    return pools, problems
+    return found, problems
 
 
 def _with_hint(problem: Problem, octets: bytes) -> Problem:
@@ -83,8 +95,14 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
     return problem
 
 
-def _pools(parsed: Document, root: Node, find: Callable[[str], Owner | str]) -> Iterable[Pool]:
-    top = parsed.mapping(root, ("defaults", "pools"), "the file")
+def _policy(parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str]) -> Policy:
+    top = parsed.mapping(root, ("defaults", "pools", *transfers.KEYS), "the file")
+    is_transferred = not top.keys().isdisjoint(transfers.KEYS)
+    found = transfers.read(parsed, top, keys) if is_transferred else None
+    return Policy(list(_pools(parsed, top, find)), found)
+
+
+def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owner | str]) -> Iterable[Pool]:
     defaults = _Defaults()
     if "defaults" in top and not is_null(top["defaults"]):
         defaults = _defaults(parsed, top["defaults"])

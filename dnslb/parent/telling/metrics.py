@@ -24,6 +24,7 @@ from dnslb.parent.generation import Generation
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
 from dnslb.parent.telling.totals import Totals
+from dnslb.parent.transfers import Transfers
 from dnslb.probe.schedule import Schedule
 from dnslb.system.usage import usage
 from dnslb.text.exposition import Family, Sample, counter, gauge, histogram, labels
@@ -62,6 +63,7 @@ class View:
     faults: ProbeFaults
     schedule: Schedule
     reloads: Reloads
+    transfers: Transfers
 
 
 class _Row(NamedTuple):
@@ -106,6 +108,8 @@ _RESTART = gauge("dnslb_restart_needed", "1 while the files say of a setting wha
 _LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at which what is served was read.")
 _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
+_SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
+_BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
@@ -131,7 +135,7 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, unmade in (*_zones(view), *_pools(view.generation.balancer.served)):
+    for family, unmade in (*_zones(view), *_secondaries(view), *_pools(view.generation.balancer.served)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -204,10 +208,21 @@ def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
 
 
 def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
-    zones, changed = view.generation.catalog.zones, view.reloads.changed
+    zones, changed, serials = view.generation.catalog.zones, view.reloads.changed, view.transfers.published
     return [
-        (_SERIAL, ((labels(zone=name.text(apex)), zone.serial) for apex, zone in zones.items())),
+        (_SERIAL, ((labels(zone=name.text(apex)), serials.get(apex, zone.serial)) for apex, zone in zones.items())),
         (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
+    ]
+
+
+def _secondaries(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where there are some."""
+    known = [(labels(zone=one.zone, secondary=one.secondary), one) for one in view.transfers.status()]
+    if not known:
+        return []
+    return [
+        (_SECONDARY, ((text, one.serial) for text, one in known if one.serial is not None)),
+        (_BEHIND, ((text, view.now - one.since if one.lags and one.since else 0) for text, one in known)),
     ]
 
 

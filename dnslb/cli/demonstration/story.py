@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from demonstration.play import Play
-from demonstration.scene import ADDRESSES
+from dnslb.cli.demonstration.play import Play
+from dnslb.cli.demonstration.scene import ADDRESSES
 
 PAUSE, SHORT_PAUSE = 8.0, 1.2   # seconds that a state is shown for
 PATIENCE = 15.0                 # seconds that a verdict may take: twice what zones/example.net.yaml promises

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from comparison.processes import NotStartedError
-
-from demonstration.picture import KEYS, Backend, Moment
-from demonstration.scene import ADDRESSES, HOST, NAME, PORT, Scene
-from demonstration.visitor import WINDOW, Visitors
 from dnslb.admin.client import Unreachable
+from dnslb.cli.demonstration.picture import KEYS, Backend, Moment
+from dnslb.cli.demonstration.process import NotStarted
+from dnslb.cli.demonstration.scene import ADDRESSES, HOST, NAME, PORT, Scene
+from dnslb.cli.demonstration.stub import Resolver
+from dnslb.cli.demonstration.visitor import WINDOW, Visitors
 
 LOOK = 0.3      # seconds between looks at dnslb's status
 
@@ -41,7 +41,7 @@ class Play:
 
     @classmethod
     async def begin(cls, scene: Scene) -> Play:
-        visitors = await Visitors.open(NAME, PORT, HOST, scene.port)
+        visitors = Visitors(NAME, PORT, Resolver(HOST, scene.port))
         return cls(scene, visitors, await asyncio.to_thread(scene.status))
 
     async def watch(self) -> None:
@@ -76,7 +76,7 @@ class Play:
     async def revive(self, address: str) -> None:
         try:
             await asyncio.to_thread(self.scene.revive, address)
-        except NotStartedError as error:
+        except NotStarted as error:
             self.say(str(error))
         else:
             self.say(f"{address} is started again")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
-from comparison.stub import Answer, Endpoint, LookupFailedError, Resolver
+from dnslb.cli.demonstration.stub import Answer, LookupFailed, Resolver
 
 RATE = 20.0         # visits per second
 WINDOW = 10.0       # seconds that are remembered
@@ -39,10 +39,6 @@ class Visitors:
     failed: int = 0
     _rng: Random = field(default_factory=Random)
 
-    @classmethod
-    async def open(cls, name: str, web: int, host: str, port: int) -> Visitors:
-        return cls(name, web, await Resolver.open(Endpoint(host, port)))
-
     async def come(self) -> None:
         """One after the other, whether those before have got their page or not; until cancelled."""
         due = time.monotonic()
@@ -54,7 +50,7 @@ class Visitors:
 
     async def _visit(self) -> None:
         address, ok = "", False
-        with suppress(LookupFailedError):
+        with suppress(LookupFailed):
             address = await self._resolve()
             ok = await fetch(address, self.web, self.name)
         now = time.monotonic()
@@ -65,9 +61,9 @@ class Visitors:
             self.recent.popleft()
 
     async def _resolve(self) -> str:
-        """Raises LookupFailedError."""
+        """Raises LookupFailed."""
         if not self.caching or time.monotonic() >= self.expires:
-            self.answer = await self.resolver.ask(f"{self.name}.")
+            self.answer = await self.resolver.ask(self.name)
             self.expires = time.monotonic() + self.answer.ttl
         return self._rng.choice(self.answer.addresses) if self.caching else self.answer.addresses[0]
 

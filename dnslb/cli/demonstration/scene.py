@@ -1,4 +1,4 @@
-"""Who is on stage: the clones of zones/example.net.yaml, and dnslb over zones/, each a process of its own."""
+"""Who is on stage: the clones of the sample example.net.yaml, and dnslb over the samples, each a process of its own."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comparison.processes import ROOT, NotStartedError, Process, accepts, await_ready, free_port, is_free, spawn
-
+import dnslb
 from dnslb.admin import client
 from dnslb.admin.client import Unreachable
+from dnslb.cli.demonstration.process import NotStarted, Process, accepts, free_port, running
+
+SAMPLES = Path(dnslb.__file__).parent / "samples"
 
 NAME = "www.example.net"
-ADDRESSES = ("127.0.1.11", "127.0.1.12", "127.0.1.13")  # as in zones/example.net.zone
-PORT = 8080                                             # as in zones/example.net.yaml
+ADDRESSES = ("127.0.1.11", "127.0.1.12", "127.0.1.13")  # as in the sample example.net.zone
+PORT = 8080                                             # as in the sample example.net.yaml
 HOST, USUAL_PORT = "127.0.0.1", 5300
 OK = 200
 
@@ -34,7 +37,7 @@ class Scene:
 
     @classmethod
     def start(cls, stack: ExitStack) -> Scene:
-        """Start all, and return when dnslb answers.  Raises NotStartedError."""
+        """Start all, and return when dnslb answers.  Raises NotStarted."""
         require_free_ports()
         scene = cls(stack, directory=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnslb-demo-"))))
         for address in ADDRESSES:
@@ -43,14 +46,17 @@ class Scene:
         return scene
 
     def serve(self) -> None:
-        self.port = USUAL_PORT if is_free(HOST, USUAL_PORT) else free_port([HOST])
+        self.port = free_port(HOST, USUAL_PORT)
         # One worker: with two, each would take turns for itself.
-        server = spawn("dnslb", [
-            *(sys.executable, "-m", "dnslb", "serve", ROOT / "zones", "--workers", 1),
-            *("--listen", f"{HOST}:{self.port}"),
+        server = self.start_process("dnslb", [
+            *("dnslb", "serve", SAMPLES, "--workers", 1, "--listen", f"{HOST}:{self.port}"),
             *("--state", self.directory / "state", "--control", self.control),
-        ], self.directory, self.stack)
-        await_ready(server, lambda: "try: dig" in server.log.read_text())
+        ])  # fmt: skip
+        server.await_ready(lambda: "try: dig" in server.log.read_text())
+
+    def start_process(self, called: str, module: Sequence[object]) -> Process:
+        """A module of Python's with its arguments, which the stack ends.  Raises NotStarted."""
+        return self.stack.enter_context(running(called, [sys.executable, "-m", *module], self.directory))
 
     @property
     def control(self) -> Path:
@@ -63,10 +69,10 @@ class Scene:
         self.clones[address].kill()
 
     def revive(self, address: str) -> None:
-        """Start a clone there, and return when it accepts connections.  Raises NotStartedError."""
-        command = (sys.executable, "-m", "comparison.clone", address, address, PORT)
-        self.clones[address] = spawn(f"clone-{address}", command, self.directory, self.stack)
-        await_ready(self.clones[address], lambda: accepts(address, PORT))
+        """Start a clone there, and return when it accepts connections.  Raises NotStarted."""
+        clone = self.start_process(f"clone-{address}", ["dnslb.cli.demonstration.clone", address, PORT])
+        self.clones[address] = clone
+        clone.await_ready(lambda: accepts(address, PORT))
 
     def order(self, mode: str, address: str) -> None:
         """drain or ready; returns when every worker follows.  Raises Unreachable."""
@@ -90,13 +96,13 @@ class Scene:
 
 
 def require_free_ports() -> None:
-    """Raises NotStartedError when something else listens where the clones will."""
+    """Raises NotStarted when something else listens where the clones will."""
     for address in ADDRESSES:
         try:
             # It may take over from connections that are still closing, as the clone will.
             socket.create_server((address, PORT)).close()
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()
-            raise NotStartedError(
+            raise NotStarted(
                 f"{address}:{PORT}: {reason}; the sample zone has its web servers there: end what listens on port "
                 f"{PORT} (ss -ltnp 'sport = :{PORT}')") from None

@@ -6,9 +6,9 @@ import asyncio
 import os
 import sys
 
-from demonstration import picture, terminal
-from demonstration.play import Play
-from demonstration.scene import ADDRESSES
+from dnslb.cli.demonstration import picture, terminal
+from dnslb.cli.demonstration.play import Play
+from dnslb.cli.demonstration.scene import ADDRESSES
 
 FRAME = 0.2     # seconds between pictures
 WHICH = "drain, or end the drain of: 1 2 3   (any other key: none)"

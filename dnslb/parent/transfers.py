@@ -1,0 +1,256 @@
+"""The process of the transfers as the parent sees it: kept alive, told what the pools serve, and asked how far it is.
+
+It lives as long as a generation; what was published goes on from one to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
+
+from dnslb.answer.copies import Copies
+from dnslb.answer.snapshot import Key, Serving
+from dnslb.balance import ttl
+from dnslb.config.catalog import Catalog
+from dnslb.config.secondary import Secondary
+from dnslb.control.status import SecondaryStatus
+from dnslb.dns import name, rrtype
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
+from dnslb.ipc.forwarding import Inlet
+from dnslb.parent.forked_process import ForkedProcess
+from dnslb.parent.workers import Workers
+from dnslb.transfer.assignment import Assignment
+from dnslb.transfer.content import Content
+from dnslb.transfer.journal import Journal, serial_of
+from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
+from dnslb.transfer.progress import Progress
+from dnslb.transfer.publication import MOST_JOURNAL, Version
+
+_PAUSE = 1.0     # seconds before a process that died is replaced
+_LOOK = 1.0      # seconds from one look at secondaries that lag to the next
+_PARTING = 1.0   # seconds for it to leave at the end
+
+_log = logging.getLogger("dnslb")
+
+
+class Transfers:
+    """``inlet`` is where workers leave what is about transfers."""
+
+    def __init__(self, udp: Sequence[socket.socket]) -> None:
+        """``udp``: the sockets of one worker, by which requests over UDP are answered."""
+        self.inlet = Inlet()
+        self.progress: dict[tuple[Name, Secondary], Progress] = {}
+        self.serials: dict[Name, int] = {}  # of the last versions, also of an earlier life of the server
+        self._udp = udp
+        self._versions: dict[Name, Version] = {}
+        self._journals: dict[Name, Journal] = {}
+        self._catalog: Catalog | None = None
+        self._workers: Workers | None = None
+        self._copies = Copies()
+        self._servings: dict[Key, Serving] = {}
+        self._process: ForkedProcess | None = None       # the one that publishes
+        self._living: set[ForkedProcess] = set()         # with it: those that finish what is under way
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def published(self) -> dict[Name, int]:
+        """The serials of the last versions."""
+        return {apex: version.serial for apex, version in self._versions.items()}
+
+    def recall(self, serials: Mapping[str, int]) -> None:
+        """An earlier life of the server has published these, by zone."""
+        for zone, serial in serials.items():
+            with suppress(Mistaken):  # somebody has edited the file
+                self.serials.setdefault(name.fold(name.parse(zone, name.ROOT)), serial)
+
+    def kept_serials(self) -> dict[str, int]:
+        """The same of this life, and of the one before it."""
+        return {name.text(apex): serial for apex, serial in self.serials.items()}
+
+    def soas(self, catalog: Catalog) -> dict[Name, RRset]:
+        """By zone, what workers answer from the first: serials must not run backwards while a version is made."""
+        known = {apex: self.serials[apex] for apex in catalog.transfers if apex in self.serials}
+        return {apex: Content(catalog.zones[apex]).soa(serial) for apex, serial in known.items()}
+
+    def begin(
+        self, catalog: Catalog, workers: Workers, servings: Mapping[Key, Serving], copies: Copies
+    ) -> None:
+        """From now on this generation answers, and is what travels.  ``copies`` are its drain clocks."""
+        old, self._process = self._process, None
+        self._catalog, self._workers, self._servings, self._copies = catalog, workers, dict(servings), copies
+        wanted = {(apex, one) for apex, policy in catalog.transfers.items() for one in policy.secondaries}
+        self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
+        self._versions = {apex: version for apex, version in self._versions.items() if apex in catalog.transfers}
+        if catalog.transfers:
+            self._start()
+            self._look()
+        if old is not None:
+            _dismiss(old)
+
+    def status(self) -> Iterator[SecondaryStatus]:
+        """Of every secondary of every zone, in their order."""
+        for apex, policy in self._catalog.transfers.items() if self._catalog is not None else ():
+            for secondary in policy.secondaries:
+                known = self.progress.get((apex, secondary), Progress())
+                yield SecondaryStatus(
+                    name.text(apex), str(secondary), known.serial, known.wanted, known.lags, known.since, known.error
+                )
+
+    def _look(self) -> None:
+        """From now on, as long as there is a process."""
+        if self._process is None:
+            return
+        self._hold_back()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+
+    def serve(self, servings: Mapping[Key, Serving]) -> None:
+        """From now on the pools serve this."""
+        self._servings.update(servings)
+        if self._process is not None:
+            self._process.channel.send(_served(servings))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        last, self._process, self._workers = self._process, None, None
+        if last is not None:
+            _dismiss(last)
+        deadline = time.monotonic() + _PARTING
+        while self._living and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        for leaving in self._living:
+            leaving.kill()
+        while self._living:
+            await asyncio.sleep(0.005)
+
+    def _start(self) -> None:
+        catalog = self._catalog
+        if catalog is None or self._workers is None:
+            return
+        work = partial(_work, self._assignment(catalog))
+        try:
+            started = ForkedProcess(work, [*self.inlet.descriptors, *(sock.fileno() for sock in self._udp)])
+        except OSError as error:
+            _log.error("no process can be started for transfers: %s; trying again in %g s", error.strerror, _PAUSE)
+            asyncio.get_running_loop().call_later(_PAUSE, self._start)
+            return
+        self._process = started
+        self._living.add(started)
+        started.open(partial(self._receive, started), partial(self._bury, started))
+
+    def _assignment(self, catalog: Catalog) -> Assignment:
+        ceilings = {
+            (owner, rrtype.ADDRESS_TYPES[version]): ttl.bounds(pool, version).ceiling
+            for owner, pool in catalog.pools.items() for version in pool.zone_ttls
+        }  # fmt: skip
+        return Assignment(
+            zones=catalog.zones,
+            policies=catalog.transfers,
+            keys=catalog.keys,
+            ceilings=ceilings,
+            served=_served(self._servings),
+            versions=self._versions,
+            serials=self.serials,
+            inlet=self.inlet,
+            udp=self._udp,
+        )
+
+    def _receive(self, process: ForkedProcess, said: Published | Followed) -> None:
+        # What an old process says of a generation that is gone is no news.
+        if process is not self._process:
+            return
+        match said:
+            case Published():
+                self._keep(said)
+                task = asyncio.get_running_loop().create_task(self._announce(process, said))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case Followed(apex, secondary, progress):
+                before = self.progress.get((apex, secondary))
+                self._tell(apex, secondary, before, progress)
+                # What it has let go of just now, caches may have had from it until now.
+                self._hold(apex, before)
+                self.progress[apex, secondary] = progress
+
+    def _keep(self, said: Published) -> None:
+        """The version, for the process that comes after this one."""
+        journal = self._journals.setdefault(said.apex, Journal(MOST_JOURNAL))
+        if said.step is None:
+            journal.clear()
+        else:
+            journal.add(said.step)
+        if self._catalog is not None:
+            content = Content(self._catalog.zones[said.apex], said.laid)
+            self._versions[said.apex] = Version(content, said.serial, said.at, tuple(journal.steps))
+        self.serials[said.apex] = said.serial
+
+    async def _announce(self, process: ForkedProcess, said: Published) -> None:
+        """Secondaries are told when every worker answers with the new serial: they may ask any of them."""
+        if self._workers is not None:
+            await self._workers.in_force(self._workers.publish({}, {said.apex: said.soa}))
+            process.channel.send(Announced(said.apex, serial_of(said.soa)))
+
+    def _hold_back(self) -> None:
+        """The drain clock of what some secondary still hands out begins when it has let go."""
+        for (apex, _), progress in self.progress.items():
+            if progress.lags:
+                self._hold(apex, progress)
+
+    def _hold(self, apex: Name, progress: Progress | None) -> None:
+        """Somebody who is no further than that may hand out until now what later versions have not any more."""
+        if progress is None or apex not in self._journals:
+            return
+        now, journal = time.time(), self._journals[apex]
+        steps = None if progress.serial is None else journal.since(progress.serial)
+        # Who has not told may be as far behind as anybody.
+        for step in journal.steps if steps is None and progress.serial != journal.last else steps or ():
+            for owner, rrset in step.change.removed:
+                if rrset.rrtype in rrtype.ADDRESS_TYPES.values():
+                    self._copies.hand_out((owner, rrset.rrtype), map(ip_address, rrset.rdatas), now + rrset.ttl)
+
+    def _tell(self, apex: Name, secondary: Secondary, before: Progress | None, after: Progress) -> None:
+        """A line when something is wrong with a secondary, and when that is over."""
+        zone, was = name.text(apex), "" if before is None else before.error
+        if after.error and after.error != was:
+            _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
+        elif was and not after.lags:
+            _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
+
+    def _bury(self, dead: ForkedProcess, status: int) -> None:
+        """Called when a process has ended; the one that publishes is replaced."""
+        self._living.discard(dead)
+        if dead is self._process:
+            self._process = None
+            _log.error("the process of the transfers ended with status %d; a new one follows in %g s", status, _PAUSE)
+            asyncio.get_running_loop().call_later(_PAUSE, self._start)
+
+
+def _dismiss(process: ForkedProcess) -> None:
+    process.channel.send(Instruction.LEAVE)
+    process.channel.finish()
+
+
+def _served(servings: Mapping[Key, Serving]) -> Served:
+    unknown = frozenset(key for key, serving in servings.items() if serving.withheld)
+    return Served({key: serving.rrset for key, serving in servings.items()}, unknown)
+
+
+def _work(assignment: Assignment, channel: socket.socket) -> int:
+    """In the process: its whole life.  The exit status."""
+    # Only here: the libraries of transfers would weigh on every worker.
+    from dnslb.transfer import process  # noqa: PLC0415
+
+    process.run(assignment, channel)
+    return os.EX_OK

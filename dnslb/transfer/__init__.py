@@ -1,0 +1,1 @@
+"""Zone transfers: what this node would answer, given to secondaries whenever it changes."""

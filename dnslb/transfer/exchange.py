@@ -1,0 +1,90 @@
+"""Questions to other nameservers over UDP, many at a time, with a reply or none for each."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from secrets import randbelow
+from typing import Any
+
+import dns.name
+import dns.tsig
+
+from dnslb.config.secondary import Secondary
+from dnslb.dns import rrtype
+from dnslb.transfer.tsig import Signer, verified
+
+_IDS = 1 << 16
+_ONE = (1).to_bytes(2)
+
+
+class Exchange(asyncio.DatagramProtocol):
+    """One socket for each IP version, bound to the address by which secondaries know us."""
+
+    def __init__(self, keys: Mapping[dns.name.Name, dns.tsig.Key]) -> None:
+        self._keys = keys
+        self._transports: dict[int, asyncio.DatagramTransport] = {}
+        self._waiting: dict[tuple[str, int, int], asyncio.Future[bytes]] = {}
+
+    async def open(self, sources: Mapping[int, IPv4Address | IPv6Address | None]) -> None:
+        """``sources``: our address by IP version; None: what the system takes.  One that cannot be had is left out."""
+        loop = asyncio.get_running_loop()
+        for version, source in sources.items():
+            family = socket.AF_INET if version == 4 else socket.AF_INET6
+            any_address = "0.0.0.0" if version == 4 else "::"
+            local = (any_address if source is None else str(source), 0)
+            with suppress(OSError):
+                transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=local, family=family)
+                self._transports[version] = transport
+
+    def close(self) -> None:
+        for transport in self._transports.values():
+            transport.close()
+
+    async def ask(self, to: Secondary, opcode: int, question: bytes, answer: bytes, timeout: float) -> Any:
+        """The reply to one question, or to a NOTIFY with a record in its answer section; its signature holds.
+
+        Raises TimeoutError when none comes, OSError when none can.
+        """
+        transport = self._transports.get(to.address.version)
+        if transport is None:
+            raise OSError(f"there is no socket for IPv{to.address.version}")
+        key = None if to.key is None else self._keys[dns.name.from_text(to.key)]
+        where = self._place(to)
+        flags = opcode << 11 | (0x0400 if opcode == rrtype.NOTIFY else 0)  # NOTIFY has AA (RFC 1996 §3.3)
+        records = _ONE if answer else bytes(2)
+        packet = b"".join((where[2].to_bytes(2), flags.to_bytes(2), _ONE, records, bytes(4), question, answer))
+        mac = b""
+        if key is not None:
+            signer = Signer(key, where[2], b"")
+            packet, mac = signer.sign(packet), signer.mac
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[where] = future
+        try:
+            async with asyncio.timeout(timeout):
+                transport.sendto(packet, (str(to.address), to.port))
+                while True:
+                    reply = verified(await future, key, mac)
+                    # One that is forged or of another question leaves us waiting for the right one.
+                    if reply is not None and int(reply.opcode()) == opcode:
+                        return reply
+                    future = self._waiting[where] = asyncio.get_running_loop().create_future()
+        finally:
+            self._waiting.pop(where, None)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        if len(data) < 12 or not data[2] & 0x80:
+            return
+        future = self._waiting.get((str(ip_address(addr[0].partition("%")[0])), addr[1], int.from_bytes(data[:2])))
+        if future is not None and not future.done():
+            future.set_result(data)
+
+    def _place(self, to: Secondary) -> tuple[str, int, int]:
+        """Where the reply will be looked for: nobody else waits there."""
+        while True:
+            place = (str(to.address), to.port, randbelow(_IDS))
+            if place not in self._waiting:
+                return place

@@ -1,0 +1,56 @@
+"""What the parent and the process of the transfers say to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from dnslb.config.secondary import Secondary
+from dnslb.dns.name import Name
+from dnslb.dns.zone import RRset
+from dnslb.transfer.content import Laid
+from dnslb.transfer.journal import Step
+from dnslb.transfer.progress import Progress
+from dnslb.transfer.publication import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The parent: from now on the pools serve this; of those in ``unknown`` nobody knows yet what they should."""
+
+    rrsets: Mapping[Key, RRset]
+    unknown: frozenset[Key] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """To the parent: there is a new version of a zone."""
+
+    apex: Name
+    soa: RRset
+    serial: int
+    at: float          # Unix time
+    laid: Laid         # what its pools serve in it
+    step: Step | None  # from the version before; None: there is none, or it is too large to keep
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The parent: every worker answers with the serial of that version, so that secondaries may be told."""
+
+    apex: Name
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """To the parent: how far a secondary is with a zone."""
+
+    apex: Name
+    secondary: Secondary
+    progress: Progress
+
+
+class Instruction(Enum):
+    LEAVE = "leave"  # take nothing new, finish what is under way, and end

@@ -1,0 +1,157 @@
+"""The process of the transfers: publishes versions of zones, tells secondaries, and serves what they fetch.
+
+It is forked from the parent, so that it shares the zones' memory, and takes from the workers the connections and
+packets that are about transfers.  Nothing that it does keeps a worker or a probe waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from time import time
+
+from dnslb.config.secondary import Secondary, TransferPolicy
+from dnslb.dns.name import Name, closest
+from dnslb.dns.zone import RRset
+from dnslb.ipc.channel import Channel
+from dnslb.transfer import tsig
+from dnslb.transfer.access import Access
+from dnslb.transfer.answering import Source
+from dnslb.transfer.assignment import Assignment
+from dnslb.transfer.content import Content
+from dnslb.transfer.exchange import Exchange
+from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
+from dnslb.transfer.notifier import Notifier
+from dnslb.transfer.progress import Progress
+from dnslb.transfer.publication import Key, Publication
+from dnslb.transfer.requests import Requests
+
+_GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
+_PARTING = 30.0          # seconds for transfers under way, when another process has taken over
+
+
+def run(assignment: Assignment, parent: socket.socket) -> None:
+    """The life of the process, from just after the fork.  ``parent`` is its end of the channel."""
+    gc.freeze()
+    gc.enable()
+    asyncio.run(_Process(assignment).live(parent))
+
+
+class _Process:
+    """What the parent says, and what is told to it and to the secondaries."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        keys = tsig.keyring(assignment.keys)
+        self._assignment = assignment
+        self._sources = {apex: _source(assignment, apex) for apex in assignment.policies}
+        self._unknown: dict[Name, set[Key]] = {apex: set() for apex in assignment.policies}
+        self._exchange = Exchange(keys)
+        self._channel = Channel(self._receive)
+        self._notifier = Notifier(self._exchange, self._follow)
+        self._requests = Requests(self._sources, keys, assignment.udp)
+        self._changed = set(assignment.policies)  # zones of which there may be another version
+        self._leaving = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def live(self, parent: socket.socket) -> None:
+        await self._exchange.open(_own_addresses(self._assignment.udp))
+        for apex, version in self._assignment.versions.items():
+            self._notify(apex, version.serial)  # somebody may lack it since before our time
+        # Before the channel is open: what the parent says there is newer.
+        self._lay(self._assignment.served)
+        self._channel.when_ended(self._leaving.set)
+        await asyncio.get_running_loop().create_unix_connection(lambda: self._channel, sock=parent)
+        self._requests.begin(self._assignment.inlet)
+        await self._leaving.wait()
+        await self._notifier.stop()
+        await self._requests.finish(_PARTING)
+        self._exchange.close()
+        self._channel.close()
+
+    def _receive(self, said: Served | Announced | Instruction) -> None:
+        match said:
+            case Served():
+                self._lay(said)
+            case Announced(apex, serial):
+                self._notify(apex, serial)
+            case Instruction.LEAVE:
+                self._leaving.set()
+
+    def _lay(self, served: Served) -> None:
+        """From now on the pools serve this; it is published when it is due."""
+        by_zone: dict[Name, dict[Key, RRset]] = {}
+        for key, rrset in served.rrsets.items():
+            apex = closest(key[0], self._assignment.zones)
+            if apex in self._sources:
+                by_zone.setdefault(apex, {})[key] = rrset
+        for apex, rrsets in by_zone.items():
+            self._unknown[apex] -= rrsets.keys()
+            self._unknown[apex] |= served.unknown & rrsets.keys()
+            self._sources[apex].publication.lay(rrsets)
+        self._changed |= by_zone.keys()
+        self._publish_in(_GATHERING)
+
+    def _publish_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and not self._timer.cancelled() and self._timer.when() <= loop.time() + seconds:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(seconds, self._publish)
+
+    def _publish(self) -> None:
+        """Publish what is due, and come again when the next is."""
+        self._timer = None
+        now = time()
+        for apex in list(self._changed):
+            publication = self._sources[apex].publication
+            # What nobody knows yet is not told to anybody: secondaries keep what they have.
+            if not self._unknown[apex] and publication.earliest <= now:
+                self._changed.discard(apex)
+                self._publish_zone(apex, publication, now)
+        waiting = [self._sources[apex].publication.earliest for apex in self._changed if not self._unknown[apex]]
+        if waiting:
+            self._publish_in(max(_GATHERING, min(waiting) - now))
+
+    def _publish_zone(self, apex: Name, publication: Publication, now: float) -> None:
+        is_first = publication.version is None
+        version = publication.publish(now)
+        if version is not None:
+            step = version.steps[-1] if version.steps and not is_first else None
+            soa = version.content.soa(version.serial)
+            self._channel.send(Published(apex, soa, version.serial, now, version.content.laid, step))
+
+    def _notify(self, apex: Name, serial: int) -> None:
+        source = self._sources.get(apex)
+        version = None if source is None else source.publication.version
+        if version is not None and version.serial == serial:
+            self._notifier.notify(apex, version.content.soa(serial), self._assignment.policies[apex].secondaries)
+
+    def _follow(self, apex: Name, secondary: Secondary, progress: Progress) -> None:
+        self._channel.send(Followed(apex, secondary, progress))
+
+
+def _source(assignment: Assignment, apex: Name) -> Source:
+    publication = Publication(Content(assignment.zones[apex]), assignment.ceilings, assignment.serials.get(apex))
+    if apex in assignment.versions:
+        publication.inherit(assignment.versions[apex])
+    return Source(publication, _access(assignment.policies[apex]))
+
+
+def _access(policy: TransferPolicy) -> Access:
+    """The secondaries, and who else may."""
+    keys = policy.keys | {one.key for one in policy.secondaries if one.key is not None}
+    unsigned = tuple(ip_network(one.address) for one in policy.secondaries if one.key is None)
+    return Access(frozenset(keys), (*policy.networks, *unsigned))
+
+
+def _own_addresses(sockets: Sequence[socket.socket]) -> dict[int, IPv4Address | IPv6Address | None]:
+    """By which secondaries know us: the first that is listened on, of each IP version."""
+    found: dict[int, IPv4Address | IPv6Address | None] = {}
+    for sock in sockets:
+        address = ip_address(str(sock.getsockname()[0]).partition("%")[0])
+        found.setdefault(address.version, None if address.is_unspecified else address)
+    return {4: None, 6: None} | found

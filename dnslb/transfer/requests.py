@@ -1,0 +1,137 @@
+"""The requests that workers leave to us: connections and packets of secondaries, and of who would like to be one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import dns.name
+import dns.tsig
+
+from dnslb.dns.name import Name
+from dnslb.ipc.forwarding import Forwarding, Inlet
+from dnslb.ipc.handover import ConnectionState, Handover
+from dnslb.transfer import tsig
+from dnslb.transfer.answering import Source, answer
+from dnslb.transfer.conversation import converse
+from dnslb.transfer.tsig import NotARequest
+
+_MOST_OPEN = 200         # connections at once
+_MOST_PER_CLIENT = 20
+_MOST_REMEMBERED = 1000  # refusals that were told
+_TURN = 20               # packets answered in one turn of the loop
+_NAME_V4 = struct.Struct("=H2s4s")      # struct sockaddr_in: family, port, address
+_NAME_V6 = struct.Struct("=H2s4s16sI")  # struct sockaddr_in6: the same, and the scope
+_CMSG = struct.Struct("=QII")           # struct cmsghdr of Linux on 64 bits: length, level, type
+
+_log = logging.getLogger("dnslb")
+
+
+class Requests:
+    """They are answered from when ``begin`` is called until ``finish``."""
+
+    def __init__(
+        self, sources: Mapping[Name, Source], keys: Mapping[dns.name.Name, dns.tsig.Key], udp: Sequence[socket.socket]
+    ) -> None:
+        """``udp``: the sockets by which packets are answered, in the order of the endpoints."""
+        self._sources = sources
+        self._keys = keys
+        self._udp = udp
+        self._open: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._inlet: Inlet | None = None
+
+    def begin(self, inlet: Inlet) -> None:
+        loop = asyncio.get_running_loop()
+        self._inlet = inlet
+        loop.add_reader(inlet.connections.exit, self._take_connection, inlet.connections)
+        loop.add_reader(inlet.packets.exit, self._take_packets, inlet.packets)
+
+    async def finish(self, seconds: float) -> None:
+        """Take nothing new; what is under way has so long to end."""
+        if self._inlet is not None:
+            for end in (self._inlet.connections.exit, self._inlet.packets.exit):
+                asyncio.get_running_loop().remove_reader(end)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    def _take_connection(self, connections: Handover) -> None:
+        """Called in every round of the loop in which a worker has left a connection to us."""
+        with suppress(BlockingIOError):
+            taken = connections.take()
+            if taken is not None:
+                self._go_on(*taken)
+
+    def _go_on(self, sock: socket.socket, state: ConnectionState) -> None:
+        try:
+            client = str(sock.getpeername()[0]).partition("%")[0]
+        except OSError:  # it has left
+            sock.close()
+            return
+        if self._open.total() >= _MOST_OPEN or self._open[client] >= _MOST_PER_CLIENT:
+            sock.close()
+            return
+        self._open[client] += 1
+        task = asyncio.get_running_loop().create_task(self._converse(sock, state, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _converse(self, sock: socket.socket, state: ConnectionState, client: str) -> None:
+        address = ip_address(client)
+        try:
+            await converse(sock, state, lambda packet: self._answer(packet, address, over_tcp=True))
+        finally:
+            self._open[client] -= 1
+            if not self._open[client]:
+                del self._open[client]
+
+    def _take_packets(self, packets: Forwarding) -> None:
+        """Called in every round of the loop in which a worker has left packets to us."""
+        for _ in range(_TURN):
+            packet = packets.take()
+            if packet is None:
+                return
+            client = _client(packet.name)
+            for message in self._answer(packet.octets, ip_address(client[0]), over_tcp=False) or ():
+                with suppress(OSError):  # UDP promises nothing
+                    self._udp[packet.number].sendmsg([message], _ancillary(packet.control), socket.MSG_DONTWAIT, client)
+
+    def _answer(self, packet: bytes, client: IPv4Address | IPv6Address, *, over_tcp: bool) -> Iterator[bytes] | None:
+        try:
+            request = tsig.read(packet, self._keys)
+        except NotARequest:
+            return None
+        answered = answer(request, client, self._sources, over_tcp=over_tcp)
+        if answered.refused:
+            self._tell_refusal(str(client), answered.refused)
+        return answered.messages
+
+    def _tell_refusal(self, client: str, why: str) -> None:
+        """One line for each client and reason."""
+        if (client, why) not in self._told:
+            self._told[client, why] = None
+            if len(self._told) > _MOST_REMEMBERED:
+                self._told.popitem(last=False)
+            _log.warning("a transfer is refused to %s: %s", client, why)
+
+
+def _client(sockaddr: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Whom a packet came from, as the socket module wants it."""
+    family, port, rest = _NAME_V4.unpack_from(sockaddr)
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, rest), int.from_bytes(port)
+    _, _, _, address, scope = _NAME_V6.unpack_from(sockaddr)
+    return socket.inet_ntop(socket.AF_INET6, address), int.from_bytes(port), 0, scope
+
+
+def _ancillary(control: bytes) -> list[tuple[int, int, bytes]]:
+    """What makes a reply come from the address that was asked, on a socket of all addresses."""
+    length, level, kind = _CMSG.unpack_from(control)
+    return [(level, kind, control[_CMSG.size : length])] if _CMSG.size < length <= len(control) else []
