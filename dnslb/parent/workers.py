@@ -25,7 +25,7 @@ from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import Message, WorkerProcess, WorkerSockets
 from dnslb.system.usage import usage
-from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState
+from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState, ZoneCounts
 from dnslb.worker.watchers import TopCounts
 
 _PIECE = 100       # RRsets in one update, so that no worker's loop is kept by it for long
@@ -213,6 +213,8 @@ class Workers:
                 self._totals.add_counts(alive.pid, said)
             case LeadCounts():
                 self._totals.add_leads(said, (self._serial, alive.in_force))
+            case ZoneCounts():
+                self._totals.zones.update(said.replies)
             case WorkerState() | TopCounts():
                 alive.take_told(said)
                 self._changed.set()

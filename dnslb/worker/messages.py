@@ -60,6 +60,13 @@ class LeadCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoneCounts:
+    """For some zones: how many replies were given from each since the worker last told."""
+
+    replies: Mapping[Name, int]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerState:
     """Some of the questions that a worker is asked, and where its turns stand: its successor begins with them."""
 

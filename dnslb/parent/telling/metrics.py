@@ -110,6 +110,7 @@ _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
+_ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
@@ -211,6 +212,7 @@ def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     zones, changed, serials = view.generation.catalog.zones, view.reloads.changed, view.transfers.published
     return [
         (_SERIAL, ((labels(zone=name.text(apex)), serials.get(apex, zone.serial)) for apex, zone in zones.items())),
+        (_ZONE_QUERIES, ((labels(zone=name.text(apex)), view.totals.zones[apex]) for apex in zones)),
         (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
     ]
 
