@@ -1,6 +1,7 @@
 """A real browser: Debian's chromium without a window, told what to do over a pair of pipes (the DevTools protocol).
 
-It can reach 127.0.0.1 only.  Every wait has an end, and all its processes end with the ``with``.
+It can reach 127.0.0.1 only, by the name rebound.test too.  Every wait has an end, and all its processes end with the
+``with``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP rebound.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 _SHELL = 'exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null'  # commands come in on 3, answers and events leave on 4

@@ -11,12 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from dnslb.admin import server
-from dnslb.admin.guard import Guard
+from dnslb.admin.guard import Guard, Token
 from dnslb.admin.server import Listener
+from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change
-from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.effect import Effect, RRsetEffect
+from dnslb.control.order import DrainClock, OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 
 QUIET = Status(
@@ -70,6 +73,9 @@ def refusal(*problems: str) -> Refusal:
     return Refusal(time.time() - 60, "the files have mistakes", problems)
 
 
+NO_HOUR = Timeline(0.0, 10.0, 60.0, (), (), 0)
+
+
 @dataclass(slots=True)
 class MadeUp:
     """What it says can be changed while it runs."""
@@ -79,6 +85,9 @@ class MadeUp:
     probed: tuple[ProbeStatus, ...] = ()
 
     rate: float = 0.0  # queries per second
+    hour: Timeline = NO_HOUR
+    given: list[OrderRequest] = field(default_factory=list)
+    standing: tuple[OrderStatus, ...] = ()
     _born: float = field(default_factory=time.time)
 
     def status(self, pattern: str | None) -> Status:
@@ -91,7 +100,19 @@ class MadeUp:
         raise NotImplementedError
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
-        raise NotImplementedError
+        self.given.append(wanted)
+        expires = None if wanted.mode is Mode.READY else time.time() + 22
+        owner = wanted.names[0] if wanted.names else "www.example.test."
+        clocks = tuple(DrainClock(owner, "A", each, wanted.mode.value, expires) for each in wanted.addresses)
+        return OrderResult(clocks, ())
+
+    async def effect(self, wanted: OrderRequest) -> Effect:
+        expires = None if wanted.mode is Mode.READY else time.time() + 22
+        owner = wanted.names[0] if wanted.names else "www.example.test."
+        return Effect((RRsetEffect(owner, "A", wanted.addresses, 3, 3, 1, False, expires),), self.standing)
+
+    def timeline(self, pattern: str | None) -> Timeline:
+        return replace(self.hour, at=time.time())
 
     def history(self) -> tuple[Change, ...]:
         return self.changes
@@ -110,12 +131,13 @@ class MadeUp:
 
 
 @contextmanager
-def carried(operations: MadeUp, port: int = 0) -> Iterator[str]:
+def carried(operations: MadeUp, port: int = 0, token: str | None = None) -> Iterator[str]:
     """The URL of its page."""
+    tokens = () if token is None else (Token(token.encode(), "alice"),)
     sock = socket.create_server(("127.0.0.1", port))
     sock.setblocking(False)
     loop = asyncio.new_event_loop()
-    task = loop.create_task(server.serve([Listener(sock, Guard())], operations))
+    task = loop.create_task(server.serve([Listener(sock, Guard(tokens))], operations))
 
     def run() -> None:
         with suppress(asyncio.CancelledError):

@@ -90,7 +90,7 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
     status, found = control.ask("GET", "/status")
     assert status == 200
     assert found["refused"] is None
-    assert found["zones"] == [{"zone": "example.test.", "serial": 1}]
+    assert found["zones"] == [{"zone": "example.test.", "serial": 1, "changed": None, "change": ""}]
     assert [(pool["owner"], [rrset["type"] for rrset in pool["rrsets"]]) for pool in found["pools"]] == [
         ("www.example.test.", ["A", "AAAA"]), ("api.example.test.", ["A"]),
     ]  # fmt: skip

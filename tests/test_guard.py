@@ -60,6 +60,15 @@ def test_only_our_own_page_may_ask(host: str, origin: str, expected: int) -> Non
     assert status(READING, host=host, origin=origin) == expected
 
 
+@pytest.mark.parametrize(("site", "expected"), [
+    ("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403), ("", 403),
+])  # fmt: skip
+def test_a_browser_says_that_another_site_asks(site: str, expected: int) -> None:
+    headers = {"host": "127.0.0.1:5380", "authorization": f"Bearer {TOKEN}", "sec-fetch-site": site}
+    assert status(TRUSTING, "POST", **headers) == expected
+    assert status(TRUSTING, "GET", **headers) == 200, "a link in a ticket leads to the page"
+
+
 @pytest.mark.parametrize(("method", "authorization", "reading", "trusting"), [
     ("GET", None, 200, 200),
     ("HEAD", None, 200, 200),

@@ -70,7 +70,8 @@ async def respond(api: Api, request: Request) -> Reply:
     path = _path(request)
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /history, /queries, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
+        known = "/status, /probes, /timeline, /history, /queries, /metrics, /healthz, /readyz, /log-level, /reload"
+        known += " or /orders"
         return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
@@ -99,27 +100,13 @@ def _routes(path: str) -> dict[str, Route]:
     if path in page.FILES:
         return {"GET": _page}
     match path.split("/"):
-        case ["", "status"] | ["", "status", _]:
+        case ["", "status", _]:
             return {"GET": _status}
-        case ["", "probes"] | ["", "probes", _]:
+        case ["", "probes", _]:
             return {"GET": _probes}
-        case ["", "history"]:
-            return {"GET": _history}
-        case ["", "queries"]:
-            return {"GET": _queries}
-        case ["", "log-level"]:
-            return {"GET": _log_level, "PUT": _set_log_level}
-        case ["", "metrics"]:
-            return {"GET": _metrics}
-        case ["", "healthz"]:
-            return {"GET": _healthz}
-        case ["", "readyz"]:
-            return {"GET": _readyz}
-        case ["", "reload"]:
-            return {"POST": _reload}
-        case ["", "orders"]:
-            return {"POST": _order}
-    return {}
+        case ["", "timeline", _]:
+            return {"GET": _timeline}
+    return _ROUTES.get(path, {})
 
 
 async def _page(api: Api, request: Request) -> Reply:
@@ -142,8 +129,18 @@ async def _probes(api: Api, request: Request) -> Reply:
     return await _told(api, request, ("probes", pattern), lambda: {"probes": api.operations.probes(pattern)})
 
 
+async def _timeline(api: Api, request: Request) -> Reply:
+    pattern = _pattern(request)
+    return await _told(api, request, ("timeline", pattern), lambda: api.operations.timeline(pattern))
+
+
 async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
+
+
+async def _operator(api: Api, request: Request) -> Reply:
+    """Who asks, if orders are taken from there: the page learns by this whether its token is one."""
+    return json_reply(200, {"name": _by(request)})
 
 
 async def _queries(api: Api, request: Request) -> Reply:
@@ -206,6 +203,12 @@ async def _order(api: Api, request: Request) -> Reply:
     return Reply(200, b"", long=await rendered(_text(told)))
 
 
+async def _effect(api: Api, request: Request) -> Reply:
+    """What the order in the body would do: nothing is done."""
+    effect = await api.operations.effect(order_body.parse(request.body, time.time()))
+    return Reply(200, b"", long=await rendered(_text(effect)))
+
+
 async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
     """What takes long to tell, in its turn.  The same ``key`` must mean the same reply."""
     return Reply(200, b"", long=await api.replies.render(request.client, key, lambda: _text(value())))
@@ -232,3 +235,20 @@ def _by(request: Request) -> str:
     if request.user is not None:
         return users.name(request.user)
     return "" if request.token is None else f"token {request.token}".rstrip()
+
+
+_ROUTES: dict[str, dict[str, Route]] = {
+    "/status": {"GET": _status},
+    "/probes": {"GET": _probes},
+    "/timeline": {"GET": _timeline},
+    "/history": {"GET": _history},
+    "/queries": {"GET": _queries},
+    "/log-level": {"GET": _log_level, "PUT": _set_log_level},
+    "/metrics": {"GET": _metrics},
+    "/healthz": {"GET": _healthz},
+    "/readyz": {"GET": _readyz},
+    "/operator": {"POST": _operator},
+    "/reload": {"POST": _reload},
+    "/orders": {"POST": _order},
+    "/orders/effect": {"POST": _effect},
+}

@@ -15,6 +15,8 @@ from dnslb.admin.exchange import Reply, Request, failure
 
 _READING = ("GET", "HEAD")
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.ASCII)
+# What a browser says of a page that is ours, of an address that was typed; and what programs say.
+_OWN_SITES = ("same-origin", "none", None)
 _LONGEST_TEXT = 100  # characters of a foreign text in an answer
 # RFC 6750 §3: without a token no error code, with a wrong one invalid_token.
 _MISSING = (("WWW-Authenticate", 'Bearer realm="dnslb"'),)
@@ -57,6 +59,10 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     # Any page may send a request to any address; the browser then says whose page it was.
     if origin is not None and (host is None or origin.lower() not in _origins(host)):
         return failure(403, f"a page of {origin[:_LONGEST_TEXT]!r} asks", "open the page of this server itself")
+    site = request.headers.get("sec-fetch-site")
+    if request.method not in _READING and site not in _OWN_SITES:
+        fact = f"a page of another site asks ({site[:_LONGEST_TEXT]})"
+        return failure(403, fact, "open the page of this server itself")
     authorization = request.headers.get("authorization", "")
     # A token opens more of what is read, so that a wrong one is refused there too: else it could be guessed in silence.
     if request.method in _READING and (not guard.tokens or not authorization.lower().startswith("bearer ")):

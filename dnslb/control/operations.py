@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from dnslb.control.change import Change
+from dnslb.control.effect import Effect
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
+from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 
 
@@ -26,6 +28,12 @@ class Operations(Protocol):
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
         """Give the order, and return when every worker acts by it.  Raises Rejected, Unknown, Delayed."""
+
+    async def effect(self, wanted: OrderRequest) -> Effect:
+        """What the order would do; nothing is done.  Raises Rejected, Unknown."""
+
+    def timeline(self, pattern: str | None) -> Timeline:
+        """The last hour, of all pools or of those whose names match.  Its ``rrsets`` raise Unknown when none does."""
 
     def history(self) -> tuple[Change, ...]:
         """The last changes, oldest first; also those of earlier lives of the server."""

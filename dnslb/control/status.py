@@ -58,6 +58,7 @@ class RRsetStatus:
     withheld: bool         # queries get no reply yet, since nobody knows who is up
     backends: Iterable[BackendStatus]
     empty: bool = False    # queries get an empty answer, since nobody is available
+    changed: float | None = None  # when what is handed out did last; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class PoolStatus:
 class ZoneStatus:
     zone: str
     serial: int
+    changed: float | None = None  # when its present records were read; None: at the start
+    change: str = ""              # what that reload did to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class ServerStatus:
     queries: int      # that came in, since the start
     hung: int = 0     # of the workers that died, those that were killed because they hung
     silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
+    name: str = ""    # of this server, so that two are told apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def waiting(running: Settings, now: Settings) -> tuple[str, ...]:
 
 def text(zones: Iterable[ZoneChange], pools: Sequence[str], settings: Sequence[str]) -> str:
     """One line of it."""
-    changes = _some([_text(zone) for zone in zones if zone.changed], "zones")
+    changes = _some([f"{zone.zone} {zone_text(zone)}" for zone in zones if zone.changed], "zones")
     changes += _some([f"pool {pool}" for pool in pools], "pools")
     if settings:
         changes.append(f"settings: {', '.join(settings)}")
@@ -117,14 +117,15 @@ def _changed(was: _Made, now: _Made) -> list[str]:
     return [key for key in names if getattr(was, key) != getattr(now, key)]
 
 
-def _text(change: ZoneChange) -> str:
+def zone_text(change: ZoneChange) -> str:
+    """What has become of one zone, without its name."""
     if change.after is None:
-        return f"{change.zone} removed"
+        return "removed"
     if change.before is None:
-        return f"{change.zone} added, serial {change.after}"
+        return f"added, serial {change.after}"
     if change.before == change.after:
-        return f"{change.zone} changed, serial not raised, {_counts(change)}"
-    return f"{change.zone} serial {change.before} → {change.after}, {_counts(change)}"
+        return f"changed, serial not raised, {_counts(change)}"
+    return f"serial {change.before} → {change.after}, {_counts(change)}"
 
 
 def _counts(change: ZoneChange) -> str:

@@ -50,6 +50,11 @@ class Generations:
             raise RuntimeError("nobody can ask before the first generation answers")
         return self._current
 
+    @property
+    def name(self) -> str:
+        """Of this server, among others."""
+        return self.current.settings.server_id or os.uname().nodename
+
     async def begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old = self._current
@@ -124,8 +129,7 @@ class Generations:
         self.memory.remember(Change(time.time(), None, "", "worker hung", fact))
 
     def _event(self, change: Change) -> bytes:
-        server = self.current.settings.server_id or os.uname().nodename
-        return event.encode(change, server, self.current.balancer)
+        return event.encode(change, self.name, self.current.balancer)
 
     async def _worked_out(self) -> None:
         await self.current.balancer.settled()

@@ -28,6 +28,7 @@ from dnslb.parent.reload import Reloader
 from dnslb.parent.running_server import RunningServer
 from dnslb.parent.service import Service
 from dnslb.parent.state_file import StateFile
+from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.watch import Watch
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.system import privileges
@@ -121,7 +122,9 @@ class _Parent:
             if self._inherited.predecessors and not await unless(self._leaving, self._succeed()):
                 return
             self._offer_to_others()
-            tasks.append(asyncio.ensure_future(control(RunningServer(generations, self._reloader))))
+            recorder = Recorder(generations)
+            tasks.append(asyncio.ensure_future(control(RunningServer(generations, self._reloader, recorder))))
+            tasks.append(asyncio.create_task(again_and_again(recorder.run)))
             announce()
             self._service.ready(self._reloader.summary)
             tasks += [asyncio.create_task(again_and_again(work)) for work in self._work()]

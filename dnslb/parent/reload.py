@@ -48,6 +48,7 @@ class Reloader:
         self.refused: Refusal | None = None    # since then
         self.waiting: tuple[str, ...] = ()     # settings that the files have otherwise now
         self.warnings = FileWarnings()
+        self.zone_changes: dict[str, str] = {}  # what the last reload that changed a zone did to it
         self._generations = generations
         self._watch = watch
         self._service = service
@@ -170,7 +171,9 @@ class Reloader:
         self._wait_for_start(difference.waiting(self._running, now))
         self._generations.hooks.replace(now.on_change)
         self._generations.hooks.tell(Change(self.loaded, None, "", "reloaded", text))
-        self._changed |= {zone.zone: self.loaded for zone in zones if zone.changed}
+        changed = [zone for zone in zones if zone.changed]
+        self._changed |= {zone.zone: self.loaded for zone in changed}
+        self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed}
         return Reloaded(zones, len(catalog.pools), bool(pools), warnings, pools, settings, self.waiting)
 
     def _wait_for_start(self, keys: tuple[str, ...]) -> None:

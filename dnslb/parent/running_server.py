@@ -9,19 +9,22 @@ from collections.abc import Iterable, Iterator
 
 from dnslb import __version__
 from dnslb.control.change import Change
+from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import concerned, recall
+from dnslb.parent import amendment, concerned, recall
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, status, top
+from dnslb.parent.telling import drain_clock, metrics, preview, status, top
+from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -30,9 +33,10 @@ _LONGEST = 20.0  # seconds for the workers to acknowledge an order
 class RunningServer:
     """Is ``control.operations.Operations``."""
 
-    def __init__(self, generations: Generations, reloader: Reloader) -> None:
+    def __init__(self, generations: Generations, reloader: Reloader, recorder: Recorder) -> None:
         self._generations = generations
         self._reloader = reloader
+        self._recorder = recorder
         self._started = generations.memory.began
         self._ordering = asyncio.Lock()  # one order at a time, however long it is
 
@@ -46,7 +50,7 @@ class RunningServer:
             directory=str(reloader.directory),
             loaded=reloader.loaded,
             refused=reloader.refused,
-            zones=(ZoneStatus(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
+            zones=(self._zone(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
             pools=(
                 None if owner is None else status.pool_status(balancer, totals, owner, now)
                 for owner in self._owners(pattern)
@@ -89,6 +93,18 @@ class RunningServer:
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
 
+    async def effect(self, wanted: OrderRequest) -> Effect:
+        generation, about = await self._concerned(wanted)
+        now, standing = time.time(), self._generations.orders.standing
+        after = amendment.amended(standing, wanted, about, now)
+        return Effect(
+            rrsets=preview.effects(generation.balancer, after, wanted, about, now),
+            standing=preview.standing(standing, about),
+        )
+
+    def timeline(self, pattern: str | None) -> Timeline:
+        return self._recorder.timeline(self._owners(pattern))
+
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
 
@@ -122,6 +138,10 @@ class RunningServer:
     def _current(self) -> Generation:
         return self._generations.current
 
+    def _zone(self, apex: str, serial: int) -> ZoneStatus:
+        reloader = self._reloader
+        return ZoneStatus(apex, serial, reloader.reloads.changed.get(apex), reloader.zone_changes.get(apex, ""))
+
     def _server(self) -> ServerStatus:
         totals = self._generations.totals
         return ServerStatus(
@@ -133,6 +153,7 @@ class RunningServer:
             hung=totals.hung,
             silent=self.silent(),
             queries=totals.queries,
+            name=self._generations.name,
         )
 
     async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:

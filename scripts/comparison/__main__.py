@@ -1,7 +1,7 @@
 """Measure DNS balancing (dnslb) beside L7 balancers (HAProxy, Envoy, nginx), with real parts on this machine.
 
     scripts/compare                       all experiments, a little more than half an hour on two cores
-    scripts/compare --quick               all in short, about three minutes
+    scripts/compare --quick               all in short, about four minutes
     scripts/compare --only failover hop
     scripts/compare --list
 

@@ -191,7 +191,7 @@ def reading(cases: dict[str, list[dict[str, Case]]]) -> str:
         found = {label: cell([each[label] for each in cases[name]]) for label in (ALONE, *map(both, LIKE))}
         return "; ".join(f"{label} {text}" for label, text in found.items())
 
-    return "There fail: " + ".  ".join(f"when {name}, {told(name)}" for name in cases if name in TOLD) + "."
+    return "  ".join(f"When {name}, there fail: {told(name)}." for name in cases if name in TOLD)
 
 
 EXPERIMENT = Experiment(

@@ -6,6 +6,7 @@ internet needs: whom to ask for the zone, no DNSSEC (there is no root), and that
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from comparison.dnslb import ZONE, answers
-from comparison.enclosure import ip
+from comparison.enclosure import ip, mount
 from comparison.experiment import Lab
 from comparison.processes import Process, Program, await_ready
 from comparison.stub import Endpoint
@@ -25,6 +26,22 @@ KNOT = Program("Knot Resolver", "kresd", "knot-resolver")
 POWERDNS = Program("PowerDNS Recursor", "pdns_recursor", "pdns-recursor")
 DNSMASQ = Program("dnsmasq", "dnsmasq", "dnsmasq-base")
 Command = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked(Program):
+    """A program whose package had better not be installed: it would take /etc/resolv.conf over."""
+
+    def path(self) -> str | None:
+        found = os.environ.get("RESOLVED", self.command)
+        return found if os.access(found, os.X_OK) else None
+
+    def missing(self) -> str | None:
+        return None if self.path() else (
+            f"{self.name} is missing: apt-get download {self.package}; dpkg -x; RESOLVED=.../systemd-resolved")
+
+
+RESOLVED = Unpacked("systemd-resolved", "/lib/systemd/systemd-resolved", "systemd-resolved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +146,39 @@ def dnsmasq(place: Place, *words: str) -> Command:
             f"--server=/{ZONE.rstrip('.')}/{place.authority}", *words]
 
 
+def resolved(place: Place) -> Command:
+    """It has one place for its files, a user of its own, and answers only where there is a network."""
+    user = "systemd-resolve"
+    for name, line in (("passwd", f"{user}:x:995:995::/:/usr/sbin/nologin"), ("group", f"{user}:x:995:")):
+        file = place.directory / name
+        file.write_text(f"{Path('/etc', name).read_text()}{line}\n")
+        mount("--bind", file, f"/etc/{name}")
+    mount("-t", "tmpfs", "tmpfs", "/run")
+    runtime = Path("/run/systemd/resolve")
+    runtime.mkdir(parents=True)
+    os.chown(runtime, 995, 995)
+    settings = Path("/run/systemd/resolved.conf.d")
+    settings.mkdir()
+    (settings / "comparison.conf").write_text(f"""\
+[Resolve]
+DNS={place.authority}
+Domains=~.
+FallbackDNS=
+DNSSEC=no
+LLMNR=no
+MulticastDNS=no
+CacheFromLocalhost=yes
+DNSStubListener=no
+DNSStubListenerExtra={place.address}
+""")
+    ip("link", "add", "network", "type", "veth", "peer", "name", "nobody")
+    ip("address", "add", "192.0.2.1/24", "dev", "network")
+    for end in ("network", "nobody"):
+        ip("link", "set", end, "up")
+    ip("route", "add", "default", "via", "192.0.2.2")
+    return [RESOLVED]
+
+
 DEBIAN_MODULES = "'hints > iterate', 'stats', 'predict'"    # of /etc/knot-resolver/kresd.conf
 MAKES = (
     Make("unbound", UNBOUND, unbound, "-V"),
@@ -139,6 +189,7 @@ MAKES = (
     Make("PowerDNS Recursor", POWERDNS, powerdns, "--version"),
     Make("dnsmasq", DNSMASQ, dnsmasq, "--version"),
 )
+STUB = Make("systemd-resolved", RESOLVED, resolved, "--version")    # with CacheFromLocalhost=yes; one of it only
 STALE_MAKES = (
     Make("unbound, serve-expired", UNBOUND, partial(unbound, stale=True), "-V", True, False),
     Make("BIND, stale-answer-enable", BIND, partial(bind, stale=True), "-v", True, False),

@@ -69,13 +69,18 @@ def ip(*words: object, by: Sequence[str] = ()) -> None:
         raise NotStartedError(f"ip {' '.join(map(str, words))}: {done.stderr.strip()}")
 
 
+def mount(*words: object) -> None:
+    """What only those inside see.  Raises NotStartedError."""
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotStartedError(f"mount {' '.join(map(str, words))}: {done.stderr.strip()}")
+
+
 def resolve_by(directory: Path, address: str) -> None:
     """All that runs inside asks that resolver."""
     file = directory / "resolv.conf"
     file.write_text(f"nameserver {address}\n")
-    done = subprocess.run(["mount", "--bind", file, "/etc/resolv.conf"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotStartedError(f"/etc/resolv.conf: {done.stderr.strip()}")
+    mount("--bind", file, "/etc/resolv.conf")
 
 
 def say(text: str) -> None:

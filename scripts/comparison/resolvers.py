@@ -57,12 +57,11 @@ def report(lab: Lab, found: dict[str, Any]) -> Result:
     late = {name: {ttl: round(max(one["last"][ttl]) - int(ttl), 2) for ttl in ttls if int(ttl)}
             for name, one in seen.items()}
     beyond = [f"{name} at TTL {ttl}" for name, one in late.items() for ttl, excess in one.items() if excess > 1.0]
-    notes = [*lab.notes, *found["missing"],
+    notes = [*lab.notes, *found["missing"], *filter(None, [found["left_out"]]),
              f"dnslb's drain clock said {found['clock']:.1f} s for the longest TTL; later than the TTL and a second: "
              f"{', '.join(beyond) or 'none'}",
              "all as their Debian packages come; what an internet would tell them (whom to ask) is configured, DNSSEC "
-             "is off; without `predict` is Knot Resolver's own default; systemd-resolved is left out: its package "
-             "would replace this machine's /etc/resolv.conf"]
+             "is off; without `predict` is Knot Resolver's own default"]
     return Result(found | {"beyond_the_clock": beyond}, tables, [], reading(seen, late, ttls), notes)
 
 
@@ -89,7 +88,7 @@ EXPERIMENT = Experiment(
     name="resolvers",
     question="What do caching resolvers make of the order and the TTL?",
     setup=f"""
-look-ups ({RATE:.0f}/s of each name) ──> unbound, BIND, Knot Resolver, PowerDNS Recursor, dnsmasq ──> relay ──> dnslb
+look-ups ({RATE:.0f}/s of each name) ──> unbound, BIND, Knot Resolver, PowerDNS Recursor, dnsmasq ...──> relay ──> dnslb
                                    a drain after {HOLDING:.0f} s; elsewhere, the relay is silent from
                                    second {GONE:.0f} to {BACK:.0f}, and all is watched until second {WATCHED:.0f}
 """,

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from comparison import caches, dnslb, enclosure, relay
-from comparison.caches import MAKES, STALE_MAKES, Cache, Make
+from comparison.caches import MAKES, STALE_MAKES, STUB, Cache, Make
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Lab
 from comparison.load import COARSE
@@ -91,9 +91,10 @@ def room(cache: Cache, label: str) -> dict[str, int]:
 
 
 def inside(lab: Lab) -> dict[str, Any]:
-    makes = [make for make in MAKES if not make.program.missing()]
+    makes = [make for make in (*MAKES, STUB) if not make.program.missing()]
     missing = sorted({fact for make in MAKES if (fact := make.program.missing())})
-    return {"missing": missing, "versions": {make.name: caches.version(make) for make in makes}} | (
+    versions = {make.name: caches.version(make) for make in makes}
+    return {"missing": missing, "left_out": STUB.program.missing() or "", "versions": versions} | (
         asyncio.run(observe(lab, makes)))
 
 

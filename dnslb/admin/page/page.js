@@ -1,117 +1,38 @@
 // The status page: asks for /status every second, works out what the page should be, and changes what differs.
 //
-// It only reads.  All text goes in as text, never as markup: reasons are what backends have sent.
-"use strict";
+// It only reads; orders are given by the script next door.
+
+import { age, clock, count, fill, h, keyOf, milliseconds, percent, quoted, short, when } from "/elements.js";
+import { bar, icon, ICONS, ledGraph, sparkline, stepGraph, swatch } from "/graphs.js";
+import { begin, credentials, forget, givenView, mayOrder } from "/orders.js";
 
 const EVERY = 1000;          // ms from poll to poll
 const EVERY_HIDDEN = 15000;  // when nobody looks
 const SHARE_OF_TIME = 0.2;   // that polling may take, of the server's and of ours
 const PATIENCE = 10000;      // ms for a reply
+const SILENCE = 1500;        // ms without one until the reader is told, unless replies always take long
+const LOOK = 250;            // ms from one look at that to the next
 const MOST_POOLS = 200;      // drawn at once
 const MOST_LINES = 50;       // of mistakes, and of alarms of a kind
 const CHANGES = 20;
+const CHANGES_FOUND = 100;   // when they are filtered
+const MOST_ZONES = 30;
+const HOUR = 360;            // samples
 const REST = 3;              // every so many polls, probes and history too
 const SAMPLES = 6;           // polls over which queries per second are taken
-const SVG = "http://www.w3.org/2000/svg";
 
 const page = {
   status: null,       // the last reply
   probes: new Map(),  // by owner and address
   changes: [],
+  hour: null,         // the last timeline
+  lines: new Map(),   // of its RRsets, by owner and type
+  asking: null,       // performance.now() when the request under way was sent
+  took: 0,            // ms of the last poll
   counts: [],         // [when, queries] of the last polls
   lost: null,         // Date since when polls fail
   why: "",
 };
-
-// Elements.  An attribute that is null or false is left out; a child that is null too.
-
-function make(namespace, tag, attributes, children) {
-  const node = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
-    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
-const h = (tag, attributes, ...children) => make(null, tag, attributes, children);
-const s = (tag, attributes, ...children) => make(SVG, tag, attributes, children);
-
-/** Make the children of `parent` like `wanted`, and leave alone what is so already: focus and selection stay. */
-function fill(parent, wanted) {
-  const keys = new Set(wanted.map(keyOf));
-  for (const child of [...parent.children]) {
-    if (!keys.has(keyOf(child))) child.remove();  // first: what stays need not be moved then, and keeps its focus
-  }
-  const known = new Map(Array.from(parent.children, (child) => [keyOf(child), child]));
-  wanted.forEach((node, place) => {
-    const there = parent.childNodes[place] ?? null;
-    const key = keyOf(node);
-    const live = key === null ? there : known.get(key) ?? null;
-    if (live === null || live.nodeName !== node.nodeName || keyOf(live) !== key) {
-      parent.insertBefore(node, there);
-      return;
-    }
-    if (live !== there) parent.insertBefore(live, there);
-    become(live, node);
-  });
-  while (parent.childNodes.length > wanted.length) parent.lastChild.remove();
-}
-
-function become(live, node) {
-  if (live === node) return;
-  live.drawnFrom = node.drawnFrom;
-  if (live.isEqualNode(node)) return;  // most are, and the browser sees that faster than we
-  if (live.nodeType === Node.TEXT_NODE) {
-    if (live.data !== node.data) live.data = node.data;
-    return;
-  }
-  for (const { name } of [...live.attributes]) {
-    if (name !== "open" && !node.hasAttribute(name)) live.removeAttribute(name);  // what the reader opened stays open
-  }
-  for (const { name, value } of node.attributes) {
-    if (live.getAttribute(name) !== value) live.setAttribute(name, value);
-  }
-  fill(live, [...node.childNodes]);
-}
-
-function keyOf(node) {
-  return node.nodeType === Node.ELEMENT_NODE ? node.getAttribute("data-key") : null;
-}
-
-// Words.
-
-const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-const percent = (share) => (share === null ? "–" : `${Math.round(share * 100)} %`);
-const short = (number) => number.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
-const two = (number) => String(number).padStart(2, "0");
-
-function age(seconds) {
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-    if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
-  }
-  return `${Math.max(0, Math.floor(seconds))} s`;
-}
-
-/** A Unix time as local time; with the date when it is not today's. */
-function clock(unix, now) {
-  const at = new Date(unix * 1000);
-  const time = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
-  const isToday = at.toDateString() === new Date(now * 1000).toDateString();
-  return isToday ? time : `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${time}`;
-}
-
-function when(unix, now) {
-  return h("time", { datetime: new Date(unix * 1000).toISOString() }, clock(unix, now));
-}
-
-function milliseconds(seconds) {
-  const ms = seconds * 1000;
-  return ms >= 1000 ? `${seconds.toFixed(1)} s` : `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`;
-}
-
-/** A word as the shell takes it. */
-const quoted = (word) => (/^[\w.:-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 // What is the matter.
 
@@ -170,52 +91,6 @@ function lines(texts) {
   return h("ul", null, ...items);
 }
 
-// Drawings.
-
-const CIRCLE = { cx: 8, cy: 8, r: 7 };
-const ICONS = {
-  up: () => [s("circle", { ...CIRCLE, class: "full" }), s("path", { d: "M4.5 8.5l2.5 2.5 4.5-5.5", class: "cut" })],
-  down: () => [s("path", { d: "M5 1h6l4 4v6l-4 4H5l-4-4V5z", class: "full" }), s("path", { d: "M5.5 5.5l5 5m0-5l-5 5", class: "cut" })],
-  unprobed: () => [s("circle", { ...CIRCLE, r: 6, class: "line", "stroke-dasharray": "2.4 2.3" })],
-  ready: () => [s("path", { d: "M3 8h9M8.5 4.5L12 8l-3.5 3.5", class: "line" })],
-  drain: () => [s("path", { d: "M8 2v8M4.5 7L8 10.5 11.5 7M3 14h10", class: "line" })],
-  maint: () => [s("path", { d: "M5.5 3v10M10.5 3v10", class: "line thick" })],
-  warning: () => [s("path", { d: "M8 1l7.5 14H.5z", class: "full" }), s("path", { d: "M8 6v4.5M8 12v1.5", class: "cut" })],
-};
-
-function icon(name) {
-  return s("svg", { class: `icon ${name}`, viewBox: "0 0 16 16", "aria-hidden": "true" }, ...ICONS[name]());
-}
-
-function bar(kind, share) {
-  const width = share === null ? 0 : Math.max(0, Math.min(100, share * 100));
-  return s("svg", { class: `share ${kind}`, viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" },
-    s("rect", { class: "track", width: 100, height: 6 }),
-    s("rect", { class: "part", width, height: 6 }));
-}
-
-/** One bar a probe, oldest first: from below by the time it took, from above when it failed. */
-function sparkline(probes, slowest) {
-  const wide = 4, high = 28, number = probes.took.length;
-  const marks = { passed: "", failed: "" };  // one path of each: an element a probe would take too long to draw
-  probes.took.forEach((took, place) => {
-    const passed = probes.passed[place];
-    const tall = passed ? Math.max(2, (took / slowest) * high) : high * 0.6;
-    const top = passed ? high - tall : 0;
-    marks[passed ? "passed" : "failed"] += `M${place * wide} ${top.toFixed(1)}h${wide - 1}v${tall.toFixed(1)}h${1 - wide}z`;
-  });
-  const size = { viewBox: `0 0 ${Math.max(number, 15) * wide - 1} ${high}`, preserveAspectRatio: "none" };
-  return s("svg", { class: "spark", role: "img", "aria-label": told(probes), ...size },
-    ...Object.entries(marks).map(([kind, d]) => s("path", { class: kind, d })));
-}
-
-function told(probes) {
-  const good = probes.took.filter((_, place) => probes.passed[place]);
-  const failed = probes.took.length - good.length;
-  const slowest = good.length > 0 ? `, slowest ${milliseconds(Math.max(...good))}` : "";
-  return `the last ${count(probes.took.length, "probe")}: ${failed} failed${slowest}`;
-}
-
 // The parts of the page.
 
 function serverView(status) {
@@ -252,7 +127,10 @@ function cardsView(shown, now) {
     const probes = new Map(rrset.backends.map(({ address }) => [address, page.probes.get(`${owner} ${address}`)]));
     const times = rrset.backends.map(({ since, order, expires }) =>
       [age(now - since), order !== null && order.at > now, expires !== null && age(expires - now + 0.999)]);
-    const drawnFrom = JSON.stringify([rrset, [...probes.values()], times, new Date(now * 1000).toDateString()]);
+    const hour = page.lines.get(`${owner} ${rrset.type}`);
+    const changed = rrset.changed === null ? null : age(now - rrset.changed);
+    const drawnFrom = JSON.stringify(
+      [rrset, [...probes.values()], times, hour, changed, mayOrder(), new Date(now * 1000).toDateString()]);
     const there = live.get(id);
     if (there !== undefined && there.drawnFrom === drawnFrom) return there;
     return Object.assign(cardView(id, owner, rrset, probes, now), { drawnFrom });
@@ -265,7 +143,7 @@ function cardView(id, owner, rrset, probes, now) {
   const state = rrset.fails_open || rrset.empty ? "card alarmed" : "card";
   return h("article", { class: state, "data-key": id, "aria-labelledby": id },
     h("div", { class: "head" },
-      h("h3", { id }, h("bdi", null, owner), " ", h("span", { class: "type" }, rrset.type)),
+      h("h3", { id }, h("a", { href: linkTo(owner) }, h("bdi", null, owner)), " ", h("span", { class: "type" }, rrset.type)),
       h("p", { class: "ttl" }, h("b", null, `TTL ${rrset.ttl} s`), " ", h("span", { class: "why" }, rrset.why))),
     rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), "Failing open: none is up, all are handed out") : null,
     rrset.empty ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
@@ -274,17 +152,54 @@ function cardView(id, owner, rrset, probes, now) {
         ...["Backend", "Verdict", "Leading answers", "Probes"].map((name) =>
           h("th", { scope: "col", role: "columnheader" }, name)))),
       h("tbody", { role: "rowgroup" },
-        ...rrset.backends.map((backend) => backendView(backend, probes.get(backend.address), slowest, now)))),
+        ...rrset.backends.map((backend) => backendView(owner, backend, probes.get(backend.address), slowest, now)))),
+    hourView(owner, rrset, now),
+    mayOrder() && rrset.backends.length > 1 ? h("p", { class: "all" }, "All of it: ", ...["drain", "maint", "ready"].map((mode) =>
+      orderButton(mode, owner, rrset.backends.map(({ address }) => address), `${mode} all of ${owner} ${rrset.type}`))) : null,
     commandsView(rrset));
 }
 
-function backendView(backend, probes, slowest, now) {
+function orderButton(mode, owner, addresses, label) {
+  return h("button", { type: "button", "data-order": mode, "data-owner": owner, "data-addresses": addresses.join(" "), "aria-label": label }, mode);
+}
+
+/** What is handed out, and for how long, in the last hour. */
+function hourView(owner, rrset, now) {
+  const changed = rrset.changed === null ? "no change known" : `changed ${age(now - rrset.changed)} ago`;
+  const hour = page.lines.get(`${owner} ${rrset.type}`);
+  if (hour === undefined) return h("p", { class: "hours none" }, changed);
+  const ttls = hour.ttl.map(([value]) => value), ups = hour.up.map(([value]) => value);
+  const [ttl, up] = [ttls.at(-1) ?? 0, ups.at(-1) ?? 0];
+  const answered = hour.led.some(({ answers }) => answers.some((each) => each > 0));
+  const between = (values, unit) => `${Math.min(...values)} to ${Math.max(...values)}${unit}, now ${values.at(-1)}${unit}`;
+  const available = hour.available === 1 ? "100 %" : `${(Math.floor(hour.available * 1e5) / 1e3).toFixed(3)} %`;
+  return h("div", { class: "hours" },
+    h("p", { class: "summary" }, h("b", null, `available ${available}`), ` since the start · ${changed}`),
+    ups.length === 0 ? null : h("figure", null, h("figcaption", null, `up ${up} of ${hour.of}`),
+      stepGraph("up", hour.up, hour.of, `addresses up in the last hour: ${between(ups, "")}`)),
+    ttls.length === 0 ? null : h("figure", null, h("figcaption", null, `TTL ${ttl} s`),
+      stepGraph("ttl", hour.ttl, Math.max(...ttls), `TTL in the last hour: ${between(ttls, " s")}`)),
+    !answered ? null : h("figure", null, h("figcaption", null, "led ",
+      ...hour.led.map(({ address }, which) => h("span", { class: "legend" }, swatch(which), address))),
+      ledGraph(hour.led, HOUR / 6, `leading answers in the last hour: ${ledText(hour.led)}`)));
+}
+
+function ledText(led) {
+  const sums = led.map(({ answers }) => answers.reduce((sum, each) => sum + each, 0));
+  const total = sums.reduce((sum, each) => sum + each, 0);
+  return led.map(({ address }, which) => `${address} ${percent(sums[which] / total)}`).join(", ");
+}
+
+function backendView(owner, backend, probes, slowest, now) {
   const state = backend.handed_out ? null : "out";
   return h("tr", { role: "row", "data-key": backend.address, class: state },
     h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address), " ",
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
       backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
-      orderView(backend, now), cachesView(backend, now)),
+      orderView(backend, now), cachesView(backend, now),
+      !mayOrder() ? null : h("span", { class: "acts" }, ...["drain", "maint", "ready"]
+        .filter((mode) => mode !== backend.mode || (mode === "ready" && backend.order !== null))
+        .map((mode) => orderButton(mode, owner, [backend.address], `${mode} ${backend.address}`)))),
     h("td", { role: "cell" }, ...verdictView(backend, now)),
     h("td", { role: "cell" }, shareView(backend)),
     h("td", { role: "cell" }, probesView(backend, probes, slowest)));
@@ -313,10 +228,12 @@ function orderView(backend, now) {
 }
 
 /** The drain clock of what is not handed out. */
-function cachesView({ expires }, now) {
+function cachesView({ expires, order }, now) {
   if (expires === null) return null;
-  const text = expires > now ? [`last copy expires in ${age(expires - now + 0.999)}`] : ["clear since ", when(expires, now)];
-  return h("span", { class: "note" }, ...text);
+  if (expires <= now) return h("span", { class: "note" }, "clear since ", when(expires, now));
+  const begun = order === null ? null : Math.max(order.since, order.at ?? 0);
+  return h("span", { class: "note clock" }, `last copy expires in ${age(expires - now + 0.999)}`,
+    begun === null || begun >= expires ? null : bar("left", (expires - now) / (expires - begun)));
 }
 
 function shareView(backend) {
@@ -352,6 +269,11 @@ function poolsView(status) {
   const wanted = document.getElementById("filter").value.trim().toLowerCase();
   const only = document.getElementById("trouble").checked;
   const all = cards(status);
+  const pool = chosenPool();
+  if (pool !== null) {
+    const shown = all.filter(({ owner }) => owner === pool);
+    return { shown, text: shown.length > 0 ? "" : `There is no pool ${pool} here.` };
+  }
   const found = all.filter(({ owner, rrset }) =>
     (!only || isTroubled(rrset)) &&
     (owner.toLowerCase().includes(wanted) || rrset.backends.some(({ address }) => address.includes(wanted))));
@@ -368,9 +290,25 @@ function shownText(all, found, shown) {
   return found < all ? `${found} of ${count(all, "RRset")}` : count(all, "RRset");
 }
 
+/** Of everything, or of what concerns the pool that is shown, and has all the words of the filter. */
+function changesFound() {
+  const words = document.getElementById("changes-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const pool = chosenPool();
+  const addresses = new Set(pool === null ? [] : cards(page.status).filter(({ owner }) => owner === pool)
+    .flatMap(({ rrset }) => rrset.backends.map(({ address }) => address)));
+  const concerns = ({ owner, address }) => pool === null || owner === pool || (owner === null && addresses.has(address));
+  const found = page.changes.filter((change) => {
+    const text = [change.what, change.owner ?? "all names", change.address, change.reason, change.by].join(" ").toLowerCase();
+    return concerns(change) && words.every((word) => text.includes(word));
+  });
+  return found.slice(words.length > 0 ? -CHANGES_FOUND : -CHANGES);
+}
+
 function changesView(now) {
   if (page.changes.length === 0) return h("p", { class: "none" }, "None since the server started.");
-  const rows = page.changes.slice(-CHANGES).reverse().map((change) => {
+  const found = changesFound();
+  if (found.length === 0) return h("p", { class: "none" }, "None of those that are remembered.");
+  const rows = found.reverse().map((change) => {
     const [word] = change.what.split(" ");
     const name = Object.hasOwn(ICONS, word) ? word : "unprobed";
     return h("li", { "data-key": `${change.at} ${change.owner} ${change.address} ${change.what}` },
@@ -383,13 +321,77 @@ function changesView(now) {
   return h("ol", { class: "changes", reversed: true }, ...rows);
 }
 
+/** Queries a second, and how many addresses of all pools were up. */
+function serverHourView() {
+  const { hour } = page;
+  if (hour === null || hour.queries.length === 0) return h("p", { class: "none" }, "The first sample comes within 10 s.");
+  const rates = hour.queries.map((queries) => queries / hour.every);
+  const most = Math.max(...rates);
+  const said = (value) => (value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString("en"));
+  const text = `queries ${said(rates.at(-1))} /s, at most ${said(most)} /s`;
+  return h("figure", null, h("figcaption", null, text),
+    stepGraph("queries", rates.map((value) => [value, 1]), most, `in the last hour: ${text}`),
+    hour.left_off > 0 ? h("p", { class: "note" }, `${count(hour.left_off, "pool")} beyond the first 500 have no graphs`) : null);
+}
+
+function zonesView(status) {
+  const wanted = document.getElementById("filter").value.trim().toLowerCase();
+  const found = status.zones.filter(({ zone }) => zone.toLowerCase().includes(wanted));
+  const zones = (found.length > 0 ? found : status.zones).toSorted((one, other) => (other.changed ?? 0) - (one.changed ?? 0));
+  const items = zones.slice(0, MOST_ZONES).map(({ zone, serial, changed, change }) => h("li", { "data-key": zone },
+    h("bdi", { class: "owner" }, zone), h("span", { class: "serial" }, `serial ${serial}`),
+    changed === null ? null : h("span", { class: "note" }, when(changed, status.now), ` ${change}`)));
+  if (zones.length > MOST_ZONES) items.push(h("li", { class: "none" }, `and ${count(zones.length - MOST_ZONES, "zone")} more: filter by name`));
+  return h("ul", { class: "list" }, ...items);
+}
+
+/** Those that lag first. */
+function secondariesView(secondaries, now) {
+  const rows = secondaries.toSorted((one, other) => other.lags - one.lags).slice(0, MOST_ZONES);
+  const items = rows.map((one) => h("li", { "data-key": `${one.zone} ${one.secondary}` },
+    h("span", { class: one.lags ? "verdict drain" : "verdict up" }, icon(one.lags ? "warning" : "up"), one.lags ? "lags" : "in step"),
+    h("bdi", { class: "owner" }, one.zone), h("span", { class: "address" }, one.secondary),
+    h("span", { class: "serial" }, one.serial === null ? "no serial yet" : one.lags ? `serial ${one.serial}, not ${one.wanted}` : `serial ${one.serial}`),
+    one.since ? h("span", { class: "note" }, `for ${age(now - one.since)}`) : null,
+    one.error ? h("bdi", { class: "reason" }, one.error) : null));
+  if (secondaries.length > rows.length) items.push(h("li", { class: "none" }, `and ${secondaries.length - rows.length} more`));
+  return h("ul", { class: "list" }, ...items);
+}
+
+// A pool has a page of its own, to link to.
+
+const linkTo = (owner) => `#pool/${encodeURIComponent(owner)}`;
+
+function chosenPool() {
+  const match = /^#pool\/(.+)$/.exec(location.hash);
+  if (match === null) return null;
+  try {
+    return decodeURIComponent(match[1]);
+  } catch {
+    return match[1];
+  }
+}
+
+function drawTitle(pool) {
+  const name = page.status?.server.name || location.hostname;
+  fill(document.querySelector("h1"), [document.createTextNode(page.status === null ? "dnslb" : "dnslb "),
+    ...(page.status === null ? [] : [h("bdi", { class: "name" }, name)])]);
+  fill(document.getElementById("pools-title"), pool === null ? [document.createTextNode("Pools")]
+    : [h("a", { href: "#" }, "All pools"), document.createTextNode(" › "), h("bdi", null, pool)]);
+  document.querySelector('[role="search"]').hidden = pool !== null;
+  document.body.classList.toggle("one", pool !== null);
+  return `${pool === null ? "" : `${pool} · `}dnslb ${name}`;
+}
+
 function draw() {
+  const pool = chosenPool();
   const found = alarms();
   const { status } = page;
   const put = (id, ...nodes) => fill(document.getElementById(id), nodes);
   put("alarms", ...found);
   const number = found.filter((each) => !each.classList.contains("notice")).length;
-  document.title = `${number > 0 ? `▲ ${count(number, "alarm")} · ` : ""}dnslb ${location.hostname}`;
+  document.title = `${number > 0 ? `▲ ${count(number, "alarm")} · ` : ""}${drawTitle(pool)}`;
+  put("given", ...givenView());
   document.body.classList.toggle("stale", page.lost !== null);
   put("link", document.createTextNode(page.lost !== null ? "✕ no connection" : status === null ? "connecting…" : "● live"));
   if (status === null) return;
@@ -400,6 +402,11 @@ function draw() {
   put("shown", document.createTextNode(text));
   put("pools", ...cardsView(shown, status.now));
   put("changes", changesView(status.now));
+  put("hour", serverHourView());
+  put("zones", zonesView(status));
+  const { secondaries = [] } = status;
+  document.getElementById("secondaries-part").hidden = secondaries.length === 0;
+  put("secondaries", secondariesView(secondaries, status.now));
 }
 
 // Polling.
@@ -408,14 +415,27 @@ async function ask(target) {
   const until = Date.now() + PATIENCE;
   let reply;
   for (;;) {
-    reply = await fetch(target, { signal: AbortSignal.timeout(until - Date.now()), cache: "no-store" });
+    page.asking = performance.now();
+    reply = await fetch(target, { signal: AbortSignal.timeout(until - Date.now()), cache: "no-store", headers: credentials() });
+    page.asking = null;
     // A server that is busy for a moment says when to ask again.
     if (!reply.headers.has("Retry-After") || Date.now() + EVERY >= until) break;
     await new Promise((resolve) => { setTimeout(resolve, EVERY); });
   }
   const value = await reply.json();
+  if (reply.status === 401) forget();  // it was taken out of the file
   if (!reply.ok) throw new Error(`${value.error}; ${value.remedy}`);
   return value;
+}
+
+/** Say so as soon as the server does not answer: the request under way may wait for long. */
+function look() {
+  if (page.asking === null || page.lost !== null || document.hidden) return;
+  const silent = performance.now() - page.asking;
+  if (silent < Math.max(SILENCE, 3 * page.took)) return;
+  page.lost = Date.now() - silent;
+  page.why = "no answer";
+  draw();
 }
 
 const verdicts = (status) =>
@@ -429,12 +449,17 @@ async function poll(round) {
       page.probes = new Map(probes.map((one) => [`${one.owner} ${one.address}`, one]));
       page.changes = changes;
     }
+    if (page.hour === null || page.hour.queries.length === 0 || status.now > page.hour.at + page.hour.every) {
+      page.hour = await ask("/timeline");
+      page.lines = new Map(page.hour.rrsets.map((one) => [`${one.owner} ${one.type}`, one]));
+    }
     if (page.status !== null && page.status.server.version !== status.server.version) location.reload();
     const isSame = page.status !== null && page.status.server.started === status.server.started;
     page.counts = [...(isSame ? page.counts.slice(1 - SAMPLES) : []), [status.now, status.server.queries]];
     page.status = status;
     page.lost = null;
   } catch (error) {
+    page.asking = null;
     page.lost ??= Date.now();
     page.why = error.name === "TimeoutError" ? `no answer within ${PATIENCE / 1000} s`
       : error instanceof TypeError ? "nobody answers" : error.message;
@@ -460,11 +485,19 @@ function pause(milliseconds) {
 async function run() {
   document.getElementById("filter").addEventListener("input", draw);
   document.getElementById("trouble").addEventListener("change", draw);
+  document.getElementById("changes-filter").addEventListener("input", draw);
+  begin(draw, () => (page.status === null ? Date.now() / 1000 : page.status.now));
+  window.addEventListener("hashchange", () => {
+    draw();
+    document.getElementById("pools-title").focus();
+    scrollTo(0, 0);
+  });
+  setInterval(look, LOOK);
   for (let round = 0; ; round += 1) {
     const began = performance.now();
     await poll(round);
     draw();
-    const took = performance.now() - began;
+    const took = page.took = performance.now() - began;
     await pause(document.hidden ? EVERY_HIDDEN : Math.max(EVERY - took, took / SHARE_OF_TIME - took));
   }
 }

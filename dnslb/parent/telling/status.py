@@ -41,6 +41,7 @@ def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version:
             for backend in pool.backends(version)
         ),
         pool.is_empty(version),
+        served.changed_at,
     )
 
 
