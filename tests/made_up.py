@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from dnslb.admin import server
 from dnslb.admin.guard import Guard, Token
 from dnslb.admin.server import Listener
 from dnslb.balance.operator_order import Mode
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect, RRsetEffect
 from dnslb.control.order import DrainClock, OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
@@ -96,7 +96,7 @@ class MadeUp:
         busy = replace(self.now.server, started=self._born - 90_000, queries=queries)
         return replace(self.now, now=now, loaded=self._born - 3000, server=busy)
 
-    async def reload(self) -> Reloaded:
+    async def reload(self, by: str) -> Reloaded:
         raise NotImplementedError
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
@@ -116,6 +116,9 @@ class MadeUp:
 
     def history(self) -> tuple[Change, ...]:
         return self.changes
+
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        raise NotImplementedError
 
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         return self.probed

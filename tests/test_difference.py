@@ -33,8 +33,12 @@ OTHER: dict[str, Any] = {
     "slowstart": 1.0,
     "negative_ttl": 60,
     "near": Near(1, Networks()),
+    "delay": 2.0,
 }
-CALLED = {"zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near"}
+CALLED = {
+    "zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near",
+    "delay": "whether it travels to secondaries",
+}  # fmt: skip
 
 
 def only_at_a_start() -> set[str]:

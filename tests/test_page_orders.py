@@ -220,6 +220,25 @@ def test_the_token_is_in_the_memory_of_the_tab_only(chromium: Browser) -> None:
         page.eventually(f"{LIVE} && !({MAY_ORDER})")
 
 
+def test_everything_is_reached_by_tab_and_seen_there(chromium: Browser) -> None:
+    with carried(pool(), token=TOKEN) as url, visiting(chromium, url) as page:
+        give_token(page)
+        page.eventually(f"{MAY_ORDER} && !document.getElementById('token-dialog').open")
+        page.value("document.activeElement.blur()")
+        reached = []
+        for _ in range(30):
+            press(page, "Tab")
+            told = "[e.id || e.getAttribute('aria-label') || e.innerText, getComputedStyle(e).outlineStyle]"
+            name, outline = page.value(f"((e) => {told})(document.activeElement)")
+            reached.append(name)
+            assert outline == "solid" or name.startswith("dnslb"), name  # the page itself, after its last control
+        assert "token-ask" in reached
+        wanted = ["filter", "trouble", "www.example.test.", "drain 192.0.2.1", "maint 192.0.2.3"]
+        wanted += ["ready all of www.example.test. A", "Commands", "changes-filter"]
+        places = [reached.index(each) for each in wanted]
+        assert places == sorted(places), reached
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_dialogs_fit_and_stand_out(chromium: Browser, scheme: str, width: int) -> None:
@@ -235,6 +254,9 @@ def test_dialogs_fit_and_stand_out(chromium: Browser, scheme: str, width: int) -
         assert box["left"] >= 0
         assert box["right"] <= width
         assert box["top"] >= 0
+        beyond = f"(one) => one.getClientRects().length && one.getBoundingClientRect().right > {box['right']}"
+        inside = "Array.from(document.querySelectorAll('#order-dialog *'))"
+        assert page.value(f"{inside}.filter({beyond}).map((one) => one.outerHTML)") == []
         press(page, "Escape")
         assert not page.value("document.getElementById('order-dialog').open")
 

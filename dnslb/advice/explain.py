@@ -27,6 +27,8 @@ def lines(pool: Pool) -> list[str]:
     rows[3:3] = [("near", text) for text in _near(pool)]
     if pool.probe is not None:
         rows.append(("death", _death(pool, pool.probe)))
+    if pool.delay:
+        rows.append(("travels", f"to the zone's secondaries within {pool.delay:g} s (BIND looks at 20 zones a second)"))
     rows.append(("nodata", _nodata(pool)))
     return [pool.owner, *(f"  {title:<8}  {text}" for title, text in rows)]
 
@@ -126,10 +128,11 @@ def _nodata(pool: Pool) -> str:
 def _death(pool: Pool, probe: Probe) -> str:
     """The worst case, for the RRset that is cached longest."""
     longest = max((bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
-    text = f"noticed within {probe.detection:.9g} s, last client after {failover_worst(probe, longest, 0.0):.9g} s"
+    last = failover_worst(probe, longest, 0.0) + pool.delay
+    text = f"noticed within {probe.detection:.9g} s, last client after {last:.9g} s"
     if longest < ANY.longest:
         text += f", as some resolvers hold records {ANY.longest:.9g} s at least"
     if longest < _HELD:
-        held = failover_worst(probe, _HELD, 0.0)
+        held = failover_worst(probe, _HELD, 0.0) + pool.delay
         text += f" ({held:.9g} s where caches hold {_HELD} s)"
     return text

@@ -134,6 +134,7 @@ class Pool:
     slowstart: float = 0.0                      # seconds over which the weight of a recovered backend ramps up
     negative_ttl: int = 0                       # seconds that resolvers keep the zone's NODATA (RFC 2308 §5)
     near: Near | None = None                    # None: nobody is; all get as many
+    delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
 
     @property
     def is_single(self) -> bool:

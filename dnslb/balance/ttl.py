@@ -64,7 +64,7 @@ def bounds(pool: Pool, version: int) -> Bounds:
     if policy.max is not None and policy.max < ceiling:
         ceiling, why = policy.max, f"max: {policy.max}s"
     if policy.failover is not None and pool.probe is not None:
-        left = max(1, _whole(policy.failover - pool.probe.detection - OVERTIME))
+        left = max(1, _whole(policy.failover - pool.probe.detection - pool.delay - OVERTIME))
         if left < ceiling:
             ceiling, why = left, f"failover: {policy.failover:.9g}s"
     return Bounds(min(policy.min, ceiling), ceiling, why)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,7 +13,7 @@ import click
 from dnslb.cli import report
 from dnslb.cli.control import ask, columns
 from dnslb.cli.nodes import Place, server_options
-from dnslb.cli.top import screen
+from dnslb.cli.terminal import full_screen
 
 _TARGET = "/queries"
 _PAUSE = 1.0  # seconds from one look to the next
@@ -20,7 +22,7 @@ _PAUSE = 1.0  # seconds from one look to the next
 @click.command()
 @click.option("--seconds", type=click.FloatRange(0.1, 10), default=3.0, help="How long to count first; default: 3.")
 @click.option("--limit", type=click.IntRange(1, 100), default=10, help="So many names, and clients; default: 10.")
-@click.option("--follow", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Show it again every second, until q or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
 @server_options
 def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Place) -> None:
@@ -38,11 +40,25 @@ def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Pl
     if not follow:
         click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found, limit)))
         return
-    with screen() as draw:
+    try:
+        _follow(found, lambda: ask(control, "GET", _TARGET), limit)
+    except KeyboardInterrupt:
+        raise SystemExit(0) from None
+
+
+def _follow(found: dict[str, Any], look: Callable[[], dict[str, Any]], limit: int) -> None:
+    """On a terminal over the last look, elsewhere below it."""
+    if not sys.stdout.isatty():
         while True:
-            draw(lines(found, limit))
+            click.echo("\n".join((*lines(found, limit), "")))
             time.sleep(_PAUSE)
-            found = ask(control, "GET", _TARGET)
+            found = look()
+    with full_screen() as terminal:
+        while True:
+            terminal.draw([[("", line)] for line in lines(found, limit)])
+            if "q" in terminal.keys(_PAUSE):
+                return
+            found = look()
 
 
 def lines(found: dict[str, Any], limit: int) -> list[str]:

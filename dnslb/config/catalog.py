@@ -6,7 +6,7 @@ The only place that opens their files, all of them through ``Files``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -179,7 +179,7 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
             zones[apex] = zone
     secrets = _keys(found, files, problems)
     sources |= {str(path) for path in found.keys.values()}
-    policies = _policies(entries, named, zones, zone_files, found.keys, problems)
+    policies = _policies(entries, named, zones, zone_files, found, problems)
     pools = {name.fold(name.parse(pool.owner, name.ROOT)): pool for one in policies.values() for pool in one.pools}
     transfers = {apex: one for apex in zones if (one := _transfers(policies.get(apex), found))}
     sizes = {
@@ -218,7 +218,7 @@ def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak 
     named: Mapping[str, Name],
     zones: Mapping[Name, Zone],
     zone_files: Mapping[Name, str],
-    keys: Collection[str],
+    settings: Settings,
     problems: list[Problem],
 ) -> dict[Name, Policy]:
     """Those of every policy file in the directory, by the zone."""
@@ -235,7 +235,7 @@ def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak 
         # Without its zone, whose errors are told already, a policy says nothing.
         if apex in zones:
             find = partial(find_owner, zones[apex], zones)
-            policies[apex], mistakes = _policy(path, find, keys, entries.files)
+            policies[apex], mistakes = _policy(path, find, settings, entries.files)
             problems += listed(mistakes, str(path))
         elif apex not in zone_files:
             remedy = f"write {path.stem}{_SUFFIX}, or rename this file"
@@ -244,13 +244,13 @@ def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak 
 
 
 def _policy(
-    path: Path, find: Callable[[str], Owner | str], keys: Collection[str], files: Files
+    path: Path, find: Callable[[str], Owner | str], settings: Settings, files: Files
 ) -> tuple[Policy, list[Problem]]:
     try:
         octets = files.read(str(path), file.MOST_POLICY)
     except OSError as error:
         return Policy(), [_error(path, f"the file cannot be read: {error.strerror}", "make it a readable file")]
-    return policy.read(octets, str(path), find, keys)
+    return policy.read(octets, str(path), find, settings.keys, settings.transfers)
 
 
 def fingerprint(directory: str, sources: frozenset[str]) -> Fingerprint:

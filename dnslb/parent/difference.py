@@ -24,7 +24,10 @@ _FIXED = (
     "log_format", "log_level",
 )  # fmt: skip
 # Of a pool, what no key of its policy is called.
-_CALLED = {"zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near"}
+_CALLED = {
+    "zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near",
+    "delay": "whether it travels to secondaries",
+}  # fmt: skip
 _OFTEN = 50   # names looked at between two pauses
 _NAMED = 10   # zones and pools, in a line
 

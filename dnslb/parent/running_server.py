@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from dnslb import __version__
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
 from dnslb.control.order import OrderRequest, OrderResult
@@ -61,8 +61,8 @@ class RunningServer:
             secondaries=tuple(self._generations.transfers.status()),
         )
 
-    async def reload(self) -> Reloaded:
-        return await self._reloader.reload()
+    async def reload(self, by: str) -> Reloaded:
+        return await self._reloader.reload(by)
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
         generations = self._generations
@@ -107,6 +107,9 @@ class RunningServer:
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        return self._generations.memory.follow(last)
 
     def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools, records = self._current.balancer.pools, self._generations.prober.records

@@ -16,7 +16,8 @@ from dnslb.config import transfers
 from dnslb.config.policy import checks, probes, setting
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
-from dnslb.config.secondary import TransferPolicy
+from dnslb.config.policy.travel import travelling
+from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem, has_errors
@@ -67,9 +68,15 @@ class Policy:
 
 
 def read(
-    octets: bytes, file: str, find: Callable[[str], Owner | str], keys: Collection[str] = ()
+    octets: bytes,
+    file: str,
+    find: Callable[[str], Owner | str],
+    keys: Collection[str] = (),
+    general: TransferPolicy = NOBODY,
 ) -> tuple[Policy, list[Problem]]:
-    """A policy file, and every problem in it, from top to bottom.  ``keys``: the names of the TSIG keys that there are.
+    """A policy file, and every problem in it, from top to bottom.
+
+    ``keys``: the names of the TSIG keys that there are.  ``general``: who gets a zone whose policy does not say it.
 
     ``find`` has the owner of a name as it is written in the file, or says why there is none: ``fact; remedy``, or the
     fact alone.  A pool with an error is not among the pools; with any error the file is not to be served from.
@@ -77,7 +84,7 @@ def read(
     parsed = document.parse(octets, file)
     if parsed.root is None:
         return Policy(), [_with_hint(problem, octets) for problem in parsed.problems]
-    found = Policy() if is_null(parsed.root) else _policy(parsed, parsed.root, find, keys)
+    found = Policy() if is_null(parsed.root) else _policy(parsed, parsed.root, find, keys, general)
     # What an anchor or the defaults lend to many pools is wrong but once.
     problems = sorted(dict.fromkeys(parsed.problems), key=lambda problem: (problem.line, problem.column))
     return found, problems
@@ -95,11 +102,16 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
     return problem
 
 
-def _policy(parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str]) -> Policy:
+def _policy(
+    parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
+) -> Policy:
     top = parsed.mapping(root, ("defaults", "pools", *transfers.KEYS), "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
-    return Policy(list(_pools(parsed, top, find)), found)
+    pools = list(_pools(parsed, top, find))
+    if (general if found is None else found).secondaries:
+        pools = travelling(parsed, top.get("secondaries") or top.get("pools"), pools)
+    return Policy(pools, found)
 
 
 def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owner | str]) -> Iterable[Pool]:
