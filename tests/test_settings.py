@@ -26,9 +26,10 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, dnstap, include_from, keys, listen, "
-    "log_format, log_level, on_change, order, orphan_grace, query_log, secondaries, server_id, server_version, "
-    "settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, worker_timeout, workers, zones"
+    "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, dnstap, include_from, keys, "
+    "listen, log_format, log_level, on_change, order, orphan_grace, query_log, secondaries, server_id, "
+    "server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, "
+    "worker_timeout, workers, zones"
 )
 
 

@@ -20,6 +20,7 @@ from programs import program
 from wheels import build, install
 
 MIGRATE = Path(__file__).parent / "migrate"
+CONTAINER = Path(__file__).parent.parent / "scripts/Containerfile"
 HOSTS = ("127.0.1.21", "127.0.1.22")
 PATIENCE = 20.0
 
@@ -108,6 +109,8 @@ def test_the_whole_way(operator: Operator) -> None:
         edit_break_mend(operator)
         drain_and_undo(operator)
         look(operator)
+        assert container_says(operator) == 0
+    assert container_says(operator) != 0    # the server has ended
 
 
 def begin(operator: Operator) -> None:
@@ -143,6 +146,15 @@ def drain_and_undo(operator: Operator) -> None:
     eventually(lambda: operator.dig("www.example.com") == set(HOSTS), "it does not come back", PATIENCE)
     history = operator.type("history")
     assert re.search(rf"{re.escape(HOSTS[0])} +drain +new kernel.*\n(?:.*\n)*.*{re.escape(HOSTS[0])} +ready", history)
+
+
+def container_says(operator: Operator) -> int:
+    """The exit status of what a container asks for its health, of the server at the operator's socket."""
+    said = re.search(r'CMD \["python", "-c", "(.*)"\]', CONTAINER.read_text().replace("\\\n", ""))
+    assert said is not None
+    code = said[1].replace("/run/dnslb/control.sock", str(operator.home / "dnslb.sock"))
+    command = [operator.dnslb.parent / "python", "-c", code]
+    return subprocess.run(command, cwd=operator.home, capture_output=True, timeout=20, check=False).returncode
 
 
 def look(operator: Operator) -> None:

@@ -18,6 +18,9 @@ from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.config.secondary import NOBODY, TransferPolicy
+from dnslb.dns import name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
@@ -91,6 +94,7 @@ class Settings:
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
     keys: Mapping[str, Path] = field(default_factory=dict)  # files of TSIG keys, by the keys' names
+    catalog_zone: Name | None = None     # lists all zones that secondaries get; None: there is none
     transfers: TransferPolicy = NOBODY   # of zones whose own policy says nothing else
 
 
@@ -187,6 +191,17 @@ def _keys(parsed: Document, node: Node) -> dict[str, Path]:
     return found
 
 
+def _zone_name(parsed: Document, node: Node) -> Name | None:
+    word = parsed.text(node)
+    if word is None:
+        return None
+    try:
+        return name.fold(name.parse(word.rstrip(".") + ".", name.ROOT))
+    except Mistaken as error:
+        parsed.report(node, error.mistake.fact, error.mistake.remedy)
+        return None
+
+
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
     word = parsed.choice(node, [order.value for order in RRsetOrder])
     return RRsetOrder(word) if word is not None else None
@@ -256,4 +271,5 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
     "keys": _keys,
+    "catalog_zone": _zone_name,
 }
