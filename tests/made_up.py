@@ -20,6 +20,7 @@ from dnslb.control.order import DrainClock, OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 
 QUIET = Status(
     now=0.0,
@@ -121,6 +122,9 @@ class MadeUp:
 
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         return self.probed
+
+    async def top(self) -> TopQueries:
+        raise NotImplementedError
 
     def metrics(self) -> Iterator[str]:
         raise NotImplementedError

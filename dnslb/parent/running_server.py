@@ -17,14 +17,15 @@ from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned, safety
+from dnslb.parent import amendment, concerned, recall, safety
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, rotated_status, status
+from dnslb.parent.telling import drain_clock, metrics, preview, rotated_status, status, top
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.telling.rotated_status import Listing
 from dnslb.system.pace import gently
@@ -96,6 +97,9 @@ class RunningServer:
             work_left = safety.left(generation.balancer, wanted, about, now)
             left = [each async for some in gently(work_left) for each in some if each is not None][-1]
         return OrderResult(tuple(told), () if warning is None else (warning,), left)
+
+    async def top(self) -> TopQueries:
+        return top.top(await recall.top(self._current.workers))
 
     async def effect(self, wanted: OrderRequest) -> Effect:
         generation, about = await self._concerned(wanted)
