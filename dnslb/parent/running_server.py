@@ -11,6 +11,7 @@ from dnslb import __version__
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
+from dnslb.control.lookup import Lookup
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
@@ -22,7 +23,7 @@ from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, status
+from dnslb.parent.telling import drain_clock, lookup, metrics, preview, status
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
@@ -103,6 +104,10 @@ class RunningServer:
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        catalog, served = self._current.catalog, self._current.balancer.served
+        return lookup.lookup(catalog.zones, catalog.pools, lambda owner: served[owner].servings(), (name, kind), client)
 
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         return self._generations.memory.follow(last)
