@@ -96,19 +96,11 @@ def test_a_question_that_is_none_is_told_why(scene: Scene, target: str, error: s
 
 
 def test_there_is_a_man_page_for_each_command_with_what_its_help_says(tmp_path: Path) -> None:
-    paths = {path.name: path for path in man.write(tmp_path)}
-    assert set(paths) == {"dnslb.8", *(f"dnslb-{name}.8" for name in COMMANDS)}
-    text = paths["dnslb-drain.8"].read_text()
-    assert "\\-\\-reason TEXT\nShown in the status and in the history." in text
-    assert "dnslb drain 192.0.2.11 \\-\\-for 30m" in text
-    for path in paths.values():
-        assert "\b" not in path.read_text()
-    if shutil.which("man"):
-        done = subprocess.run(
-            ["man", "--warnings", "-l", *map(str, paths.values())],
-            capture_output=True, text=True, check=False, env={**os.environ, "MANPAGER": "cat", "LC_ALL": "C.UTF-8"},
-        )  # fmt: skip
-        assert done.stderr == ""
+    pages = {name.removeprefix("man1/"): text for name, text in man.files().items() if name.startswith("man1/")}
+    assert set(pages) == {"dnslb.1", *(f"dnslb-{name}.1" for name in COMMANDS)}
+    assert "\\-\\-reason TEXT\nShown in the status and in the history." in pages["dnslb-drain.1"]
+    assert "dnslb drain 192.0.2.11 \\-\\-for 30m" in pages["dnslb-drain.1"]
+    assert not any("\b" in text for text in pages.values())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -157,6 +157,14 @@ async def _operator(api: Api, request: Request) -> Reply:
     return json_reply(200, {"name": _by(request)})
 
 
+async def _queries(api: Api, request: Request) -> Reply:
+    """Who asks is not for everybody, and counting it costs something."""
+    if not request.is_trusted:
+        told = failure(401, "who asks what is told only with a token", "send one, or use the control socket")
+        return replace(told, headers=(("WWW-Authenticate", 'Bearer realm="dnslb"'),))
+    return Reply(200, b"", long=await rendered(_text(await api.operations.top())))
+
+
 async def _log_level(api: Api, request: Request) -> Reply:
     return json_reply(200, {"level": logs.level()})
 
@@ -250,6 +258,7 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/probes": {"GET": _probes},
     "/timeline": {"GET": _timeline},
     "/history": {"GET": _history},
+    "/queries": {"GET": _queries},
     "/events": {"GET": _events},
     "/log-level": {"GET": _log_level, "PUT": _set_log_level},
     "/metrics": {"GET": _metrics},

@@ -25,6 +25,7 @@ _COMMANDS = {
     "log-level": ("operate", "log_level"),
     "lookup": ("lookup", "lookup"),
     "maint": ("operate", "maint"),
+    "queries": ("queries", "queries"),
     "ready": ("operate", "ready"),
     "reload": ("operate", "reload"),
     "serve": ("serve", "serve"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from dnslb.admin import client
 
@@ -55,7 +55,8 @@ def script(shell: str) -> str:
         raise click.UsageError(f"{shell} is no shell that completes; write one of {', '.join(_SHELLS)}")
     from dnslb.cli import main  # noqa: PLC0415 - which has this command
 
-    return found(main, {}, "dnslb", "_DNSLB_COMPLETE").source()
+    # That of the class itself would ask an installed bash how old it is.
+    return ShellComplete.source(found(main, {}, "dnslb", "_DNSLB_COMPLETE"))
 
 
 @click.command()

@@ -1,4 +1,7 @@
-"""The man pages, made of what ``--help`` says: ``python -m dnslb.cli.man DIRECTORY``."""
+"""What goes beside the program: man pages and completions for shells, made from the commands themselves.
+
+``python -m dnslb.cli.man DIRECTORY`` writes them as they belong below /usr/share.
+"""
 
 from __future__ import annotations
 
@@ -10,87 +13,80 @@ from pathlib import Path
 import click
 
 from dnslb import __version__
-from dnslb.cli import main
+from dnslb.cli import complete, main
 
-_SECTION = 8  # system administration (man-pages(7))
+_COMPLETIONS = {
+    "bash": "bash-completion/completions/dnslb",
+    "zsh": "zsh/site-functions/_dnslb",
+    "fish": "fish/vendor_completions.d/dnslb.fish",
+}
+_AS_IT_IS = "\b"  # begins a paragraph whose lines click does not wrap
 
 
-def pages() -> dict[str, str]:
-    """The text of each page, by the name of its file."""
+def files() -> dict[str, str]:
+    """The text of each, by its place below /usr/share."""
+    return _pages() | {place: complete.script(shell) for shell, place in _COMPLETIONS.items()}
+
+
+def _pages() -> dict[str, str]:
     context = click.Context(main, info_name="dnslb", **main.context_settings)
-    found = {f"dnslb.{_SECTION}": "\n".join(_page("dnslb", main, context))}
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        if command is not None and not command.hidden:
-            page = _page(f"dnslb-{name}", command, click.Context(command, context, name))
-            found[f"dnslb-{name}.{_SECTION}"] = "\n".join(page)
-    return found
+    commands = {called: main.get_command(context, called) for called in main.list_commands(context)}
+    shown = {called: command for called, command in commands.items() if command is not None and not command.hidden}
+    pages = {"man1/dnslb.1": "\n".join(_main_page(context, shown)) + "\n"}
+    for called, command in shown.items():
+        page = _page(command, click.Context(command, info_name=called, parent=context))
+        pages[f"man1/dnslb-{called}.1"] = "\n".join(page) + "\n"
+    return pages
 
 
-def _page(title: str, command: click.Command, context: click.Context) -> Iterator[str]:
-    first, *rest = _paragraphs(command.help or "")
-    yield f'.TH "{title.upper()}" {_SECTION} "" "dnslb {__version__}" "dnslb"'
-    yield from (".SH NAME", f"{_text(title)} \\- {_text(first.splitlines()[0].rstrip('.'))}")
-    usage = " ".join(command.collect_usage_pieces(context))
-    yield from (".SH SYNOPSIS", f".B {_text(context.command_path)}", _text(usage))
-    yield from (".SH DESCRIPTION", _text(first))
-    for paragraph in rest:
-        if paragraph.startswith("\b"):
-            is_example = paragraph.startswith("\b\nExample:")
-            told = paragraph.removeprefix("\b\n")
-            if is_example:
-                yield ".SH EXAMPLES"
-                told = "\n".join(line.removeprefix("Example:").strip() for line in told.splitlines())
-            yield from (".nf", _text(told), ".fi") if is_example else (".PP", ".nf", _text(told), ".fi")
-        else:
-            yield from (".PP", _text(paragraph))
-    yield from _options(command, context)
-    if isinstance(command, click.Group):
-        yield from _commands(command, context)
-    else:
-        yield from (".SH SEE ALSO", f".BR dnslb ({_SECTION})")
-    yield ""
-
-
-def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    records = [record for each in command.get_params(context) if (record := each.get_help_record(context)) is not None]
-    if records:
-        yield ".SH OPTIONS"
-    for names, text in records:
-        yield from (".TP", f".B {_text(names)}", _text(text))
-
-
-def _commands(group: click.Group, context: click.Context) -> Iterator[str]:
+def _main_page(context: click.Context, commands: dict[str, click.Command]) -> Iterator[str]:
+    yield from _page(main, context)
     yield ".SH COMMANDS"
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if command is not None and not command.hidden:
-            yield from (".TP", f".BR dnslb-{_text(name)} ({_SECTION})", _text(command.get_short_help_str(200)))
+    for called, command in commands.items():
+        yield f".TP\n.BR dnslb\\-{_escaped(called)} (1)\n{_escaped(_first_line(command))}"
 
 
-def _paragraphs(help_text: str) -> list[str]:
-    return [paragraph.strip("\n") for paragraph in cleandoc(help_text).split("\n\n")]
+def _page(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Name, synopsis, what it does, options, example."""
+    path = context.command_path
+    title = path.replace(" ", "-")
+    yield f'.TH {title.upper()} 1 "" "dnslb {__version__}" "dnslb"'
+    yield f".SH NAME\n{_escaped(title)} \\- {_escaped(_first_line(command).rstrip('.'))}"
+    yield f".SH SYNOPSIS\n.B {_escaped(path)}\n{_escaped(' '.join(command.collect_usage_pieces(context)))}"
+    paragraphs = cleandoc(command.help or "").split("\n\n")
+    yield ".SH DESCRIPTION"
+    yield from (_paragraph(text) for text in paragraphs if not _is_example(text))
+    yield ".SH OPTIONS"
+    for record in filter(None, (option.get_help_record(context) for option in command.get_params(context))):
+        yield f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}"
+    yield from (f".SH EXAMPLE\n{_paragraph(text)}" for text in paragraphs if _is_example(text))
+    if context.parent is not None:
+        yield ".SH SEE ALSO\n.BR dnslb (1)"
 
 
-def _text(text: str) -> str:
-    """As troff reads it: nothing in it is an order."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq")
-    return "\n".join(f"\\&{line}" if line.startswith(".") else line for line in escaped.splitlines())
+def _first_line(command: click.Command) -> str:
+    return " ".join(cleandoc(command.help or "").partition("\n\n")[0].split())
 
 
-def write(directory: Path) -> list[Path]:
-    """Write them all; the files.  Raises OSError."""
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, text in pages().items():
-        path = directory / name
-        path.write_text(text, encoding="utf-8")
-        paths.append(path)
-    return paths
+def _is_example(text: str) -> bool:
+    return text.removeprefix(_AS_IT_IS).lstrip().startswith("Example:")
+
+
+def _paragraph(text: str) -> str:
+    if not text.startswith(_AS_IT_IS):
+        return f".PP\n{_escaped(' '.join(text.split()))}"
+    block = text.removeprefix(_AS_IT_IS).lstrip("\n").replace("Example:", " " * len("Example:"), 1)
+    return "\n".join([".PP", ".nf", *map(_escaped, cleandoc(block).splitlines()), ".fi"])
+
+
+def _escaped(text: str) -> str:
+    """For roff, whose requests begin with a dot or an apostrophe, and to which a hyphen is another sign."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m dnslb.cli.man DIRECTORY")
-    for written in write(Path(sys.argv[1])):
-        click.echo(written)
+    for place, content in files().items():
+        path = Path(sys.argv[1]) / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")

@@ -49,7 +49,7 @@ def reload(control: Place) -> None:
 def log_level(level: str | None, control: Place) -> None:
     """Show the least level that the running server logs, or change it until it ends.
 
-    debug adds the outcome of every probe.  Queries are never logged.
+    debug adds the outcome of every probe.  Queries have a log of their own: `query_log` in dnslb.yaml.
 
     \b
     Example: dnslb log-level debug

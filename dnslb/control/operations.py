@@ -15,6 +15,7 @@ from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 from dnslb.dns.name import Name
 
 
@@ -50,6 +51,9 @@ class Operations(Protocol):
 
     def probes(self, pattern: str | None) -> Iterable[ProbeStatus | None]:
         """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""
+
+    async def top(self) -> TopQueries:
+        """What is asked most.  It is counted from the first time that this is asked, and for a while after the last."""
 
     def metrics(self) -> Iterator[str]:
         """All that is measured, in Prometheus' text format: in pieces, between which the server may go on."""

@@ -16,14 +16,15 @@ from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned
+from dnslb.parent import amendment, concerned, recall
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, lookup, metrics, preview, status
+from dnslb.parent.telling import drain_clock, lookup, metrics, preview, status, top
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
@@ -89,6 +90,9 @@ class RunningServer:
         clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
+
+    async def top(self) -> TopQueries:
+        return top.top(await recall.top(self._current.workers))
 
     async def effect(self, wanted: OrderRequest) -> Effect:
         generation, about = await self._concerned(wanted)
