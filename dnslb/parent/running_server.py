@@ -13,6 +13,7 @@ from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
+from dnslb.control.lookup import Lookup
 from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
@@ -25,7 +26,7 @@ from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, rotated_status, status, top
+from dnslb.parent.telling import drain_clock, lookup, metrics, preview, rotated_status, status, top
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.telling.rotated_status import Listing
 from dnslb.system.pace import gently
@@ -115,6 +116,10 @@ class RunningServer:
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        catalog, served = self._current.catalog, self._current.balancer.served
+        return lookup.lookup(catalog.zones, catalog.pools, lambda owner: served[owner].servings(), (name, kind), client)
 
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         return self._generations.memory.follow(last)
