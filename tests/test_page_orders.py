@@ -20,6 +20,7 @@ from made_up import QUIET, MadeUp, backend, carried, rrset
 from peers import free_port
 from test_page import CHANGES, CONTRAST, LIVE, row, visiting
 
+from dnslb.admin.guard import Role
 from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change
 from dnslb.control.status import OrderStatus, PoolStatus, SecondaryStatus, ZoneStatus
@@ -124,6 +125,15 @@ def test_a_wrong_token_is_said_and_none_is_kept(chromium: Browser) -> None:
         chromium.eventually(LIVE)
         give_token(chromium)
         chromium.eventually(f"/for reading only.*admin_token_file/.test({MISTAKE})")
+
+
+def test_a_token_for_reading_gives_no_orders(chromium: Browser) -> None:
+    with carried(pool(), token=TOKEN, role=Role.READ) as url:
+        chromium.open(url)
+        chromium.eventually(LIVE)
+        give_token(chromium)
+        chromium.eventually(f"/the token alice is for reading only; use one with the role operate/.test({MISTAKE})")
+        assert not chromium.value(MAY_ORDER)
 
 
 def test_an_order_is_given_by_keys_alone_after_its_effect_is_told_and_is_undone(chromium: Browser) -> None:
@@ -391,6 +401,12 @@ def test_the_history_is_filtered(chromium: Browser) -> None:
         type_(page, "N1 Up")
         page.eventually(f"{count} === 6")  # n1, n11, n13, …, n19
         type_(page, " nothing")
+        page.eventually(f"/None of those/.test({CHANGES})")
+        page.value("document.getElementById('changes-filter').value = ''")
+        choose = "e.selectedIndex = {}; e.dispatchEvent(new Event('change'))"
+        page.value(f"((e) => {{ {choose.format(1)} }})(document.getElementById('changes-kind'))")
+        page.eventually(f"{count} === 100")
+        page.value(f"((e) => {{ {choose.format(2)} }})(document.getElementById('changes-kind'))")
         page.eventually(f"/None of those/.test({CHANGES})")
 
 

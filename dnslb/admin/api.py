@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import event_stream, json_stream, order_body, page
+from dnslb.admin import event_stream, json_stream, order_body, page, question
 from dnslb.admin.admission import Work
 from dnslb.admin.event_stream import Followers
 from dnslb.admin.exchange import Refusal, Reply, Request, failure, json_reply
@@ -108,6 +108,8 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "timeline", _]:
             return {"GET": _timeline}
+        case ["", "lookup", _, _] | ["", "lookup", _, _, _]:
+            return {"GET": _lookup}
     return _ROUTES.get(path, {})
 
 
@@ -140,6 +142,11 @@ async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
 
 
+async def _lookup(api: Api, request: Request) -> Reply:
+    asked, client = question.parse(_path(request))
+    return await _told(api, request, ("lookup", asked, client), lambda: api.operations.lookup(*asked, client))
+
+
 async def _events(api: Api, request: Request) -> Reply:
     stream = event_stream.texts(api.operations.follow(request.headers.get("last-event-id")))
     return Reply(200, b"", content_type=event_stream.CONTENT_TYPE, stream=api.followers.counted(request.client, stream))
@@ -148,6 +155,14 @@ async def _events(api: Api, request: Request) -> Reply:
 async def _operator(api: Api, request: Request) -> Reply:
     """Who asks, if orders are taken from there: the page learns by this whether its token is one."""
     return json_reply(200, {"name": _by(request)})
+
+
+async def _queries(api: Api, request: Request) -> Reply:
+    """Who asks is not for everybody, and counting it costs something."""
+    if not request.is_trusted:
+        told = failure(401, "who asks what is told only with a token", "send one, or use the control socket")
+        return replace(told, headers=(("WWW-Authenticate", 'Bearer realm="dnslb"'),))
+    return Reply(200, b"", long=await rendered(_text(await api.operations.top())))
 
 
 async def _log_level(api: Api, request: Request) -> Reply:
@@ -243,6 +258,7 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/probes": {"GET": _probes},
     "/timeline": {"GET": _timeline},
     "/history": {"GET": _history},
+    "/queries": {"GET": _queries},
     "/events": {"GET": _events},
     "/log-level": {"GET": _log_level, "PUT": _set_log_level},
     "/metrics": {"GET": _metrics},

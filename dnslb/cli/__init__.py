@@ -15,6 +15,7 @@ from dnslb.system import collector
 _COMMANDS = {
     "check": ("check", "check"),
     "demo": ("demo", "demo"),
+    "completion": ("complete", "completion"),
     "drain": ("operate", "drain"),
     "events": ("history", "events"),
     "history": ("history", "history"),
@@ -24,6 +25,7 @@ _COMMANDS = {
     "log-level": ("operate", "log_level"),
     "lookup": ("lookup", "lookup"),
     "maint": ("operate", "maint"),
+    "queries": ("queries", "queries"),
     "ready": ("operate", "ready"),
     "reload": ("operate", "reload"),
     "serve": ("serve", "serve"),

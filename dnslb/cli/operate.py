@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dnslb.cli import report, wait
+from dnslb.cli import complete, report, wait
 from dnslb.cli.control import age, ask, clock, is_address
 from dnslb.cli.nodes import Place, server_options
 from dnslb.config.settings import LOG_LEVELS
@@ -49,7 +49,7 @@ def reload(control: Place) -> None:
 def log_level(level: str | None, control: Place) -> None:
     """Show the least level that the running server logs, or change it until it ends.
 
-    debug adds the outcome of every probe.  Queries are never logged.
+    debug adds the outcome of every probe.  Queries have a log of their own: `query_log` in dnslb.yaml.
 
     \b
     Example: dnslb log-level debug
@@ -82,7 +82,9 @@ def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         server_options,
         click.option("--reason", default="", metavar="TEXT", help="Shown in the status and in the history."),
         click.option("--at", type=_moment, metavar="TIME", help="14:00, or 2026-11-20T14:00; default: now."),
-        click.argument("targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True),
+        click.argument(
+            "targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True, shell_complete=complete.targets
+        ),
     ):
         command = option(command)
     return command

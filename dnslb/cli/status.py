@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from dnslb.cli import report
+from dnslb.cli import complete, report
 from dnslb.cli.control import NoSuchName, age, ask, clock, columns
 from dnslb.cli.nodes import Place, server_options
 
@@ -17,7 +17,7 @@ _NAMED = 4  # RRsets in a line
 
 
 @click.command()
-@click.argument("pattern", metavar="[NAME]", required=False)
+@click.argument("pattern", metavar="[NAME]", required=False, shell_complete=complete.pools)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
 @server_options
 def status(pattern: str | None, as_json: bool, control: Place) -> None:

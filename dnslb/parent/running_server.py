@@ -11,18 +11,20 @@ from dnslb import __version__
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
+from dnslb.control.lookup import Lookup
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned
+from dnslb.parent import amendment, concerned, recall
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, status
+from dnslb.parent.telling import drain_clock, lookup, metrics, preview, status, top
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
@@ -89,6 +91,9 @@ class RunningServer:
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
+    async def top(self) -> TopQueries:
+        return top.top(await recall.top(self._current.workers))
+
     async def effect(self, wanted: OrderRequest) -> Effect:
         generation, about = await self._concerned(wanted)
         now, standing = time.time(), self._generations.orders.standing
@@ -103,6 +108,10 @@ class RunningServer:
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        catalog, served = self._current.catalog, self._current.balancer.served
+        return lookup.lookup(catalog.zones, catalog.pools, lambda owner: served[owner].servings(), (name, kind), client)
 
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         return self._generations.memory.follow(last)

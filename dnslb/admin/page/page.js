@@ -294,15 +294,17 @@ function shownText(all, found, shown) {
 /** Of everything, or of what concerns the pool that is shown, and has all the words of the filter. */
 function changesFound() {
   const words = document.getElementById("changes-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const kinds = document.getElementById("changes-kind").value.split(", ").filter(Boolean);
   const pool = chosenPool();
   const addresses = new Set(pool === null ? [] : cards(page.status).filter(({ owner }) => owner === pool)
     .flatMap(({ rrset }) => rrset.backends.map(({ address }) => address)));
   const concerns = ({ owner, address }) => pool === null || owner === pool || (owner === null && addresses.has(address));
   const found = page.changes.filter((change) => {
     const text = [change.what, change.owner ?? "all names", change.address, change.reason, change.by].join(" ").toLowerCase();
-    return concerns(change) && words.every((word) => text.includes(word));
+    const isOfKind = kinds.length === 0 || kinds.includes(change.what.split(" ")[0]);
+    return concerns(change) && isOfKind && words.every((word) => text.includes(word));
   });
-  return found.slice(words.length > 0 ? -CHANGES_FOUND : -CHANGES);
+  return found.slice(words.length > 0 || kinds.length > 0 ? -CHANGES_FOUND : -CHANGES);
 }
 
 function changesView(now) {
@@ -494,6 +496,7 @@ async function run() {
   document.getElementById("filter").addEventListener("input", draw);
   document.getElementById("trouble").addEventListener("change", draw);
   document.getElementById("changes-filter").addEventListener("input", draw);
+  document.getElementById("changes-kind").addEventListener("change", draw);
   begin(draw, () => (page.status === null ? Date.now() / 1000 : page.status.now));
   window.addEventListener("hashchange", () => {
     draw();
