@@ -25,7 +25,7 @@ CONTAINER = Path(__file__).parent.parent / "scripts/Containerfile"
 HOSTS = ("127.0.1.21", "127.0.1.22")
 PATIENCE = 20.0
 
-pytestmark = pytest.mark.skipif("CI" not in os.environ, reason="takes half a minute: .ci/run does it")
+pytestmark = pytest.mark.long
 
 
 class Page(BaseHTTPRequestHandler):
