@@ -17,6 +17,7 @@ import pytest
 from dnslb_server import eventually, launched
 from peers import free_port
 from programs import program
+from stage import alone
 from wheels import build, install
 
 MIGRATE = Path(__file__).parent / "migrate"
@@ -195,5 +196,6 @@ def test_what_one_has_is_brought_along(operator: Operator, source: str, options:
 
 
 def test_the_demonstration_is_in_the_package(operator: Operator) -> None:
-    said = operator.type("demo", "--quick")
+    with alone():
+        said = operator.type("demo", "--quick")
     assert re.search(r"\d+ visits, \d+ failed; \d+ of these before .*'s death was noticed\.\n$", said)

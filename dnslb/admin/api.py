@@ -215,7 +215,7 @@ async def _reload(api: Api, request: Request) -> Reply:
 async def _order(api: Api, request: Request) -> Reply:
     wanted = replace(order_body.parse(request.body, time.time()), by=_by(request))
     done = await api.operations.order(wanted)
-    told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
+    told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings, "left": done.left}
     return Reply(200, b"", long=await rendered(_text(told)))
 
 
