@@ -108,7 +108,11 @@ def following(scene: Scene, *words: str) -> Iterator[subprocess.Popen[str]]:
         yield child
     finally:
         child.send_signal(signal.SIGINT)
-        assert child.wait(10) == 0
+        try:
+            assert child.wait(10) == 0
+        finally:
+            child.kill()
+            child.wait()
 
 
 def said(scene: Scene, what: str = "out") -> list[str]:
