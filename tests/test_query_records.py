@@ -210,7 +210,7 @@ def test_what_is_asked_most_is_counted_while_somebody_asks(tmp_path: Path) -> No
             ask(port, f"x{number}.example.test", "AAAA", "::1", tcp=True)
         found = client.ask(tmp_path / "control", "GET", "/queries")[1]
         done = subprocess.run(
-            [*DNSLB, "queries", "--seconds", "0.1", "--limit", "1", "--control", str(tmp_path / "control")],
+            [*DNSLB, "queries", "--interval", "100ms", "--limit", "1", "--control", str(tmp_path / "control")],
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
     assert found["queries"] == 3 * ROUND
