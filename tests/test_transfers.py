@@ -1,4 +1,4 @@
-"""Real secondaries follow what dnslb answers: NSD, Knot and BIND, over NOTIFY, IXFR and TSIG."""
+"""Real secondaries follow what dnslb answers: NSD, Knot, BIND and PowerDNS, over NOTIFY, IXFR and TSIG."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ import pytest
 from dnslb_server import Server, eventually, started
 from peers import Address, Process, free_port
 from programs import program
-from secondaries import KEY, SECONDARIES, ZONE, Secondary, following, serial, served
+from propagation.servers import BIND, KNOT, NSD, SECONDARIES, Secondary
+from secondaries import KEY, ZONE, following, serial, served
 from world import World, kill
 
 from dnslb.config import keys
@@ -165,7 +166,7 @@ def test_without_secondaries_transfers_are_refused_as_ever(fleet: Fleet) -> None
 
 def test_a_drain_clock_waits_for_the_last_secondary(fleet: Fleet) -> None:
     world = fleet.world
-    fleet.serve(*SECONDARIES[1:2])
+    fleet.serve(KNOT)
     [place] = fleet.places.values()
     secondary = fleet.processes["Knot"].popen
     os.kill(secondary.pid, signal.SIGSTOP)
@@ -237,7 +238,7 @@ def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_pa
             here.mkdir()
             (here / "zones").symlink_to(tmp_path / "zones")
             servers.append(stack.enter_context(started(here, "--listen", f"127.0.0.1:{port}", "--workers", "1")))
-        stack.enter_context(following(SECONDARIES[1], tmp_path, place.port, ports))
+        stack.enter_context(following(KNOT, tmp_path, place.port, ports))
         os.kill(servers[0].parent, signal.SIGTERM)
         (fleet.world.up / "192.0.2.4").unlink()
         eventually(lambda: "192.0.2.4" not in served(place)[1], "it follows the other one", 20.0)
