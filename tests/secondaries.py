@@ -25,7 +25,8 @@ ZONE = "example.test"
 
 @contextmanager
 def following(
-    peer: Secondary, directory: Path, port: int, primaries: Sequence[int], extra: str = "", zones: Sequence[str] = (ZONE,)
+    peer: Secondary, directory: Path, port: int, primaries: Sequence[int], *,
+    extra: str = "", zones: Sequence[str] = (ZONE,),
 ) -> Iterator[Process]:
     """The peer, from when it serves the zones.  Skips the test when its program is missing.
 

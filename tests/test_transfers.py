@@ -23,7 +23,7 @@ import pytest
 from dnslb_server import Server, eventually, started
 from peers import Address, Process, free_port
 from programs import program
-from propagation.servers import BIND, KNOT, NSD, SECONDARIES, Secondary
+from propagation.servers import KNOT, SECONDARIES, Secondary
 from secondaries import KEY, ZONE, following, serial, served
 from world import World, kill
 
@@ -39,6 +39,7 @@ class Fleet:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.world = World(directory)
         self.stack = stack
+        self.life = stack.enter_context(ExitStack())  # of the server
         self.port = free_port()
         self.here = Address("127.0.0.1", self.port)
         self.places: dict[str, Address] = {}
@@ -54,7 +55,7 @@ class Fleet:
         path = self.world.directory / "zones/example.test.yaml"
         rows = "".join(f"  - {{address: 127.0.0.1, port: {at.port}, key: fleet}}\n" for at in self.places.values())
         path.write_text(path.read_text() + (f"secondaries:\n{rows}" if rows else "") + policy)
-        server = self.stack.enter_context(self.server())
+        server = self.life.enter_context(self.server())
         for peer in peers:
             self.processes[peer.name] = self.stack.enter_context(
                 following(peer, self.world.directory, self.places[peer.name].port, [self.port])
@@ -226,7 +227,8 @@ def test_who_stops_reading_keeps_nobody_waiting(fleet: Fleet) -> None:
         assert all(one.fileno() >= 0 for one in lazy)
 
 
-def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("peer", SECONDARIES, ids=lambda peer: peer.name)
+def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_path: Path, peer: Secondary) -> None:
     ports = [free_port(), free_port()]
     place = Address("127.0.0.1", free_port())
     path = fleet.world.directory / "zones/example.test.yaml"
@@ -238,7 +240,7 @@ def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_pa
             here.mkdir()
             (here / "zones").symlink_to(tmp_path / "zones")
             servers.append(stack.enter_context(started(here, "--listen", f"127.0.0.1:{port}", "--workers", "1")))
-        stack.enter_context(following(KNOT, tmp_path, place.port, ports))
+        stack.enter_context(following(peer, tmp_path, place.port, ports))
         os.kill(servers[0].parent, signal.SIGTERM)
         (fleet.world.up / "192.0.2.4").unlink()
         eventually(lambda: "192.0.2.4" not in served(place)[1], "it follows the other one", 20.0)

@@ -1,6 +1,7 @@
-"""NSD, Knot, BIND and PowerDNS as secondaries: the sample configurations of scripts/secondary, with what is here put in.
+"""NSD, Knot, BIND and PowerDNS as secondaries: the samples of scripts/secondary, with what is here put in.
 
-Each runs in the foreground, without privileges, in a directory of its own.
+Each runs in the foreground, without privileges, in a directory of its own; whoever is on 127.0.0.1
+may look at all that it has.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _nsd(setting: Setting) -> Mapping[str, str]:
     text = _sample("nsd.conf", {
         '  zonesdir: "/var/lib/nsd"\n': server,
         "SECRET": setting.secret,
-        f"  request-xfr: {_PRIMARY} fleet\n": requests + setting.extra,
+        f"  request-xfr: {_PRIMARY} fleet\n": f"{requests}  provide-xfr: 127.0.0.1 NOKEY\n{setting.extra}",
     })
     return {"nsd.conf": "remote-control:\n  control-enable: no\n" + _for_each_zone(text, "zone:\n", setting.zones)}
 
@@ -102,7 +103,8 @@ def _knot(setting: Setting) -> Mapping[str, str]:
         "  listen: 0.0.0.0@53\n": f"  listen: {setting.host}@{setting.port}\n  rundir: {here}\n",
         "SECRET": setting.secret,
         f"{_PRIMARY}@53": f"[{addresses}]",
-        "    acl: dnslb\n": f"    acl: dnslb\n    storage: {here}\n{setting.extra}",
+        "    acl: dnslb\n": f"    acl: [dnslb, look]\n    storage: {here}\n{setting.extra}",
+        "acl:\n  - id": "acl:\n  - id: look\n    address: 127.0.0.1\n    action: transfer\n  - id",
     })
     log = f"log:\n  - target: stderr\n    any: info\ndatabase:\n  storage: {here}\n"
     return {"knot.conf": log + _for_each_zone(text, "zone:\n", setting.zones)}
