@@ -6,20 +6,21 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from dnslb.admin import server
-from dnslb.admin.guard import Guard, Token
+from dnslb.admin.guard import Guard, Role, Token
 from dnslb.admin.server import Listener
 from dnslb.balance.operator_order import Mode
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect, RRsetEffect
 from dnslb.control.order import DrainClock, OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 
 QUIET = Status(
     now=0.0,
@@ -95,7 +96,7 @@ class MadeUp:
         busy = replace(self.now.server, started=self._born - 90_000, queries=queries)
         return replace(self.now, now=now, loaded=self._born - 3000, server=busy)
 
-    async def reload(self) -> Reloaded:
+    async def reload(self, by: str) -> Reloaded:
         raise NotImplementedError
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
@@ -116,8 +117,14 @@ class MadeUp:
     def history(self) -> tuple[Change, ...]:
         return self.changes
 
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        raise NotImplementedError
+
     def probes(self, pattern: str | None) -> tuple[ProbeStatus, ...]:
         return self.probed
+
+    async def top(self) -> TopQueries:
+        raise NotImplementedError
 
     def metrics(self) -> Iterator[str]:
         raise NotImplementedError
@@ -127,9 +134,9 @@ class MadeUp:
 
 
 @contextmanager
-def carried(operations: MadeUp, port: int = 0, token: str | None = None) -> Iterator[str]:
+def carried(operations: MadeUp, port: int = 0, token: str | None = None, role: Role = Role.OPERATE) -> Iterator[str]:
     """The URL of its page."""
-    tokens = () if token is None else (Token(token.encode(), "alice"),)
+    tokens = () if token is None else (Token(token.encode(), "alice", role),)
     sock = socket.create_server(("127.0.0.1", port))
     sock.setblocking(False)
     loop = asyncio.new_event_loop()

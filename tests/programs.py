@@ -15,16 +15,17 @@ _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))  # w
 def program(name: str, package: str) -> str:
     """The path of a program.  Skips the test that needs it, and fails it where nothing may be skipped (``CI`` set)."""
     found = shutil.which(name, path=_PATH)
-    return found or _without(f"{name} is missing: apt-get install {package}")
+    return found or without(f"{name} is missing: apt-get install {package}")
 
 
 def module(name: str, package: str) -> None:
     """Of the extra ``compare``: as for a program."""
     if importlib.util.find_spec(name) is None:
-        _without(f"{name} is missing: pip install {package}")
+        without(f"{name} is missing: pip install {package}")
 
 
-def _without(message: str) -> NoReturn:
+def without(message: str) -> NoReturn:
+    """Skip the test, or fail it where nothing may be skipped."""
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)

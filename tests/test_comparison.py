@@ -560,6 +560,7 @@ def test_an_enclosure_has_no_way_out(lab: Lab) -> None:
     assert enclosure.perform(lab, "enclosure") == {"interfaces": ["lo"], "processes": 1}
 
 
+@pytest.mark.long
 def test_a_short_run_of_everything(tmp_path: Path) -> None:
     """All real parts; its report is complete, nothing is left running, and DNS fails over in the time foretold."""
     may_enclose()

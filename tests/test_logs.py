@@ -41,7 +41,8 @@ def test_json_has_one_object_per_line(tmp_path: Path) -> None:
         "message": f"all names: 192.0.2.1 drain by {ME}", "by": ME,
     }  # fmt: skip
     assert reload == {
-        "level": "info", "what": "reloaded", "message": f"reloaded {tmp_path / 'zones'}: nothing has changed",
+        "level": "info", "what": "reloaded", "message": f"reloaded {tmp_path / 'zones'}: nothing has changed, by {ME}",
+        "by": ME,
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from made_up import QUIET, MadeUp, backend, carried, rrset
 from peers import free_port
 from test_page import CHANGES, CONTRAST, LIVE, row, visiting
 
+from dnslb.admin.guard import Role
 from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change
 from dnslb.control.status import OrderStatus, PoolStatus, SecondaryStatus, ZoneStatus
@@ -126,6 +127,15 @@ def test_a_wrong_token_is_said_and_none_is_kept(chromium: Browser) -> None:
         chromium.eventually(f"/for reading only.*admin_token_file/.test({MISTAKE})")
 
 
+def test_a_token_for_reading_gives_no_orders(chromium: Browser) -> None:
+    with carried(pool(), token=TOKEN, role=Role.READ) as url:
+        chromium.open(url)
+        chromium.eventually(LIVE)
+        give_token(chromium)
+        chromium.eventually(f"/the token alice is for reading only; use one with the role operate/.test({MISTAKE})")
+        assert not chromium.value(MAY_ORDER)
+
+
 def test_an_order_is_given_by_keys_alone_after_its_effect_is_told_and_is_undone(chromium: Browser) -> None:
     operations = pool()
     with carried(operations, token=TOKEN) as url, visiting(chromium, url) as page:
@@ -220,6 +230,25 @@ def test_the_token_is_in_the_memory_of_the_tab_only(chromium: Browser) -> None:
         page.eventually(f"{LIVE} && !({MAY_ORDER})")
 
 
+def test_everything_is_reached_by_tab_and_seen_there(chromium: Browser) -> None:
+    with carried(pool(), token=TOKEN) as url, visiting(chromium, url) as page:
+        give_token(page)
+        page.eventually(f"{MAY_ORDER} && !document.getElementById('token-dialog').open")
+        page.value("document.activeElement.blur()")
+        reached = []
+        for _ in range(30):
+            press(page, "Tab")
+            told = "[e.id || e.getAttribute('aria-label') || e.innerText, getComputedStyle(e).outlineStyle]"
+            name, outline = page.value(f"((e) => {told})(document.activeElement)")
+            reached.append(name)
+            assert outline == "solid" or name.startswith("dnslb"), name  # the page itself, after its last control
+        assert "token-ask" in reached
+        wanted = ["filter", "trouble", "www.example.test.", "drain 192.0.2.1", "maint 192.0.2.3"]
+        wanted += ["ready all of www.example.test. A", "Commands", "changes-filter"]
+        places = [reached.index(each) for each in wanted]
+        assert places == sorted(places), reached
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280])
 def test_dialogs_fit_and_stand_out(chromium: Browser, scheme: str, width: int) -> None:
@@ -235,6 +264,9 @@ def test_dialogs_fit_and_stand_out(chromium: Browser, scheme: str, width: int) -
         assert box["left"] >= 0
         assert box["right"] <= width
         assert box["top"] >= 0
+        beyond = f"(one) => one.getClientRects().length && one.getBoundingClientRect().right > {box['right']}"
+        inside = "Array.from(document.querySelectorAll('#order-dialog *'))"
+        assert page.value(f"{inside}.filter({beyond}).map((one) => one.outerHTML)") == []
         press(page, "Escape")
         assert not page.value("document.getElementById('order-dialog').open")
 
@@ -369,6 +401,12 @@ def test_the_history_is_filtered(chromium: Browser) -> None:
         type_(page, "N1 Up")
         page.eventually(f"{count} === 6")  # n1, n11, n13, …, n19
         type_(page, " nothing")
+        page.eventually(f"/None of those/.test({CHANGES})")
+        page.value("document.getElementById('changes-filter').value = ''")
+        choose = "e.selectedIndex = {}; e.dispatchEvent(new Event('change'))"
+        page.value(f"((e) => {{ {choose.format(1)} }})(document.getElementById('changes-kind'))")
+        page.eventually(f"{count} === 100")
+        page.value(f"((e) => {{ {choose.format(2)} }})(document.getElementById('changes-kind'))")
         page.eventually(f"/None of those/.test({CHANGES})")
 
 

@@ -18,6 +18,7 @@ from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli.serve import serve
 from dnslb.config import settings, transfers
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
 pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
@@ -25,9 +26,10 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 README = Path(__file__).parent.parent / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_tls, admin_token_file, confirm, control, include_from, keys, listen, log_format, "
-    "log_level, on_change, order, orphan_grace, secondaries, server_id, server_version, settle, state, "
-    "tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, worker_timeout, workers, zones"
+    "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, dnstap, include_from, keys, "
+    "listen, log_format, log_level, on_change, order, orphan_grace, query_log, secondaries, server_id, "
+    "server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, "
+    "worker_timeout, workers, zones"
 )
 
 
@@ -56,6 +58,9 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("order: none", Settings(order=RRsetOrder.NONE)),
     ("server_id: ns1", Settings(server_id="ns1")),
     ("server_id: 1", Settings(server_id="1")),
+    ("dnstap: {socket: /run/tap.sock}", Settings(dnstap=Dnstap(Path("/run/tap.sock")))),
+    ("dnstap: {socket: /run/tap.sock, sample: 0.5%}", Settings(dnstap=Dnstap(Path("/run/tap.sock"), 0.005))),
+    ("query_log: {file: /q.log, format: json, sample: 100%}", Settings(query_log=QueryLog(Path("/q.log"), "json"))),
     ("server_version: 'dnslb, and more'", Settings(server_version="dnslb, and more")),
     (f"server_id: {'é' * 127}", Settings(server_id="é" * 127)),
     ("tcp_connections: 100000", Settings(tcp_connections=100000)),
@@ -121,6 +126,24 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("admin_hosts: [a, 'http://b', 'c:5380']", [
         "1:18: http://b is no host name; write it without port, as in ns1.example.com",
         "1:30: c:5380 is no host name; write it without port, as in ns1.example.com",
+    ]),
+    ("dnstap: /run/tap", ["1:9: dnstap is no mapping; write keys and values: sample, socket"]),
+    ("dnstap: {sample: 1%}", ["1:9: dnstap has no socket; write {socket: /run/dnstap.sock, sample: 1%}"]),
+    ("dnstap: {socket: tap, sample: 0%}", [
+        "1:18: tap is no absolute path; begin it with /",
+        "1:31: 0% is no share above 0% and up to 100%; write such a share, as in 1%",
+    ]),
+    (f"dnstap: {{socket: /{'x' * 107}}}", [
+        "1:18: the path is longer than 107 octets; put the socket nearer to the root",
+    ]),
+    ("query_log: {format: json}", [
+        "1:12: query_log has no file; write {file: /var/log/dnslb/queries.log, sample: 1%}",
+    ]),
+    ("query_log: {file: q.log, format: xml, sample: 101%, compress: yes}", [
+        "1:53: query_log has no key compress; known are: file, format, sample",
+        "1:19: q.log is no absolute path; begin it with /",
+        "1:34: xml is not one of text, json; known are: json, text",
+        "1:47: 101% is no share above 0% and up to 100%; write such a share, as in 1%",
     ]),
     ("tcp_idle: 2h", ["1:11: 2h is out of range; write 0.1s to 3600s"]),
     ("zones: a.zone", ["1:8: zones is no mapping; write keys and values"]),

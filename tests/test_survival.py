@@ -22,7 +22,7 @@ def test_all_of_it_survives_a_kill(tmp_path: Path) -> None:
         (world.up / "192.0.2.3").touch()
         eventually(lambda: world.backends()["192.0.2.3"]["up"] is True, "its return is not noticed")
         world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"], "reason": "new kernel"})
-        before, past = world.backends(), world.ask("GET", "/history")
+        before, past = world.backends(), world.changes()
         eventually(lambda: '"what": "up"' in world.saved(), "the history is not saved")
         kill(server)
     time.sleep(0.5)
@@ -31,7 +31,7 @@ def test_all_of_it_survives_a_kill(tmp_path: Path) -> None:
         for address, backend in before.items():
             for key in ("up", "since", "mode", "order"):
                 assert after[address][key] == backend[key], (address, key)
-        assert world.ask("GET", "/history") == past
+        assert world.changes() == past
         # A slow start goes on from where it was: not all of the weight, and not from the beginning.
         assert 0 < after["192.0.2.3"]["share"] < 0.4
         (world.up / "192.0.2.2").touch()

@@ -244,3 +244,22 @@ def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_pa
         os.kill(servers[0].parent, signal.SIGTERM)
         (fleet.world.up / "192.0.2.4").unlink()
         eventually(lambda: "192.0.2.4" not in served(place)[1], "it follows the other one", 20.0)
+
+
+def transferring(server: Server) -> list[int]:
+    """The process of the transfers: it alone gives way to all others."""
+    return [pid for pid in server.processes() if os.getpriority(os.PRIO_PROCESS, pid) == 5]
+
+
+def test_the_process_of_the_transfers_is_replaced_and_goes_on(fleet: Fleet) -> None:
+    server = fleet.serve(SECONDARIES[1])
+    [place] = fleet.places.values()
+    before = serial(place)
+    [pid] = transferring(server)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: transferring(server) not in ([], [pid]), "there is another one", 20.0)
+    (fleet.world.up / "192.0.2.1").unlink()
+    eventually(lambda: "192.0.2.1" not in served(place)[1], "the secondary follows it", 20.0)
+    assert before is not None
+    assert (serial(place) or 0) > before
+    assert "the process of the transfers ended with status -9; a new one follows in 1 s" in server.log

@@ -71,8 +71,12 @@ class World:
         rrset = self.ask("GET", "/status")["pools"][0]["rrsets"][0]
         return {backend["address"]: backend for backend in rrset["backends"]}
 
+    def changes(self) -> list[dict[str, Any]]:
+        """Those of addresses: not those of the server itself."""
+        return [change for change in self.ask("GET", "/history")["changes"] if change["address"]]
+
     def history(self) -> list[tuple[str, str]]:
-        return [(change["address"], change["what"]) for change in self.ask("GET", "/history")["changes"]]
+        return [(change["address"], change["what"]) for change in self.changes()]
 
     def saved(self) -> str:
         path = self.directory / "state" / "state.json"

@@ -6,6 +6,7 @@ No sockets: ``connection`` carries it.  Every failure is JSON with the fact and 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator
@@ -13,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import json_stream, order_body, page
+from dnslb.admin import event_stream, json_stream, order_body, page
 from dnslb.admin.admission import Work
+from dnslb.admin.event_stream import Followers
 from dnslb.admin.exchange import Refusal, Reply, Request, failure, json_reply
 from dnslb.admin.order_body import Malformed
 from dnslb.admin.render_queue import Full, RenderQueue, rendered
@@ -40,6 +42,7 @@ class Api:
     refused: Counter[Refusal]  # on all listeners
     replies: RenderQueue = field(default_factory=RenderQueue)
     scrapes: RenderQueue = field(default_factory=RenderQueue)  # a queue of their own: nobody else makes monitoring wait
+    followers: Followers = field(default_factory=Followers)
 
     def busy(self) -> Reply:
         """The reply to a request that there is no room for at the moment.  Nothing was done."""
@@ -70,8 +73,8 @@ async def respond(api: Api, request: Request) -> Reply:
     path = _path(request)
     routes = _routes(path)
     if not routes:
-        known = "/status, /probes, /timeline, /history, /metrics, /healthz, /readyz, /log-level, /reload or /orders"
-        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for {known}")
+        known = ", ".join(_ROUTES)
+        return failure(404, f"there is no {path[:_LONGEST_TEXT]}", f"ask for one of {known}")
     route = routes.get("GET" if request.method == "HEAD" else request.method)
     if route is None:
         allowed = ", ".join(routes)
@@ -137,9 +140,22 @@ async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
 
 
+async def _events(api: Api, request: Request) -> Reply:
+    stream = event_stream.texts(api.operations.follow(request.headers.get("last-event-id")))
+    return Reply(200, b"", content_type=event_stream.CONTENT_TYPE, stream=api.followers.counted(request.client, stream))
+
+
 async def _operator(api: Api, request: Request) -> Reply:
     """Who asks, if orders are taken from there: the page learns by this whether its token is one."""
     return json_reply(200, {"name": _by(request)})
+
+
+async def _queries(api: Api, request: Request) -> Reply:
+    """Who asks is not for everybody, and counting it costs something."""
+    if not request.is_trusted:
+        told = failure(401, "who asks what is told only with a token", "send one, or use the control socket")
+        return replace(told, headers=(("WWW-Authenticate", 'Bearer realm="dnslb"'),))
+    return Reply(200, b"", long=await rendered(_text(await api.operations.top())))
 
 
 async def _log_level(api: Api, request: Request) -> Reply:
@@ -155,6 +171,8 @@ async def _set_log_level(api: Api, request: Request) -> Reply:
     if level not in LOG_LEVELS:
         raise Malformed("the body names no level", f'send {{"level": "debug"}}; known are: {", ".join(LOG_LEVELS)}')
     logs.set_level(level)
+    if by := _by(request):
+        logs.always(logging.INFO, "log level %s, by %s", level, by, extra={"by": by})
     return await _log_level(api, request)
 
 
@@ -183,7 +201,7 @@ async def _readyz(api: Api, request: Request) -> Reply:
 
 
 async def _reload(api: Api, request: Request) -> Reply:
-    done = await api.operations.reload()
+    done = await api.operations.reload(_by(request))
     return Reply(200, b"", long=await rendered(_text(done)))
 
 
@@ -233,6 +251,8 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/probes": {"GET": _probes},
     "/timeline": {"GET": _timeline},
     "/history": {"GET": _history},
+    "/queries": {"GET": _queries},
+    "/events": {"GET": _events},
     "/log-level": {"GET": _log_level, "PUT": _set_log_level},
     "/metrics": {"GET": _metrics},
     "/healthz": {"GET": _healthz},

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -17,6 +18,7 @@ import h11
 from dnslb.admin.admission import Admission, Slot
 from dnslb.admin.api import Api, respond, work_of
 from dnslb.admin.certificate import Certificate
+from dnslb.admin.event_stream import unless_done
 from dnslb.admin.exchange import Refusal, Reply, Request, failure
 from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
 from dnslb.admin.render_queue import Dropped
@@ -165,10 +167,9 @@ class Connection:
 
     async def _send(self, reply: Reply) -> None:
         self._slot.since = self._loop.time()
-        size = len(reply.body) if reply.long is None else reply.long.size
         headers = [
             ("Content-Type", reply.content_type),
-            ("Content-Length", str(size)),
+            *_length(reply),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
             *reply.headers,
@@ -177,7 +178,7 @@ class Connection:
         octets = self._http.send(h11.Response(status_code=reply.status, reason=reason, headers=headers)) or b""
         try:
             async with asyncio.timeout(LONGEST):
-                if self._method == "HEAD":
+                if self._method == "HEAD" or reply.stream is not None:
                     await self._write(octets)
                 elif reply.long is None:
                     await self._write(octets + (self._http.send(h11.Data(data=reply.body)) or b""))
@@ -187,10 +188,28 @@ class Connection:
                     while (piece := reply.long.piece(number)) is not None:
                         await self._write(self._http.send(h11.Data(data=piece)))
                         number += 1
-                await self._write(self._http.send(h11.EndOfMessage()))
+                if reply.stream is None or self._method == "HEAD":
+                    await self._write(self._http.send(h11.EndOfMessage()))
         except (TimeoutError, Dropped):
             self._common.api.refused[Refusal.SLOW] += 1
             raise
+        if reply.stream is not None and self._method != "HEAD":
+            await self._send_stream(reply.stream)
+
+    async def _send_stream(self, stream: AsyncGenerator[str, None]) -> None:
+        """Until the client leaves.  One that does not take what is sent is dropped: raises TimeoutError."""
+        leaving = asyncio.ensure_future(self._stream.receive(_CHUNK))
+        try:
+            async with aclosing(unless_done(leaving, stream)) as texts:
+                async for text in texts:
+                    await self._write(self._http.send(h11.Data(data=text.encode())))
+                    self._slot.since = self._loop.time()
+        except TimeoutError:
+            self._common.api.refused[Refusal.SLOW] += 1
+            raise
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
 
     async def _write(self, octets: bytes | None) -> None:
         """However long they are: to hand over too many at once would keep probes waiting."""
@@ -207,6 +226,12 @@ class Connection:
                 await self._stream.finish()
                 while await self._stream.receive(_CHUNK):
                     await self._common.wait_to_read()
+
+
+def _length(reply: Reply) -> list[tuple[str, str]]:
+    if reply.stream is not None:
+        return []
+    return [("Content-Length", str(len(reply.body) if reply.long is None else reply.long.size))]
 
 
 def user_of(sock: socket.socket) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import AsyncGenerator, Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -34,6 +34,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
     long: Body | None = None  # instead of the body
+    stream: AsyncGenerator[str, None] | None = None  # instead of the body: it goes on until one of the two leaves
 
 
 class Refusal(Enum):

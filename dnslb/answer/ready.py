@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
 
@@ -42,6 +42,7 @@ class Scope:
     owners: frozenset[Name] = frozenset()    # the nodes that decided it
     apart: Collection[bytes] = ()            # types and classes that it does not serve, when it serves all others
     existing: Container[Name] = ()  # names that it does not serve, when it serves all that are missing
+    ticks: Iterator[int] = field(default_factory=lambda: repeat(0))  # zeros: turns for what takes none itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,8 @@ class Reply:
             every = tuple(range(len(body.turning)))
             octets = body.arranged(every)[: cut.size]
             ready.at = lambda turn: octets
-            ready.next = repeat(octets).__next__
+            ready.turns = self.scope.ticks
+            ready.next = map(octets.ljust, ready.turns).__next__  # padded to no octets: as they are
             return ready
         n = len(body.turning)
         shown = Rotation(turning.rotation.order, turning.rotation.weights, n if window is None else window)

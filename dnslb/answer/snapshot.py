@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from dnslb.answer.memo import Memo
 from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.zone_turns import ZoneTurns
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
 from dnslb.dns import message, rrtype
@@ -120,7 +121,7 @@ class Snapshot:
         self._rotation = Rotation(order)
         self._rng = rng
         self.packed = 0             # replies that were not found ready
-        self._turns: dict[Key, Turns] = {}
+        self.zone_turns = self._turns = ZoneTurns(self.zones)
         self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
         self._servings: dict[Key, Serving] = {}
         self.update(servings or {})
@@ -139,7 +140,7 @@ class Snapshot:
             before = self._servings.get(key)
             n = len(serving.rrset.rdatas)
             if before is None or not n:
-                self._turns.pop(key, None)
+                self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
                 self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
@@ -238,13 +239,13 @@ class Snapshot:
         is_alike = apart is not None and int.from_bytes(kind[:2]) not in apart
         scope = Scope(
             owners=reply.consulted,
+            ticks=self._turns.ticks(zone.apex),
             apart=_kinds(apart) if apart is not None and is_alike else (),
             existing=_existing(zone, reply),
         )
         note = b"" if serving is None else _note(serving)
-        is_withheld = serving is not None and serving.withheld
         turning = self._turning(reply, body, serving)
-        make = partial(Reply, body, scope, note=note, is_withheld=is_withheld)
+        make = partial(Reply, body, scope, note=note, is_withheld=serving is not None and serving.withheld)
         clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
         near = None
         if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):

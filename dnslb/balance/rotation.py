@@ -91,7 +91,7 @@ class Turns:
     Iterators over them share them.
     """
 
-    __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_ticks", "_turns", "drawn")
+    __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_summed", "_ticks", "_turns", "drawn")
 
     def __init__(self, rotation: Rotation, n: int, rng: Random, start: int = 0) -> None:
         """``start``: the first turn, of the period."""
@@ -103,6 +103,7 @@ class Turns:
         # Turns in a cycle are counted by what is left of this: a tick for each, and no Python.
         self._ticks = repeat(0, maxsize)
         self._left = maxsize
+        self._summed = 0  # of what was drawn and told
         self._turns: Iterator[int]
         if count == 1:
             self._turns = self._ticks
@@ -119,6 +120,11 @@ class Turns:
         taken = maxsize - length_hint(self._ticks)
         return Stand((self._start + taken) % self._count, self._count)
 
+    @property
+    def taken(self) -> int:
+        """How many turns were taken up to now."""
+        return maxsize - length_hint(self._ticks) + self._summed + sum(self.drawn)
+
     def led(self) -> list[int] | None:
         """How often each record has led since this was last asked; None: there was no turn."""
         left = length_hint(self._ticks)
@@ -126,6 +132,7 @@ class Turns:
         if not taken and not any(self.drawn):
             return None
         led, self.drawn[:] = self.drawn.copy(), [0] * len(self.drawn)
+        self._summed += sum(led)
         laps, rest = divmod(taken, len(self._leaders))
         if laps:
             for leader in self._leaders:

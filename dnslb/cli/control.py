@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dnslb.admin.control_socket import SYSTEM, default_path
 from dnslb.cli.nodes import Place
 
 # Seconds: an order waits for every worker and for the disk, a reload for the first round of its probes too.
+_PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _PATIENCE = {"/orders": 60.0, "/reload": 600.0}
 
 
@@ -28,7 +31,7 @@ class NoSuchName(click.ClickException):
 def ask(place: Place, method: str, target: str, value: object = None) -> Any:
     """The answer of the server; when there is none, or a refusal, the command ends with 1 and says why."""
     try:
-        status, answer = client.ask(place or _default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
+        status, answer = client.ask(place or default(), method, target, value, _PATIENCE.get(target, client.PATIENCE))
     except client.Unreachable as error:
         raise NoServer(str(error)) from None
     if status == 200:
@@ -64,7 +67,17 @@ def columns(rows: list[tuple[str, ...]], indent: str = "  ") -> list[str]:
     ]
 
 
-def _default() -> Path:
+def is_address(text: str) -> bool:
+    """Whether it is an address, or a pattern of some, rather than a name."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _PATTERN.fullmatch(text) is not None
+    return True
+
+
+def default() -> Path:
+    """The control socket where none is given."""
     # A user's own server before the system's.
     own = default_path(os.environ)
     return own if own.exists() or not SYSTEM.exists() else SYSTEM

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeAlias
 
@@ -24,8 +24,11 @@ _INTERRUPTED = 130   # of who was ended by Ctrl-C
 Place: TypeAlias = Path | Server | None  # where a server is asked; None: on the default socket
 
 
-def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command takes ``control``, a Place: with several of them it is run for each, in a process of its own."""
+def server_options(command: Callable[..., Any], is_stream: bool = False) -> Callable[..., Any]:
+    """The command takes ``control``, a Place: with several of them it is run for each, in a process of its own.
+
+    The lines of a stream are told as they come, each with the name of its server; other answers when they are whole.
+    """
 
     @servers_options
     @wraps(command)
@@ -33,9 +36,12 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if len(places) == 1:
             command(control=places[0], **options)
         else:
-            raise SystemExit(_run_for_each(places, command, options))
+            raise SystemExit(_run_for_each(places, command, options, is_stream or bool(options.get("follow"))))
 
     return run
+
+
+stream_options = partial(server_options, is_stream=True)
 
 
 def servers_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,27 +94,40 @@ class _Node:
     stderr: IO[bytes]
 
 
-def _run_for_each(places: tuple[Place, ...], command: Callable[..., Any], options: dict[str, Any]) -> int:
+def _run_for_each(
+    places: tuple[Place, ...], command: Callable[..., Any], options: dict[str, Any], is_stream: bool
+) -> int:
     """Run it for all of them at once; tell the answers in the order in which they were asked for.  The worst status."""
     width = max(len(str(place)) for place in places)
-    is_stream = bool(options.pop("streams", False) or options.get("follow"))
-    nodes = [_begun(place, command, options, f"{place!s:<{width}}  " if is_stream else None) for place in places]
+    nodes = []
+    for place in places:
+        told = f'{{"node": {json.dumps(str(place))}, ' if options.get("as_json") else f"{place!s:<{width}}  "
+        nodes.append(_begun(place, command, options, told if is_stream else None))
     worst, answers = 0, {}
+    # They are in groups of their own, so that Ctrl-C reaches each of them once, and each says what it has to.
+    asked = {node.pid for node in nodes}
+
+    def interrupt(*_: object) -> None:
+        for pid in asked:
+            os.kill(pid, signal.SIGINT)
+
+    signal.signal(signal.SIGINT, interrupt)
     for number, node in enumerate(nodes):
-        status = _ended(node.pid)
+        status = abs(os.waitstatus_to_exitcode(os.waitpid(node.pid, 0)[1]))
+        asked.discard(node.pid)
         worst = max(worst, status)
         said, complaint = _text(node.stdout), _text(node.stderr)
         if status == _MISTYPED:  # at the first of them, so at all
             click.echo(complaint, err=True, nl=False)
             return status
-        if options.get("as_json"):
+        if options.get("as_json") and not is_stream:
             answers[node.name] = _value(said, complaint, status)
         elif not is_stream:
             between = "\n" if number else ""
             click.echo(f"{between}==> {node.name} <==\n{said}", nl=False)
         for line in complaint.splitlines():
             click.echo(f"{node.name}: {line}", err=True)
-    if answers and not is_stream:
+    if answers:
         click.echo(json.dumps(answers, indent=1))
     return worst
 
@@ -136,8 +155,12 @@ def _live(
     prefix: str | None,
 ) -> NoReturn:  # fmt: skip
     """The life of a process that asks one server."""
+    from dnslb.system import prctl  # noqa: PLC0415 - it takes a moment to import
+
     status = 1
     try:
+        os.setpgid(0, 0)
+        prctl.die_with_parent(signal.SIGTERM)
         if prefix is None:
             os.dup2(files[0].fileno(), 1)
         else:
@@ -162,7 +185,7 @@ def _live(
 
 
 class _Prefixed:
-    """A stream that is written to line by line, by several processes."""
+    """A stream that is written to line by line, by several processes.  A prefix that begins an object replaces that."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -172,7 +195,8 @@ class _Prefixed:
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             # In one piece, so that no other's line comes in between.
-            os.write(1, f"{self._prefix}{line}\n".encode())
+            rest = line[1:] if self._prefix.startswith("{") else line
+            os.write(1, f"{self._prefix}{rest}\n".encode())
         return len(text)
 
     def flush(self) -> None:
@@ -180,15 +204,6 @@ class _Prefixed:
 
     def isatty(self) -> bool:
         return False
-
-
-def _ended(pid: int) -> int:
-    """Wait for it; its exit status.  Ctrl-C has reached it too, and it knows what to say."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return abs(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _text(file: IO[bytes]) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 
 import click
 
 from dnslb.cli import report, wait
-from dnslb.cli.control import age, ask, clock
+from dnslb.cli.control import age, ask, clock, is_address
 from dnslb.cli.nodes import Place, server_options
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.text import duration, timestamp
 
-_PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
 
 
@@ -52,7 +49,7 @@ def reload(control: Place) -> None:
 def log_level(level: str | None, control: Place) -> None:
     """Show the least level that the running server logs, or change it until it ends.
 
-    debug adds the outcome of every probe.  Queries are never logged.
+    debug adds the outcome of every probe.  Queries have a log of their own: `query_log` in dnslb.yaml.
 
     \b
     Example: dnslb log-level debug
@@ -159,8 +156,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
 ) -> None:
     if "" in targets:
         raise click.UsageError("a name or an address is empty; leave it out, or write '*' for all")
-    addresses = [target for target in targets if _is_address(target)]
-    names = [target for target in targets if not _is_address(target)]
+    addresses = [target for target in targets if is_address(target)]
+    names = [target for target in targets if not is_address(target)]
     if not addresses:
         raise click.UsageError(f"{targets[0]} is no address; write 192.0.2.11, or '*' for all of a name")
     given = {"mode": mode, "addresses": addresses, "for": lasts, "at": at, "reason": reason}
@@ -230,11 +227,3 @@ def _records(change: dict[str, Any]) -> str:
     if not change["added"] and not change["gone"]:
         return "no record added or gone"
     return f"{report.count(change['added'], 'record')} added, {change['gone']:,} gone"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return _PATTERN.fullmatch(text) is not None
-    return True

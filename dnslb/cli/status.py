@@ -1,4 +1,4 @@
-"""``dnslb status`` and ``dnslb history``: what a running server thinks, and since when."""
+"""``dnslb status``: what a running server thinks, and since when."""
 
 from __future__ import annotations
 
@@ -45,29 +45,17 @@ def status(pattern: str | None, as_json: bool, control: Place) -> None:
     raise SystemExit(_TROUBLE if _troubles(found) else 0)
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
-@server_options
-def history(as_json: bool, control: Place) -> None:
-    """Show the last 1,000 changes of verdicts and orders, oldest first.  They survive a restart of the server.
-
-    \b
-    Example: dnslb history
-    """
-    found = ask(control, "GET", "/history")
-    if as_json:
-        click.echo(json.dumps(found, indent=1))
-        return
-    rows: list[tuple[str, ...]] = [
-        (clock(change["at"], 0), _about(change), change["address"], change["what"], _reason(change))
-        for change in found["changes"]
-    ]
-    for line in columns(rows, indent=""):
-        click.echo(line)
-
-
 def lines(found: dict[str, Any]) -> list[str]:
     """The status, for a person."""
+    told = headline(found)
+    for pool in found["pools"]:
+        for rrset in pool["rrsets"]:
+            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, found["now"])]
+    return told
+
+
+def headline(found: dict[str, Any]) -> list[str]:
+    """What is said of the server as a whole."""
     now = found["now"]
     loaded = clock(found["loaded"], now)
     told = _troubles(found)
@@ -86,9 +74,6 @@ def lines(found: dict[str, Any]) -> list[str]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
     told += _secondaries(found["secondaries"], now)
-    for pool in found["pools"]:
-        for rrset in pool["rrsets"]:
-            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, now)]
     return told
 
 
@@ -130,16 +115,6 @@ def _lag(one: dict[str, Any], now: float) -> str:
     since = f", for {age(now - one['since'])}" if one["since"] else ""
     serial = "" if one["serial"] is None else f": it has serial {one['serial']} of {one['wanted']}"
     return f"{since}{serial}{': ' + one['error'] if one['error'] else ''}"
-
-
-def _about(change: dict[str, Any]) -> str:
-    """A change of no address is one of the server itself."""
-    return str(change["owner"] or ("all names" if change["address"] else "the server"))
-
-
-def _reason(change: dict[str, Any]) -> str:
-    """And who gave it, if it is an order."""
-    return ", ".join(filter(None, (change["reason"], f"by {change['by']}" if change["by"] else "")))
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:

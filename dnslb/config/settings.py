@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook, named_zone, transfers
+from dnslb.config import hook, named_zone, recording, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.config.secondary import NOBODY, TransferPolicy
+from dnslb.dns import name
+from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.text import document
 from dnslb.text.document import Document
 from dnslb.text.problem import Problem
@@ -85,9 +89,12 @@ class Settings:
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
     admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
     on_change: tuple[Hook, ...] = ()     # who is told of every change
+    dnstap: Dnstap | None = None         # who gets queries and replies as they come
+    query_log: QueryLog | None = None    # where queries are written down
     log_format: str = "text"             # or json
     log_level: str = "info"              # the least that is logged, until it is changed while running
     keys: Mapping[str, Path] = field(default_factory=dict)  # files of TSIG keys, by the keys' names
+    catalog_zone: Name | None = None     # lists all zones that secondaries get; None: there is none
     transfers: TransferPolicy = NOBODY   # of zones whose own policy says nothing else
 
 
@@ -184,6 +191,17 @@ def _keys(parsed: Document, node: Node) -> dict[str, Path]:
     return found
 
 
+def _zone_name(parsed: Document, node: Node) -> Name | None:
+    word = parsed.text(node)
+    if word is None:
+        return None
+    try:
+        return name.fold(name.parse(word.rstrip(".") + ".", name.ROOT))
+    except Mistaken as error:
+        parsed.report(node, error.mistake.fact, error.mistake.remedy)
+        return None
+
+
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
     word = parsed.choice(node, [order.value for order in RRsetOrder])
     return RRsetOrder(word) if word is not None else None
@@ -248,7 +266,10 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
     "on_change": hook.read,
+    "dnstap": recording.read_dnstap,
+    "query_log": recording.read_query_log,
     "log_format": lambda parsed, node: parsed.choice(node, LOG_FORMATS),
     "log_level": lambda parsed, node: parsed.choice(node, LOG_LEVELS),
     "keys": _keys,
+    "catalog_zone": _zone_name,
 }

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Protocol
 
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 
 
 class Operations(Protocol):
@@ -22,8 +23,11 @@ class Operations(Protocol):
     def status(self, pattern: str | None) -> Status:
         """All pools, or those whose names match.  Its ``pools`` raise Unknown when none does."""
 
-    async def reload(self) -> Reloaded:
-        """Read everything again, and return when every worker serves it.  Raises NotReloaded."""
+    async def reload(self, by: str) -> Reloaded:
+        """Read everything again, and return when every worker serves it.  Raises NotReloaded.
+
+        ``by`` is who asks for it; empty: nobody knows.
+        """
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
         """Give the order, and return when every worker acts by it.  Raises Rejected, Unknown, Delayed."""
@@ -37,8 +41,14 @@ class Operations(Protocol):
     def history(self) -> tuple[Change, ...]:
         """The last changes, oldest first; also those of earlier lives of the server."""
 
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        """Each change that comes from now on, or after the event with that id.  None: nothing has come for a while."""
+
     def probes(self, pattern: str | None) -> Iterable[ProbeStatus | None]:
         """The last probes of all pools, or of those whose names match.  Raises Unknown when none does."""
+
+    async def top(self) -> TopQueries:
+        """What is asked most.  It is counted from the first time that this is asked, and for a while after the last."""
 
     def metrics(self) -> Iterator[str]:
         """All that is measured, in Prometheus' text format: in pieces, between which the server may go on."""

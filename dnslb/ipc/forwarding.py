@@ -10,7 +10,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
-from dnslb.ipc.handover import Handover
+from dnslb.ipc.handover import Handover, message_pair
 
 _HEAD = struct.Struct("=B28s64s")  # of which socket, sockaddr, control message of the packet's destination
 _MOST = 1 << 16
@@ -31,10 +31,7 @@ class Forwarding:
     """Both ends: workers put in, one process takes out."""
 
     def __init__(self) -> None:
-        self._entry, self.exit = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self._entry, self.exit):
-            end.setblocking(False)
-        self._entry.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+        self._entry, self.exit = message_pair(_ROOM)
 
     @property
     def descriptors(self) -> tuple[int, int]:

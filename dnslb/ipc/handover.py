@@ -31,10 +31,7 @@ class Handover:
     """A socket pair.  A worker inherits both ends: it takes from one, and sends into the other when it leaves."""
 
     def __init__(self) -> None:
-        self._entry, self.exit = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (self._entry, self.exit):
-            end.setblocking(False)
-        self._entry.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ROOM)
+        self._entry, self.exit = message_pair(_ROOM)
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -58,3 +55,12 @@ class Handover:
         sock = socket.socket(fileno=descriptors[0])
         sock.setblocking(False)
         return sock, ConnectionState(active, has_ended, octets[_HEAD.size : end], octets[end:])
+
+
+def message_pair(room: int) -> tuple[socket.socket, socket.socket]:
+    """Where whole messages go in, and come out; neither end blocks.  ``room``: octets, if the system permits."""
+    entry, exit_ = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (entry, exit_):
+        end.setblocking(False)
+    entry.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+    return entry, exit_

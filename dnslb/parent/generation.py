@@ -12,7 +12,9 @@ from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, closest
+from dnslb.parent import recall
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.query_log import QueryLogFile
 from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
@@ -43,6 +45,7 @@ class Generation:
         self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self._totals = totals
+        self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
         self._transfers = transfers
         self._is_transferred = False  # whether it is what secondaries get
 
@@ -51,7 +54,7 @@ class Generation:
         plain = {owner: _addresses(old.catalog, owner) for owner in self.balancer.pools.keys() - old.balancer.pools}
         self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
-        self._assignment.questions, self._assignment.turns = await old.workers.recall()
+        self._assignment.questions, self._assignment.turns = await recall.state(old.workers)
 
     async def start(
         self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], before: State
@@ -73,6 +76,8 @@ class Generation:
         await self.balancer.prepare()
         self.balancer.start(self._publish)
         self._assignment.servings = self.balancer.served.servings()
+        if self._query_log is not None:
+            self._assignment.query_log = self._query_log.start()
         self._assignment.soas = self._transfers.soas(self.catalog)
         await self.workers.come_up()
         self._totals.keep_only(self.balancer.served.rdatas())
@@ -102,11 +107,18 @@ class Generation:
         """Answer what is held, and leave."""
         self.balancer.stop()
         await self.workers.stop()
+        await self._close_query_log()
 
     async def make_way(self) -> None:
         """The same, when another generation answers: it goes on with the TCP connections."""
         self.balancer.stop()
         await self.workers.make_way()
+        await self._close_query_log()
+
+    async def _close_query_log(self) -> None:
+        """Once no worker writes to it any more."""
+        if self._query_log is not None:
+            await self._query_log.stop()
 
 
 def _addresses(catalog: Catalog, owner: Name) -> list[Address]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile, StateTaken
 from dnslb.parent.telling.history import History
@@ -23,7 +23,8 @@ class Memory:
     def __init__(self, file: StateFile, tell: Callable[[Change], None]) -> None:
         self.file = file
         self.began = time.time()  # this life of the server
-        self._history = History()
+        self._life = int(1000 * self.began)
+        self._history = History(life=self._life)
         self._tell = tell
 
     @property
@@ -37,15 +38,24 @@ class Memory:
         return [change for change in self.changes if change.at >= self.began]
 
     def remember(self, change: Change) -> None:
-        self._history.add(change)
+        """And tell of it."""
+        self.record(change)
         self._tell(change)
+
+    def record(self, change: Change) -> None:
+        """It is in the history, and who follows that hears of it; no hook does."""
+        self._history.add(change)
         self.file.save_soon()
+
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        """As ``History.follow``."""
+        return self._history.follow(last)
 
     def recall(self) -> State | None:
         """What an earlier life of the server has left, once; None when it has left nothing."""
         known = self.file.load()
         if known is not None:
-            self._history = History(known.history)
+            self._history = History(known.history, self._life)
         return known
 
     async def recall_from_predecessor(self) -> State | None:
@@ -60,5 +70,6 @@ class Memory:
                 await asyncio.sleep(_TRY)
         known = self.file.load()
         if known is not None:
-            self._history = History(sorted({*known.history, *self.own_changes}, key=lambda change: change.at))
+            changes = sorted({*known.history, *self.own_changes}, key=lambda change: change.at)
+            self._history = History(changes, self._life)
         return known

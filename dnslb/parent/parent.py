@@ -10,12 +10,15 @@ import gc
 import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from dnslb import __version__
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
+from dnslb.control.change import Change
 from dnslb.control.errors import NotReloaded
 from dnslb.control.operations import Operations
 from dnslb.ipc import sockets
@@ -126,11 +129,17 @@ class _Parent:
             tasks.append(asyncio.ensure_future(control(RunningServer(generations, self._reloader, recorder))))
             tasks.append(asyncio.create_task(again_and_again(recorder.run)))
             announce()
+            self._record("started", f"dnslb {__version__}: {self._reloader.summary}")
             self._service.ready(self._reloader.summary)
             tasks += [asyncio.create_task(again_and_again(work)) for work in self._work()]
             await self._leaving.wait()
+            if self._successor is None:
+                self._record("stopped", "")
         finally:
             await self._end(tasks)
+
+    def _record(self, what: str, reason: str) -> None:
+        self._generations.memory.record(Change(time.time(), None, "", what, reason))
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from dnslb.config.catalog import Catalog, Fingerprint
@@ -54,6 +55,7 @@ class Reloader:
         self._service = service
         self._running = running
         self._lock = asyncio.Lock()
+        self._by = ""                          # who has asked for what is being done
         self._succeeded = self._refusals = 0
         self._changed: dict[str, float] = {}   # when a zone's present records were read, if not at the start
 
@@ -73,9 +75,10 @@ class Reloader:
         what = "reload refused at" if refused.until is None else "edit held since"
         return f"{served}; {what} {_time(refused.at)}: {refused.fact}"
 
-    async def reload(self) -> Reloaded:
+    async def reload(self, by: str = "") -> Reloaded:
         """Read everything, and return when every worker serves it.  Raises NotReloaded."""
         async with self._lock:
+            self._by = by
             with self._announced():
                 return await self._take(await self._read())
 
@@ -83,6 +86,7 @@ class Reloader:
         """Wait for an edit, and take it unless it may be half of one and is not known to be meant."""
         meant = await self._watch.edit(lambda: self._generations.current.settings)
         async with self._lock:
+            self._by = ""
             if not self._watch.is_up_to_date:
                 with self._announced(), suppress(NotReloaded):  # it is in the log, and in the status
                     await self._take_or_hold(await self._read(), meant)
@@ -167,13 +171,14 @@ class Reloader:
         pools = tuple([pool async for some in gently(difference.pools(was, catalog)) for pool in some if pool])
         settings = difference.settings(before, now)
         text = difference.text(zones, pools, settings)
-        _log.info("reloaded %s: %s", self.directory, text, extra={"what": "reloaded"})
+        by = f", by {self._by}" if self._by else ""
+        _log.info("reloaded %s: %s%s", self.directory, text, by, extra={"what": "reloaded", "by": self._by or None})
         self._wait_for_start(difference.waiting(self._running, now))
         self._generations.hooks.replace(now.on_change)
-        self._generations.hooks.tell(Change(self.loaded, None, "", "reloaded", text))
+        self._generations.memory.remember(Change(self.loaded, None, "", "reloaded", text, self._by))
         changed = [zone for zone in zones if zone.changed]
         self._changed |= {zone.zone: self.loaded for zone in changed}
-        self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed}
+        self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed if zone.after is not None}
         return Reloaded(zones, len(catalog.pools), bool(pools), warnings, pools, settings, self.waiting)
 
     def _wait_for_start(self, keys: tuple[str, ...]) -> None:
@@ -190,7 +195,10 @@ class Reloader:
         self._refusals += 1
         self.refused = Refusal(time.time(), fact, problems, until)
         reason = ": ".join(filter(None, (fact, _some(problems))))
-        self._generations.hooks.tell(Change(self.refused.at, None, "", "not reloaded", reason))
+        told = Change(self.refused.at, None, "", "not reloaded", reason, self._by)
+        self._generations.hooks.tell(told)
+        # Everybody may read the history, and mistakes quote the files that they are in.
+        self._generations.memory.record(replace(told, reason=fact if until is None else reason))
         return NotReloaded(fact, remedy, problems)
 
 

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from dnslb import __version__
-from dnslb.control.change import Change
+from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
+from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned
+from dnslb.parent import amendment, concerned, recall
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, status
+from dnslb.parent.telling import drain_clock, metrics, preview, status, top
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.system.pace import gently
 
@@ -60,8 +61,8 @@ class RunningServer:
             secondaries=tuple(self._generations.transfers.status()),
         )
 
-    async def reload(self) -> Reloaded:
-        return await self._reloader.reload()
+    async def reload(self, by: str) -> Reloaded:
+        return await self._reloader.reload(by)
 
     async def order(self, wanted: OrderRequest) -> OrderResult:
         generations = self._generations
@@ -89,6 +90,9 @@ class RunningServer:
         told = [clock async for some in gently(clocks) for clock in some]
         return OrderResult(tuple(told), () if warning is None else (warning,))
 
+    async def top(self) -> TopQueries:
+        return top.top(await recall.top(self._current.workers))
+
     async def effect(self, wanted: OrderRequest) -> Effect:
         generation, about = await self._concerned(wanted)
         now, standing = time.time(), self._generations.orders.standing
@@ -103,6 +107,9 @@ class RunningServer:
 
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
+
+    def follow(self, last: str | None) -> AsyncIterator[Event | None]:
+        return self._generations.memory.follow(last)
 
     def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools, records = self._current.balancer.pools, self._generations.prober.records

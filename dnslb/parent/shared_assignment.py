@@ -31,6 +31,7 @@ class SharedAssignment:
     near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
     servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
+    query_log: int | None = None   # the pipe of who writes it
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
     turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
@@ -38,13 +39,18 @@ class SharedAssignment:
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
         """The worker of that number.  Raises OSError when there is no room for another process."""
         kept = [*socks.descriptors(number), *(self.transfers.descriptors if self.transfers is not None else ())]
+        if self.query_log is not None:
+            kept.append(self.query_log)
         return WorkerProcess(number, self.settings, partial(self._work, number, socks), kept)
 
     def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
         content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
-        assignment = Assignment(self.settings, content, socks.shares[number], channel, socks.listener, self.transfers)
+        share = socks.shares[number]
+        assignment = Assignment(
+            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log
+        )
         try:
             worker.run(assignment)
         except Exception:

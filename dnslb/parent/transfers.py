@@ -19,16 +19,17 @@ from dnslb.answer.copies import Copies
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance import ttl
 from dnslb.config.catalog import Catalog
-from dnslb.config.secondary import Secondary
+from dnslb.config.secondary import Secondary, TransferPolicy
 from dnslb.control.status import SecondaryStatus
 from dnslb.dns import name, rrtype
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.dns.zone import RRset
+from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.forked_process import ForkedProcess
 from dnslb.parent.workers import Workers
 from dnslb.transfer.assignment import Assignment
+from dnslb.transfer.catalog_zone import catalog_zone
 from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Journal, serial_of
 from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
@@ -54,6 +55,8 @@ class Transfers:
         self._versions: dict[Name, Version] = {}
         self._journals: dict[Name, Journal] = {}
         self._catalog: Catalog | None = None
+        self._zones: Mapping[Name, Zone] = {}               # all that are served, and the one that lists them
+        self._policies: Mapping[Name, TransferPolicy] = {}  # of those that are transferred
         self._workers: Workers | None = None
         self._copies = Copies()
         self._servings: dict[Key, Serving] = {}
@@ -88,10 +91,11 @@ class Transfers:
         """From now on this generation answers, and is what travels.  ``copies`` are its drain clocks."""
         old, self._process = self._process, None
         self._catalog, self._workers, self._servings, self._copies = catalog, workers, dict(servings), copies
-        wanted = {(apex, one) for apex, policy in catalog.transfers.items() for one in policy.secondaries}
+        self._zones, self._policies = _travelling(catalog)
+        wanted = {(apex, one) for apex, policy in self._policies.items() for one in policy.secondaries}
         self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
-        self._versions = {apex: version for apex, version in self._versions.items() if apex in catalog.transfers}
-        if catalog.transfers:
+        self._versions = {apex: version for apex, version in self._versions.items() if apex in self._policies}
+        if self._policies:
             self._start()
             self._look()
         if old is not None:
@@ -99,7 +103,7 @@ class Transfers:
 
     def status(self) -> Iterator[SecondaryStatus]:
         """Of every secondary of every zone, in their order."""
-        for apex, policy in self._catalog.transfers.items() if self._catalog is not None else ():
+        for apex, policy in self._policies.items():
             for secondary in policy.secondaries:
                 known = self.progress.get((apex, secondary), Progress())
                 yield SecondaryStatus(
@@ -156,8 +160,8 @@ class Transfers:
             for owner, pool in catalog.pools.items() for version in pool.zone_ttls
         }  # fmt: skip
         return Assignment(
-            zones=catalog.zones,
-            policies=catalog.transfers,
+            zones=self._zones,
+            policies=self._policies,
             keys=catalog.keys,
             ceilings=ceilings,
             served=_served(self._servings),
@@ -191,15 +195,15 @@ class Transfers:
             journal.clear()
         else:
             journal.add(said.step)
-        if self._catalog is not None:
-            content = Content(self._catalog.zones[said.apex], said.laid)
-            self._versions[said.apex] = Version(content, said.serial, said.at, tuple(journal.steps))
+        content = Content(self._zones[said.apex], said.laid)
+        self._versions[said.apex] = Version(content, said.serial, said.at, tuple(journal.steps))
         self.serials[said.apex] = said.serial
 
     async def _announce(self, process: ForkedProcess, said: Published) -> None:
         """Secondaries are told when every worker answers with the new serial: they may ask any of them."""
-        if self._workers is not None:
-            await self._workers.in_force(self._workers.publish({}, {said.apex: said.soa}))
+        if self._workers is not None and self._catalog is not None:
+            soas = {said.apex: said.soa} if said.apex in self._catalog.zones else {}
+            await self._workers.in_force(self._workers.publish({}, soas))
             process.channel.send(Announced(said.apex, serial_of(said.soa)))
 
     def _hold_back(self) -> None:
@@ -235,6 +239,15 @@ class Transfers:
             self._process = None
             _log.error("the process of the transfers ended with status %d; a new one follows in %g s", status, _PAUSE)
             asyncio.get_running_loop().call_later(_PAUSE, self._start)
+
+
+def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, TransferPolicy]]:
+    """All zones, and who may have which; with the one that lists the others, if there shall be one."""
+    apex, general = catalog.settings.catalog_zone, catalog.settings.transfers
+    if apex is None or not general or apex in catalog.zones:
+        return catalog.zones, catalog.transfers
+    listing = catalog_zone(apex, catalog.transfers)
+    return {**catalog.zones, apex: listing}, {**catalog.transfers, apex: general}
 
 
 def _dismiss(process: ForkedProcess) -> None:

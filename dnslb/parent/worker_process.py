@@ -14,9 +14,11 @@ from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Share, Sockets
 from dnslb.parent.forked_process import ForkedProcess
 from dnslb.parent.liveness import Liveness
-from dnslb.worker.messages import Counts, LeadCounts, WorkerState
+from dnslb.worker.messages import Counts, Instruction, LeadCounts, WorkerState, ZoneCounts
+from dnslb.worker.watchers import TopCounts
 
-Message: TypeAlias = int | Counts | LeadCounts | WorkerState  # what a worker says; a number: of the update in force
+# What a worker says; a number: of the update in force.
+Message: TypeAlias = int | Counts | LeadCounts | ZoneCounts | WorkerState | TopCounts
 
 
 class WorkerSockets:
@@ -48,16 +50,24 @@ class WorkerProcess(ForkedProcess):
         self.in_force = -1                   # the last update that it answers by; -1 before it answers at all
         self.questions: list[Question] = []  # what its clients ask
         self.stands: dict[Key, Stand] = {}   # where its turns stand
+        self.top: TopCounts | None = None    # what is asked most, once it has told
         self.has_told_state = True           # all of these
         super().__init__(work, kept)
         self.liveness = Liveness(f"worker {number + 1} (pid {self.pid})", settings, self.born)
 
-    def forget_state(self) -> None:
-        """It is about to tell anew what it is asked, and where its turns stand."""
-        self.questions, self.stands, self.has_told_state = [], {}, False
+    def ask(self, wanted: Instruction) -> None:
+        """Let it tell anew what it is asked, and where its turns stand; or what it is asked most."""
+        if wanted is Instruction.REPORT_TOP:
+            self.top = None
+        else:
+            self.questions, self.stands, self.has_told_state = [], {}, False
+        self.channel.send(wanted)
 
-    def take_state(self, state: WorkerState) -> None:
-        """It has told some of it."""
-        self.questions += state.questions
-        self.stands |= state.stands
-        self.has_told_state = state.is_all
+    def take_told(self, said: WorkerState | TopCounts) -> None:
+        """It has told that, or some of it."""
+        if isinstance(said, TopCounts):
+            self.top = said
+            return
+        self.questions += said.questions
+        self.stands |= said.stands
+        self.has_told_state = said.is_all

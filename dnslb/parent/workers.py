@@ -15,8 +15,7 @@ from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
-from dnslb.answer.snapshot import Key, Question, Serving
-from dnslb.balance.rotation import Stand
+from dnslb.answer.snapshot import Key, Serving
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.ipc import sockets
@@ -26,7 +25,8 @@ from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import Message, WorkerProcess, WorkerSockets
 from dnslb.system.usage import usage
-from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState
+from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState, ZoneCounts
+from dnslb.worker.watchers import TopCounts
 
 _PIECE = 100       # RRsets in one update, so that no worker's loop is kept by it for long
 _RECALL = 1.0      # seconds for the workers to tell what they are asked
@@ -109,16 +109,14 @@ class Workers:
                 alive.channel.send_packed(frame)
         return self._number
 
-    async def recall(self) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
-        """What the workers are asked, and where the turns of each stand, as far as they tell in time."""
+    async def told(self, wanted: Instruction, is_late: Callable[[WorkerProcess], bool]) -> list[WorkerProcess]:
+        """Ask them to tell that; they, once none is late with it, or after a second."""
         for alive in self._workers.values():
-            alive.forget_state()
-            alive.channel.send(Instruction.REPORT_STATE)
+            alive.ask(wanted)
         with suppress(TimeoutError):
             async with asyncio.timeout(_RECALL):
-                await self._wait_while(lambda alive: not alive.has_told_state)
-        questions = dict.fromkeys(question for alive in self._workers.values() for question in alive.questions)
-        return list(questions), {number: alive.stands for number, alive in self._workers.items()}
+                await self._wait_while(is_late)
+        return list(self._workers.values())
 
     async def in_force(self, number: int) -> None:
         """Wait until every worker answers by that update or a later one."""
@@ -215,8 +213,10 @@ class Workers:
                 self._totals.add_counts(alive.pid, said)
             case LeadCounts():
                 self._totals.add_leads(said, (self._serial, alive.in_force))
-            case WorkerState():
-                alive.take_state(said)
+            case ZoneCounts():
+                self._totals.zones.update(said.replies)
+            case WorkerState() | TopCounts():
+                alive.take_told(said)
                 self._changed.set()
             case number:
                 alive.in_force = max(number, knew)

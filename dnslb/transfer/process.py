@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -30,6 +31,7 @@ from dnslb.transfer.publication import Key, Publication
 from dnslb.transfer.requests import Requests
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
+_NICE = 5                # answering and probing come first
 _PARTING = 30.0          # seconds for transfers under way, when another process has taken over
 
 
@@ -37,6 +39,7 @@ def run(assignment: Assignment, parent: socket.socket) -> None:
     """The life of the process, from just after the fork.  ``parent`` is its end of the channel."""
     gc.freeze()
     gc.enable()
+    os.nice(_NICE)
     asyncio.run(_Process(assignment).live(parent))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
@@ -14,13 +16,18 @@ from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
+from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.selector import AnsweringSelector
+from dnslb.worker.transaction import Watcher
 from dnslb.worker.udp import Batches
+from dnslb.worker.watched_batches import WatchedBatches
 
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
 _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take their last replies
+
+_Batches = TypeVar("_Batches", bound=Batches)
 
 
 class Answering:
@@ -43,20 +50,30 @@ class Answering:
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
         self._selector = selector
-        self._batches = [
-            (pair.udp, Batches(pair.udp, over_udp.reply, bugs, udp, len(share.sockets), over_udp.memo))
-            for pair in share.sockets
-        ]
         if transfers is not None:
             self._connections.transfers = transfers.connections
-            for pair, (_, batches) in zip(share.sockets, self._batches, strict=True):
-                batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))
-        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp)
-        for sock, batches in self._batches:
-            selector.add(sock.fileno(), batches.answer)
+        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts())
+        self._udp = [pair.udp for pair in share.sockets]
+        shared = over_udp.reply, bugs, udp, len(self._udp), over_udp.memo
+        self._make = partial(_batches, share, shared, transfers)
+        self._answers: list[Callable[[], None]] = []
+        self._answer_with(self._make(Batches))
         for pair in share.sockets:
             self._connections.listen(pair.tcp)
         self._connections.take_over_from(share.handover)
+
+    def show(self, watchers: Sequence[Watcher]) -> None:
+        """Let these look at all that is answered from now on.  Without any, nothing is done for it."""
+        if not self._udp:
+            return
+        if watchers:
+            watched = self._make(WatchedBatches)
+            for batches in watched:
+                batches.watchers = watchers
+            self._answer_with(watched)
+        else:
+            self._answer_with(self._make(Batches))
+        self._connections.show(watchers)
 
     async def hand_over(self) -> None:
         """Leave the open TCP connections to the worker that answers in our place."""
@@ -68,10 +85,30 @@ class Answering:
         await asyncio.sleep(_ARRIVAL / 10)
         if len(self._connections):
             await asyncio.sleep(_ARRIVAL)
-        for sock, batches in self._batches:
+        for sock, answer in zip(self._udp, self._answers, strict=True):
             self._selector.remove(sock.fileno())
-            batches.answer()
+            answer()
+        self._udp, self._answers = [], []
         await self._connections.finish(_LAST_REPLIES)
+
+    def _answer_with(self, every: Sequence[Batches]) -> None:
+        """From now on these answer, one for each socket."""
+        for sock, _ in zip(self._udp, self._answers, strict=False):
+            self._selector.remove(sock.fileno())
+        self._answers = [batches.answer for batches in every]
+        for sock, answer in zip(self._udp, self._answers, strict=True):
+            self._selector.add(sock.fileno(), answer)
+
+
+def _batches(
+    share: Share, shared: tuple[Any, ...], transfers: Inlet | None, kind: type[_Batches]
+) -> list[_Batches]:
+    """For each socket, with what they have in common."""
+    every = [kind(pair.udp, *shared) for pair in share.sockets]
+    if transfers is not None:
+        for pair, batches in zip(share.sockets, every, strict=True):
+            batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))
+    return every
 
 
 def _limits(share: Share, settings: Settings) -> Limits:

@@ -15,7 +15,7 @@ import errno
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from sys import byteorder
 from time import monotonic
@@ -26,6 +26,8 @@ from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import ConnectionTable, Limits
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.tcp import Connection
+from dnslb.worker.transaction import Watcher
+from dnslb.worker.watched_connection import Recorder, WatchedConnection
 
 _TURN = 0.002       # seconds of a round for connections
 _SLICE = 0.0001     # seconds of these for one connection, before the next one has its turn
@@ -48,6 +50,7 @@ class Connections:
         self._table = ConnectionTable(limits)
         self._accepting = Accepting(self._table, self._let_in, self._evict)
         self._slice = _SLICE
+        self._respond, self._bugs = respond, bugs
         self._begin = partial(Connection, respond=respond, bugs=bugs, counter=counter)
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
@@ -63,6 +66,15 @@ class Connections:
         # Inherited by what is accepted: the system keeps no replies longer than we do for who does not take them.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(self._idle * 1000))
         self._accepting.listen(sock)
+
+    def show(self, watchers: Sequence[Watcher]) -> None:
+        """Let these look at all that is answered from now on."""
+        kind = WatchedConnection if watchers else Connection
+        respond = Recorder(self._respond, watchers, self._bugs) if watchers else self._respond
+        self._begin = partial(kind, **self._begin.keywords | {"respond": respond})
+        for connection in self._table:
+            connection.__class__ = kind
+            connection.respond_by(respond)
 
     def take_over_from(self, handover: Handover) -> None:
         """Go on with the connections that another worker leaves to us."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from dnslb.answer.snapshot import Key, Serving, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
-from dnslb.worker.messages import Counts, LeadCounts
+from dnslb.worker.messages import Counts, LeadCounts, ZoneCounts
+from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 
 _PIECE = 500  # pools in one message
@@ -23,13 +24,15 @@ class Counters:
     bugs: Bugs
     udp: ReplyCounter
     tcp: ReplyCounter
+    records: RecordCounts
 
-    def report(self) -> Iterator[Counts | LeadCounts]:
+    def report(self) -> Iterator[Counts | LeadCounts | ZoneCounts]:
         """Everything that was counted, message by message."""
         yield self.take()
         turning = self.snapshot.turning
         for start in range(0, len(turning), _PIECE):
             yield LeadCounts(self.snapshot.led(turning[start : start + _PIECE]))
+        yield from map(ZoneCounts, self.snapshot.zone_turns.take_counts())
 
     def take(self) -> Counts:
         """Everything but the answers by leading address.  The counters begin at zero again."""
@@ -41,6 +44,7 @@ class Counters:
             evicted=self.connections.evicted,
             open=len(self.connections),
             bugs=self.bugs.count,
+            records=self.records.take(),
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts

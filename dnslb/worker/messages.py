@@ -14,6 +14,7 @@ from dnslb.answer.snapshot import Key, Led, Question, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
+from dnslb.worker.record_counts import Written
 
 READY = 0  # what a worker says once it answers; later, the number of each update that is in force
 
@@ -32,6 +33,7 @@ class Instruction(Enum):
 
     REPORT_COUNTS = "report counts"
     REPORT_STATE = "report state"
+    REPORT_TOP = "report top"  # what is asked most; it is counted for a while from then on
     LEAVE = "leave"          # end; a parent that only falls silent does not end its workers
     HAND_OVER = "hand over"  # end, and leave the TCP connections to another worker
 
@@ -47,6 +49,7 @@ class Counts:
     evicted: int              # TCP connections closed to make room
     open: int                 # TCP connections, now
     bugs: int
+    records: Mapping[str, Written] = field(default_factory=dict)  # of queries, by where they go
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,13 @@ class LeadCounts:
     """For some pools: how many answers each address has led since the worker last told."""
 
     led: Mapping[Key, Led]
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneCounts:
+    """For some zones: how many replies were given from each since the worker last told."""
+
+    replies: Mapping[Name, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from dnslb.system.pace import step_by_step
 from dnslb.worker.counters import Counters
 from dnslb.worker.messages import READY, Instruction, Update, WorkerState
 from dnslb.worker.parent_watch import ParentWatch
+from dnslb.worker.watchers import TopCounts
 
 _MOST_REPORTED = 10_000  # questions, and RRsets that take turns
 _PIECE = 500             # of them in one message
@@ -26,11 +27,14 @@ _LAST_WORDS = 1.0        # seconds for the parent to hear them
 class ParentLink:
     """``leaving`` is set once the parent wants us to end; ``hands_over`` says whether another one answers then."""
 
-    def __init__(self, name: str, servings: Mapping[Key, Serving], counters: Counters) -> None:
-        """``name`` is the worker's, for the log; ``servings`` are in force already."""
+    def __init__(
+        self, name: str, servings: Mapping[Key, Serving], counters: Counters, top: Callable[[], TopCounts]
+    ) -> None:
+        """``name`` is the worker's, for the log; ``servings`` are in force already; ``top`` tells what is asked."""
         self.leaving = asyncio.Event()
         self.hands_over = False
         self._counters = counters
+        self._top = top
         self._watch = ParentWatch(name, servings, self._put_in_force)
         self._channel = Channel(self._receive)
 
@@ -66,6 +70,8 @@ class ParentLink:
                 step_by_step(self._sending(self._counters.report()))
             case Instruction.REPORT_STATE:
                 step_by_step(self._sending(_state(self._counters.snapshot)))
+            case Instruction.REPORT_TOP:
+                self._channel.send(self._top())
             case Instruction.LEAVE:
                 self.leaving.set()
             case Instruction.HAND_OVER:

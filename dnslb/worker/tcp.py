@@ -82,6 +82,10 @@ class Connection:
             self.is_due = self._has_query()
         self.has_ended = True
 
+    def respond_by(self, respond: Callable[[bytes, bytes], bytes | None]) -> None:
+        """Answer by that from now on."""
+        self._respond = respond
+
     def state(self) -> ConnectionState:
         """Everything that another worker needs to go on with this connection."""
         return ConnectionState(self.active, self.has_ended, self._received, self._unsent)

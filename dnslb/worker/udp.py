@@ -24,12 +24,12 @@ from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
 _TURN = 0.002     # seconds of full batches in a row, on all sockets, before TCP and the parent have their turn
-_ID = 2           # octets of the id, with which a query and its reply begin
-_QUERY = 128      # octets of a query that lie in its slot: nearly all do, and whole slots are copied
+ID = 2            # octets of the id, with which a query and its reply begin
+QUERY = 128       # octets of a query that lie in its slot: nearly all do, and whole slots are copied
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
-_NAME = 28        # octets for a socket address
+NAME = 28         # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
-_CONTROL = 64     # octets for one packet-information message
+CONTROL = 64      # octets for one packet-information message
 _USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
 _IFINDEX = {socket.AF_INET: 16, socket.AF_INET6: 32}  # where the interface stands in them
@@ -78,21 +78,21 @@ class Batches:
         self._counter = counter
         self._memo = Memo() if memo is None else memo
         self._descriptor = sock.fileno()
-        self._queries = bytearray(_BATCH * _QUERY)
+        self._queries = bytearray(_BATCH * QUERY)
         self._rests = bytearray(_BATCH * _REST)
         self._replies = bytearray(_BATCH * PAYLOAD)
-        self._clients = bytearray(_BATCH * _NAME)
-        names = _Slots(self._clients, _NAME, used=_NAMES[sock.family])
-        controls = _Slots(bytearray(_BATCH * _CONTROL), _CONTROL, used=0)
+        self._clients = bytearray(_BATCH * NAME)
+        names = _Slots(self._clients, NAME, used=_NAMES[sock.family])
+        controls = _Slots(bytearray(_BATCH * CONTROL), CONTROL, used=0)
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
             controls = replace(controls, used=_USED[sock.family])
-            self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: _CONTROL // 4]
-        # What the message headers point at must live as long as they do: hence attributes that nothing reads.
-        self._pointed_at = controls
-        queries = _Slots(self._queries, _QUERY, used=_QUERY)
-        ids, replies = replace(queries, used=_ID), _Slots(self._replies, PAYLOAD, used=0)
+            self._interfaces = memoryview(controls.octets).cast("I")[_IFINDEX[sock.family] // 4 :: CONTROL // 4]
+        # What the message headers point at must live as long as they do: hence attributes that nothing here reads.
+        self._controls = controls.octets
+        queries = _Slots(self._queries, QUERY, used=QUERY)
+        ids, replies = replace(queries, used=ID), _Slots(self._replies, PAYLOAD, used=0)
         self._in, self._in_vectors = _messages((queries, _Slots(self._rests, _REST, used=_REST)), names, controls)
         self._out, self._out_vectors = _messages((ids, replies), names, controls)
         self._lengths = _column(self._in, "received", "I")
@@ -118,26 +118,26 @@ class Batches:
             # The interface by which a packet came in need not be the one that leads back.
             self._interfaces[:] = self._no_interface
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
-        octets, clients = bytes(memoryview(self._queries)[: count * _QUERY]), b""
+        octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
         unsent = missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
-            query = octets[at + _ID : at + length]
+            query = octets[at + ID : at + length]
             turns = known(query)
             if turns is not None:
                 reply: bytes | None = next(turns)
             else:
-                if length > _QUERY:
+                if length > QUERY:
                     query = self._whole(index)
                 clients = clients or bytes(self._clients)
                 missed += 1
                 try:
-                    reply = respond(query, clients[by : by + _NAME])
+                    reply = respond(query, clients[by : by + NAME])
                 except ForTransfers:
                     self._leave(index, query)
                     reply = None
                 except Exception:  # our bug: the loop goes on
-                    self._bugs.report(bytes(_ID) + query)
+                    self._bugs.report(bytes(ID) + query)
                     reply = None
             if reply is None:
                 self._send(unsent, index)
@@ -147,9 +147,9 @@ class Batches:
                 size = len(reply)
                 replies[to : to + size] = reply
                 sizes[index] = size
-            at += _QUERY
+            at += QUERY
             to += PAYLOAD
-            by += _NAME
+            by += NAME
         self._send(unsent, count)
         if missed:
             self._remember(missed, query)
@@ -158,25 +158,25 @@ class Batches:
 
     def _leave(self, index: int, query: bytes) -> None:
         """Have another process answer the query of that slot."""
-        start, name, control = index * _QUERY, index * _NAME, index * _CONTROL
+        start, name, control = index * QUERY, index * NAME, index * CONTROL
         if self.leave is not None:
             self.leave(
-                bytes(self._queries[start : start + _ID]) + query,
-                bytes(self._clients[name : name + _NAME]),
-                bytes(self._pointed_at.octets[control : control + _CONTROL]),
+                bytes(self._queries[start : start + ID]) + query,
+                bytes(self._clients[name : name + NAME]),
+                bytes(self._controls[control : control + CONTROL]),
             )
 
     def _remember(self, missed: int, last: bytes) -> None:
         try:
             self._memo.miss(missed, last)
         except Exception:  # our bug: the loop goes on
-            self._bugs.report(bytes(_ID) + last)
+            self._bugs.report(bytes(ID) + last)
 
     def _whole(self, index: int) -> bytes:
         """A query that is too long for its slot, after the id: the rest of it lies elsewhere."""
-        start, rest = index * _QUERY, index * _REST
-        end = rest + self._lengths[index] - _QUERY
-        return bytes(self._queries[start + _ID : start + _QUERY] + self._rests[rest:end])
+        start, rest = index * QUERY, index * _REST
+        end = rest + self._lengths[index] - QUERY
+        return bytes(self._queries[start + ID : start + QUERY] + self._rests[rest:end])
 
     def _send(self, first: int, end: int) -> None:
         """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""

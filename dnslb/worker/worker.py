@@ -27,6 +27,7 @@ from dnslb.worker.answering import Answering
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
 from dnslb.worker.selector import AnsweringSelector
+from dnslb.worker.watching import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Assignment:
     parent: socket.socket
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
     transfers: Inlet | None = None   # where what is about transfers goes; None: there are none
+    query_log: int | None = None     # the pipe of who writes it
 
 
 def run(assignment: Assignment) -> None:
@@ -72,13 +74,15 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
     answering = Answering(share, settings, snapshot, selector, assignment.transfers)
-    link = ParentLink(name, content.servings, answering.counters)
+    watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
+    link = ParentLink(name, content.servings, answering.counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
-    watching = asyncio.get_running_loop().create_task(link.watch())
+    watch = asyncio.get_running_loop().create_task(link.watch())
     await link.leaving.wait()
-    watching.cancel()
+    watch.cancel()
     if link.hands_over:
         await answering.hand_over()
     await answering.finish()
+    await watching.close()
     await link.close()

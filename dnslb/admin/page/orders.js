@@ -53,6 +53,7 @@ export function begin(draw, now) {
 
 function askForToken() {
   find("token-mistake").textContent = "";
+  find("token-open").hidden = isSecureContext;  // over TLS, or on this machine
   find("token-dialog").showModal();
   find("token").focus();
 }
@@ -193,6 +194,7 @@ async function give() {
     given.unshift({ number, body, standing, clocks: done.clocks, warnings: done.warnings, isUndoable, note: "" });
     given.splice(MOST_GIVEN);
     find("order-dialog").close();
+    say(`given: ${body.mode} ${body.addresses.join(", ")}`);
   } catch (error) {
     find("order-mistake").textContent = explained(error);
     if (error.message.includes("--force")) find("order-force-choice").hidden = false;
@@ -203,6 +205,11 @@ async function give() {
 }
 
 // What was given.
+
+/** To a screen reader, once: clocks that run down would be read out every second. */
+function say(text) {
+  find("said").textContent = text;
+}
 
 async function undo(one) {
   if (!one || !one.isUndoable) return;
@@ -223,13 +230,16 @@ async function undo(one) {
     one.note = `not undone: ${explained(error)}`;
     one.isUndoable = true;
   }
+  say(one.note);
   redraw();
+  document.querySelector(`[data-forget="${one.number}"]`)?.focus();  // the button that was pressed is gone
 }
 
 function dismiss(which) {
   const place = given.findIndex((each) => String(each.number) === which);
   if (place >= 0) given.splice(place, 1);
   redraw();
+  find("pools-title").focus();
 }
 
 export function givenView() {

@@ -18,6 +18,7 @@ const CHANGES = 20;
 const CHANGES_FOUND = 100;   // when they are filtered
 const MOST_ZONES = 30;
 const HOUR = 360;            // samples
+const HOURS_AT_ONCE = 100;   // RRsets of which the last hour is asked for with each sample
 const REST = 3;              // every so many polls, probes and history too
 const SAMPLES = 6;           // polls over which queries per second are taken
 
@@ -28,7 +29,7 @@ const page = {
   hour: null,         // the last timeline
   lines: new Map(),   // of its RRsets, by owner and type
   asking: null,       // performance.now() when the request under way was sent
-  took: 0,            // ms of the last poll
+  took: 1000,         // ms of the last poll; the first may take longer
   counts: [],         // [when, queries] of the last polls
   lost: null,         // Date since when polls fail
   why: "",
@@ -293,15 +294,17 @@ function shownText(all, found, shown) {
 /** Of everything, or of what concerns the pool that is shown, and has all the words of the filter. */
 function changesFound() {
   const words = document.getElementById("changes-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const kinds = document.getElementById("changes-kind").value.split(", ").filter(Boolean);
   const pool = chosenPool();
   const addresses = new Set(pool === null ? [] : cards(page.status).filter(({ owner }) => owner === pool)
     .flatMap(({ rrset }) => rrset.backends.map(({ address }) => address)));
   const concerns = ({ owner, address }) => pool === null || owner === pool || (owner === null && addresses.has(address));
   const found = page.changes.filter((change) => {
     const text = [change.what, change.owner ?? "all names", change.address, change.reason, change.by].join(" ").toLowerCase();
-    return concerns(change) && words.every((word) => text.includes(word));
+    const isOfKind = kinds.length === 0 || kinds.includes(change.what.split(" ")[0]);
+    return concerns(change) && isOfKind && words.every((word) => text.includes(word));
   });
-  return found.slice(words.length > 0 ? -CHANGES_FOUND : -CHANGES);
+  return found.slice(words.length > 0 || kinds.length > 0 ? -CHANGES_FOUND : -CHANGES);
 }
 
 function changesView(now) {
@@ -441,6 +444,13 @@ function look() {
 const verdicts = (status) =>
   status && cards(status).map(({ rrset }) => rrset.backends.map(({ up, mode }) => `${up} ${mode}`).join()).join();
 
+/** What is told of many pools is long, and an hour is wide: then it is asked for less often. */
+function isHourOld(now) {
+  const { hour } = page;
+  if (hour === null || hour.queries.length === 0) return true;
+  return !document.hidden && now > hour.at + hour.every * Math.max(1, Math.ceil(hour.rrsets.length / HOURS_AT_ONCE));
+}
+
 async function poll(round) {
   try {
     const status = await ask("/status");
@@ -449,7 +459,7 @@ async function poll(round) {
       page.probes = new Map(probes.map((one) => [`${one.owner} ${one.address}`, one]));
       page.changes = changes;
     }
-    if (page.hour === null || page.hour.queries.length === 0 || status.now > page.hour.at + page.hour.every) {
+    if (isHourOld(status.now)) {
       page.hour = await ask("/timeline");
       page.lines = new Map(page.hour.rrsets.map((one) => [`${one.owner} ${one.type}`, one]));
     }
@@ -486,6 +496,7 @@ async function run() {
   document.getElementById("filter").addEventListener("input", draw);
   document.getElementById("trouble").addEventListener("change", draw);
   document.getElementById("changes-filter").addEventListener("input", draw);
+  document.getElementById("changes-kind").addEventListener("change", draw);
   begin(draw, () => (page.status === null ? Date.now() / 1000 : page.status.now));
   window.addEventListener("hashchange", () => {
     draw();

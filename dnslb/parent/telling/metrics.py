@@ -96,6 +96,8 @@ _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
 _UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
+_RECORDED = counter("dnslb_query_records_total", "Records of queries written to dnstap and to the query log.")
+_UNRECORDED = counter("dnslb_query_records_dropped_total", "Records of queries that nobody took in time.")
 _CONNECTIONS = counter("dnslb_tcp_connections_total", "TCP connections accepted.")
 _EVICTED = counter("dnslb_tcp_connections_evicted_total", "TCP connections closed to make room for new ones.")
 _OPEN = gauge("dnslb_tcp_connections_open", "TCP connections open now.")
@@ -108,6 +110,7 @@ _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
+_ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
@@ -188,6 +191,8 @@ def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
         (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
         (_PACKED, [("", totals.packed)]),
+        (_RECORDED, [(labels(to=to), count) for to, count in totals.recorded.items()]),
+        (_UNRECORDED, [(labels(to=to), count) for to, count in totals.unrecorded.items()]),
         (_CONNECTIONS, [("", totals.accepted)]),
         (_EVICTED, [("", totals.evicted)]),
         (_OPEN, [("", sum(totals.open.values()))]),
@@ -207,6 +212,7 @@ def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     zones, changed, serials = view.generation.catalog.zones, view.reloads.changed, view.transfers.published
     return [
         (_SERIAL, ((labels(zone=name.text(apex)), serials.get(apex, zone.serial)) for apex, zone in zones.items())),
+        (_ZONE_QUERIES, ((labels(zone=name.text(apex)), view.totals.zones[apex]) for apex in zones)),
         (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
     ]
 

@@ -1,6 +1,7 @@
 """Takes a sample of what is served every ten seconds, and keeps the last hour of them in memory.
 
-Never on a disk, and never more than ``MOST_POOLS`` pools: each costs about 5 KB an RRset.
+Never on a disk, and never more than ``MOST_POOLS`` pools: an RRset of three addresses costs 6 KB, all
+together 10 MB at most, and a sample of 500 pools 10 ms in small steps.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.rotation import Rotation
+from dnslb.dns.name import Name
 from dnslb.worker.messages import Counts, LeadCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
@@ -29,6 +30,9 @@ class Totals:
         self.accepted = 0
         self.evicted = 0
         self.bugs = 0
+        self.zones: Counter[Name] = Counter()            # replies, by the zone that they came from
+        self.recorded: Counter[str] = Counter(dnstap=0, query_log=0)    # records of queries written, by where they go
+        self.unrecorded: Counter[str] = Counter(dnstap=0, query_log=0)  # and dropped
         self.restarts = 0                 # of workers that died
         self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
@@ -65,6 +69,9 @@ class Totals:
         self.evicted += counts.evicted
         self.bugs += counts.bugs
         self.open[pid] = counts.open
+        for name, (written, dropped) in counts.records.items():
+            self.recorded[name] += written
+            self.unrecorded[name] += dropped
 
     def add_leads(self, leads: LeadCounts, stage: Stage) -> None:
         """A worker that answered by the update of that stage tells which addresses led its answers."""

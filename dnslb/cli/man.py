@@ -1,0 +1,102 @@
+"""What goes beside the program: man pages and completions for shells, made from the commands themselves.
+
+``python -m dnslb.cli.man DIRECTORY`` writes them as they belong below /usr/share.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from inspect import cleandoc
+from pathlib import Path
+
+import click
+from click.shell_completion import ShellComplete, get_completion_class
+
+from dnslb import __version__
+from dnslb.cli import main
+
+_COMPLETIONS = {
+    "bash": "bash-completion/completions/dnslb",
+    "zsh": "zsh/site-functions/_dnslb",
+    "fish": "fish/vendor_completions.d/dnslb.fish",
+}
+_AS_IT_IS = "\b"  # begins a paragraph whose lines click does not wrap
+
+
+def files() -> dict[str, str]:
+    """The text of each, by its place below /usr/share."""
+    return _pages() | {place: _completion(shell) for shell, place in _COMPLETIONS.items()}
+
+
+def _completion(shell: str) -> str:
+    """As the shell reads it when it is first asked to complete the command."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise LookupError(shell)
+    # That of the class itself would ask an installed bash how old it is.
+    return ShellComplete.source(kind(main, {}, "dnslb", "_DNSLB_COMPLETE"))
+
+
+def _pages() -> dict[str, str]:
+    context = click.Context(main, info_name="dnslb", **main.context_settings)
+    commands = {called: main.get_command(context, called) for called in main.list_commands(context)}
+    shown = {called: command for called, command in commands.items() if command is not None and not command.hidden}
+    pages = {"man1/dnslb.1": "\n".join(_main_page(context, shown)) + "\n"}
+    for called, command in shown.items():
+        page = _page(command, click.Context(command, info_name=called, parent=context))
+        pages[f"man1/dnslb-{called}.1"] = "\n".join(page) + "\n"
+    return pages
+
+
+def _main_page(context: click.Context, commands: dict[str, click.Command]) -> Iterator[str]:
+    yield from _page(main, context)
+    yield ".SH COMMANDS"
+    for called, command in commands.items():
+        yield f".TP\n.BR dnslb\\-{_escaped(called)} (1)\n{_escaped(_first_line(command))}"
+
+
+def _page(command: click.Command, context: click.Context) -> Iterator[str]:
+    """Name, synopsis, what it does, options, example."""
+    path = context.command_path
+    title = path.replace(" ", "-")
+    yield f'.TH {title.upper()} 1 "" "dnslb {__version__}" "dnslb"'
+    yield f".SH NAME\n{_escaped(title)} \\- {_escaped(_first_line(command).rstrip('.'))}"
+    yield f".SH SYNOPSIS\n.B {_escaped(path)}\n{_escaped(' '.join(command.collect_usage_pieces(context)))}"
+    paragraphs = cleandoc(command.help or "").split("\n\n")
+    yield ".SH DESCRIPTION"
+    yield from (_paragraph(text) for text in paragraphs if not _is_example(text))
+    yield ".SH OPTIONS"
+    for record in filter(None, (option.get_help_record(context) for option in command.get_params(context))):
+        yield f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}"
+    yield from (f".SH EXAMPLE\n{_paragraph(text)}" for text in paragraphs if _is_example(text))
+    if context.parent is not None:
+        yield ".SH SEE ALSO\n.BR dnslb (1)"
+
+
+def _first_line(command: click.Command) -> str:
+    return " ".join(cleandoc(command.help or "").partition("\n\n")[0].split())
+
+
+def _is_example(text: str) -> bool:
+    return text.removeprefix(_AS_IT_IS).lstrip().startswith("Example:")
+
+
+def _paragraph(text: str) -> str:
+    if not text.startswith(_AS_IT_IS):
+        return f".PP\n{_escaped(' '.join(text.split()))}"
+    block = text.removeprefix(_AS_IT_IS).lstrip("\n").replace("Example:", " " * len("Example:"), 1)
+    return "\n".join([".PP", ".nf", *map(_escaped, cleandoc(block).splitlines()), ".fi"])
+
+
+def _escaped(text: str) -> str:
+    """For roff, whose requests begin with a dot or an apostrophe, and to which a hyphen is another sign."""
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
+
+
+if __name__ == "__main__":
+    for place, content in files().items():
+        path = Path(sys.argv[1]) / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
