@@ -252,7 +252,7 @@ def transferring(server: Server) -> list[int]:
 
 
 def test_the_process_of_the_transfers_is_replaced_and_goes_on(fleet: Fleet) -> None:
-    server = fleet.serve(SECONDARIES[1])
+    server = fleet.serve(KNOT)
     [place] = fleet.places.values()
     before = serial(place)
     [pid] = transferring(server)

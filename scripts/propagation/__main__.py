@@ -153,7 +153,7 @@ def watch(fleet: Fleet, dead: str, say: Callable[[float, str], None]) -> None:
         for what in [what for what, holds in left.items() if holds()]:
             del left[what]
             say(time.monotonic() - began, what)
-        if (now := serial(fleet.dnslb)) != known:
+        if left and (now := serial(fleet.dnslb)) != known:
             known = now
             ttl = min(served(fleet.dnslb).values())
             say(time.monotonic() - began, f"dnslb has published serial {now}, TTL {ttl} s")
