@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,16 +20,23 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def here() -> Iterator[Path]:
+    # A socket's path is at most 107 octets long.
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def fleet(here: Path) -> Iterator[subprocess.Popen[str]]:
     for name, package in (("nsd", "nsd"), ("knotd", "knot"), ("named", "bind9"), ("unbound", "unbound")):
         program(name, package)
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT}", "TMPDIR": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'scripts'}:{ROOT}", "TMPDIR": str(here)}
     command = [sys.executable, "-m", "propagation"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as one:
         yield one
         one.terminate()
-    assert not of(tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not of(here)
+    assert not list(here.iterdir())
 
 
 def of(directory: Path) -> list[str]:
@@ -49,7 +57,7 @@ def test_the_fleet_lets_go_of_a_killed_backend(fleet: subprocess.Popen[str]) -> 
     assert times["the last client got it from unbound"] < 13
 
 
-def test_the_fleet_ends_when_it_is_told_to(fleet: subprocess.Popen[str], tmp_path: Path) -> None:
-    eventually(lambda: len(of(tmp_path)) >= 3, "it starts", 30.0)
+def test_the_fleet_ends_when_it_is_told_to(fleet: subprocess.Popen[str], here: Path) -> None:
+    eventually(lambda: len(of(here)) >= 3, "it starts", 30.0)
     fleet.send_signal(signal.SIGINT)
     assert fleet.wait(30) == 130
