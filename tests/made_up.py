@@ -16,11 +16,13 @@ from dnslb.admin.server import Listener
 from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect, RRsetEffect
+from dnslb.control.lookup import Lookup
 from dnslb.control.order import DrainClock, OrderRequest, OrderResult
 from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
+from dnslb.dns.name import Name
 
 QUIET = Status(
     now=0.0,
@@ -116,6 +118,9 @@ class MadeUp:
 
     def history(self) -> tuple[Change, ...]:
         return self.changes
+
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        raise NotImplementedError
 
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         raise NotImplementedError

@@ -180,7 +180,7 @@ def test_a_verdict_that_very_many_pools_share_is_told_for_some_of_them(caplog: p
     ("when_all_down", "begin", "end"),
     [
         (AllDown.NONE, "150 more answers are empty (NODATA): no backend is available", "150 more are back to normal"),
-        (AllDown.ALL, "150 more fail open: no backend is up", "150 more are back to normal"),
+        (AllDown.ALL, "150 more fail open: none or too few of their backends are up", "150 more are back to normal"),
     ],
 )
 def test_trouble_of_very_many_pools_at_once_is_told_for_some_of_them(
@@ -222,7 +222,7 @@ def test_trouble_of_very_many_pools_at_the_start_is_told_for_some_of_them(caplog
     assert len(told) == 202
     assert told[200:] == [
         "150 more begin with backends that are down",
-        "150 more fail open: no backend is up",
+        "150 more fail open: none or too few of their backends are up",
     ]
 
 

@@ -218,7 +218,7 @@ ns.office.example.com.  300     IN      A       203.0.113.1
 """ + SOA),
 ])  # fmt: skip
 def test_lookup(arguments: str, printed: str) -> None:
-    outcome = run("lookup", *arguments.split(), "--zones", str(SAMPLE_ZONES))
+    outcome = run("lookup", *arguments.split(), str(SAMPLE_ZONES))
     assert outcome == Outcome(0, printed, "")
 
 
@@ -232,7 +232,7 @@ def test_lookup(arguments: str, printed: str) -> None:
     (("www.example.com", "--client", "10.0.0"), "10.0.0 is no address; write an IPv4 or IPv6 address"),
 ])  # fmt: skip
 def test_lookup_of_what_cannot_be_asked(arguments: tuple[str, ...], error: str) -> None:
-    usage = "Usage: dnslb lookup [OPTIONS] NAME [TYPE]\nTry 'dnslb lookup --help' for help.\n\n"
+    usage = "Usage: dnslb lookup [OPTIONS] NAME [TYPE] [DIRECTORY]\nTry 'dnslb lookup --help' for help.\n\n"
     assert run("lookup", *arguments, "--zones", str(SAMPLE_ZONES)) == Outcome(2, "", f"{usage}Error: {error}\n")
 
 

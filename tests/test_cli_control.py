@@ -120,7 +120,9 @@ def test_a_drained_address_is_in_no_answer_once_the_command_has_returned(scene: 
         assert scene.named() == {HOSTS[0], HOSTS[2]}
         assert (done.status, done.stderr) == (0, "")
         assert [re.sub(r"\d\d:\d\d:\d\d, in \d s", "…", line) for line in done.stdout.splitlines()] == [
-            f"{name}.example.test. A {HOSTS[1]}: drain; the last cached copy expires at …" for name in ("www", "db")
+            *(f"{name}.example.test. A {HOSTS[1]}: drain; the last cached copy expires at …" for name in ("www", "db")),
+            "left: db.example.test. A 1 of 2 backends up and ready, 50% of the weight",
+            "left: www.example.test. A 2 of 3 backends up and ready, 67% of the weight",
         ]
         assert "drain (new kernel)" in scene.dnslb("status").stdout
 

@@ -111,7 +111,9 @@ def test_json_of_a_conflict_exits_with_1() -> None:
     ("--qps 0", "'--qps': 0 is out of range; write 0.001 to 1e+09"),
     ("--max-load many", "'--max-load': many is no number"),
     ("--backends 0", "'--backends': 0 is not in the range 1<=x<=1000."),
-    ("--ttl -1", "'--ttl': -1 is not in the range 0<=x<=604800."),
+    ("--ttl -1", "'--ttl': -1 is no TTL; write whole seconds: 30s, 5m"),
+    ("--ttl 1500ms", "'--ttl': 1500ms is no TTL; write whole seconds: 30s, 5m"),
+    ("--ttl 200h", "'--ttl': 200h is out of range; write 0s to 168h"),
     ("--mode some", "'--mode': 'some' is not one of 'full', 'single'."),
 ])  # fmt: skip
 def test_options_that_make_no_sense(arguments: str, complaint: str) -> None:
@@ -210,34 +212,34 @@ use a TTL of 20 s
 
 def test_the_pool_of_a_name(zones: Path) -> None:
     (zones / "example.com.yaml").write_text(POLICY)
-    result = run(f"WWW.example.com --zones {zones} --ttl 5 --ttl 22")
+    result = run(f"WWW.example.com {zones} --ttl 5 --ttl 22")
     assert (result.exit_code, result.stdout) == (0, WWW)
-    assert json.loads(run(f"www.example.com. --zones {zones} --json").stdout)["wishes"]["failover"] == 30.0
-    assert [row["ttl"] for row in json.loads(run(f"www.example.com --zones {zones} --json").stdout)["ttls"]] == [
+    assert json.loads(run(f"www.example.com. {zones} --json").stdout)["wishes"]["failover"] == 30.0
+    assert [row["ttl"] for row in json.loads(run(f"www.example.com {zones} --json").stdout)["ttls"]] == [
         0, 1, 2, 4, 5, 10, 15, 22, 30, 60, 120, 300,
     ]  # fmt: skip
 
 
 def test_a_name_whose_pool_is_not_probed(zones: Path) -> None:
     (zones / "example.com.yaml").write_text(POLICY)
-    result = run(f"ns1.example.com --zones {zones}")
+    result = run(f"ns1.example.com {zones}")
     assert result.exit_code == 1
     assert "Error: ns1.example.com. is not probed" in result.stderr
 
 
 def test_a_name_without_a_pool(zones: Path) -> None:
-    result = run(f"ftp.example.com --zones {zones}")
+    result = run(f"ftp.example.com {zones}")
     assert result.exit_code == 1
     assert result.stderr == f"Error: ftp.example.com has no pool in {zones}; pools there: none\n"
 
 
 def test_a_name_that_is_none(zones: Path) -> None:
-    result = run(f"www..example.com --zones {zones}")
+    result = run(f"www..example.com {zones}")
     assert result.exit_code == 2
     assert "www..example.com" in result.stderr
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    result = run(f"www.example.com --zones {tmp_path / 'none'}")
+    result = run(f"www.example.com {tmp_path / 'none'}")
     assert result.exit_code == 1
     assert "the directory does not exist" in result.stderr

@@ -20,12 +20,19 @@ from termios import ECHO, ICANON, TIOCSWINSZ, tcgetattr
 
 import pytest
 from dnslb_server import eventually
+from stage import alone
 
 DEMO = (sys.executable, "-m", "dnslb", "demo")
 ENVIRONMENT = os.environ | {"TERM": "xterm", "NO_COLOR": "1"}
 HOSTS = ("127.0.1.11", "127.0.1.12", "127.0.1.13")
 STORY = 60.0    # seconds that the quick story may take on a busy machine
 PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stage() -> Iterator[None]:
+    with alone():
+        yield
 
 
 def left_over() -> list[str]:

@@ -11,12 +11,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from dnslb_server import DNSLB, eventually
-from peers import free_port
+from peers import STARTING, free_port
 from test_admin_address import secret
 from test_cli_control import HOSTS, Scene
 from test_cli_control import scene as scene  # noqa: PLC0414 - a fixture
@@ -83,6 +83,17 @@ def test_history_by_name_address_kind_and_time(scene: Scene) -> None:
         assert scene.dnslb("history", "--kind", "uo").status == 2
 
 
+def connections(pid: int) -> int:
+    """Sockets that the process and its children have."""
+    found = 0
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (str(pid), *children):
+            paths = list(Path(f"/proc/{each}/fd").iterdir())
+            found += sum(os.readlink(path).startswith("socket:") for path in paths)
+    return found
+
+
 @contextmanager
 def following(scene: Scene, *words: str) -> Iterator[subprocess.Popen[str]]:
     command = [*DNSLB, *words, *(() if "--server" in words else ("--control", str(scene.directory / "control")))]
@@ -91,11 +102,17 @@ def following(scene: Scene, *words: str) -> Iterator[subprocess.Popen[str]]:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         child = subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, env=environment)
     try:
-        time.sleep(1)
+        wanted = max(1, words.count("--server"))
+        eventually(lambda: connections(child.pid) >= wanted, "it does not connect", STARTING)
+        time.sleep(0.5)  # until what it asks first is answered
         yield child
     finally:
         child.send_signal(signal.SIGINT)
-        assert child.wait(10) == 0
+        try:
+            assert child.wait(10) == 0
+        finally:
+            child.kill()
+            child.wait()
 
 
 def said(scene: Scene, what: str = "out") -> list[str]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dnslb.balance.health import Health, Outcome, first, flips_in, observe, pause
 from dnslb.balance.pool import Probe, TcpCheck
+from dnslb.balance.unsteady import Unsteady, failures
 
 PROBE = Probe(TcpCheck(80), interval=5.0, fall=3, rise=2)
 PASS, FAIL = Outcome(True, "connected", 0.01), Outcome(False, "connection refused", 0.01)
@@ -112,6 +113,7 @@ PROBES = st.builds(
     down_interval=st.none() | SECONDS,
     fall=st.integers(1, 5),
     rise=st.integers(1, 5),
+    unsteady=st.none() | st.builds(Unsteady, st.integers(1, 100), st.integers(1, 40)),
 )
 
 
@@ -126,7 +128,7 @@ def test_only_what_was_up_and_is_up_has_been_up_since(*, up: bool, outcome: Outc
     assert first(outcome, 500.0, before) == expected
 
 
-@given(probe=PROBES, outcomes=st.lists(st.sampled_from([PASS, FAIL]), min_size=1, max_size=40))
+@given(probe=PROBES, outcomes=st.lists(st.sampled_from([PASS, FAIL]), min_size=1, max_size=80))
 def test_outcomes_all_against_the_verdict_flip_it_exactly_when_promised(probe: Probe, outcomes: list[Outcome]) -> None:
     health = first(outcomes[0], 0.0)
     for outcome in outcomes[1:]:
@@ -139,7 +141,10 @@ def test_outcomes_all_against_the_verdict_flip_it_exactly_when_promised(probe: P
     assert (now, health.since) == (promised, promised)
 
 
-@given(probe=PROBES, outcomes=st.lists(st.booleans(), min_size=1, max_size=60))
+IN_A_ROW = PROBES.map(lambda probe: replace(probe, unsteady=None))
+
+
+@given(probe=IN_A_ROW, outcomes=st.lists(st.booleans(), min_size=1, max_size=60))
 def test_a_verdict_changes_only_after_so_many_outcomes_in_a_row(probe: Probe, outcomes: list[bool]) -> None:
     signs = "".join("+" if ok else "-" for ok in outcomes)
     given_verdicts = verdicts(signs, probe)
@@ -151,3 +156,49 @@ def test_a_verdict_changes_only_after_so_many_outcomes_in_a_row(probe: Probe, ou
         held = len(given_verdicts[:position]) - len(given_verdicts[:position].rstrip(before))
         run = signs[position + 1 - needed : position + 1] if needed <= min(held, position) else ""
         assert (after != before) == (run == against * needed)
+
+
+UNSTEADY = replace(PROBE, unsteady=Unsteady(30, 20))
+
+
+@pytest.mark.parametrize(("outcomes", "expected"), [
+    ("+" + "-+" * 8, "+" * 11 + "-" * 6),                 # six of the last twenty
+    ("+" + "--+" * 3, "+" * 8 + "--"),                    # never three in a row
+    ("+---" + "-" * 40 + "++", "+++-" + "-" * 40 + "-+"),  # an outage, however long, is none
+    ("+---++---++", "+++--+++---"),                       # two soon after one another are
+    ("+" + "-++++" * 9, "+" * 46),                        # every fifth is 20 %
+])  # fmt: skip
+def test_failures_that_are_not_in_a_row_take_it_out_too(outcomes: str, expected: str) -> None:
+    assert verdicts(outcomes, UNSTEADY) == expected
+
+
+def test_who_fails_every_second_probe_is_up_for_ever_without_that_and_down_for_ever_with_it() -> None:
+    outcomes = "+-" * 100
+    assert verdicts(outcomes) == "+" * 200
+    assert verdicts(outcomes, UNSTEADY) == "+" * 11 + "-" * 189
+
+
+def test_the_unsteady_return_when_less_than_half_as_many_fail() -> None:
+    """Six of twenty, then good: four of the six must be forgotten, which is the work of the following passes."""
+    found = verdicts("+" * 20 + "-+" * 6 + "+" * 40, UNSTEADY)
+    down = found.index("-")
+    assert found[:down] == "+" * 30
+    assert found[down:].rstrip("+") == "-" * 16  # the first four of the six have left the last twenty
+
+
+@given(probe=PROBES, outcomes=st.lists(st.sampled_from([PASS, FAIL]), min_size=1, max_size=200))
+def test_nobody_is_up_with_more_failures_than_allowed_and_none_returns_unsettled(
+    probe: Probe, outcomes: list[Outcome]
+) -> None:
+    health = first(outcomes[0], 0.0)
+    for outcome in outcomes[1:]:
+        before, health = health, observe(health, outcome, probe, 0.0)
+        assert probe.unsteady is not None or not (health.recent or health.unsteady)
+        if probe.unsteady is None:
+            continue
+        if health.up and not outcome.ok:
+            assert failures(health.recent) < probe.unsteady.most
+        if health.up and before.unsteady:
+            assert probe.unsteady.has_settled(health.recent)
+        assert health.recent < 1 << probe.unsteady.of
+        assert not (health.up and health.unsteady)

@@ -20,7 +20,6 @@ from dnslb.cli import main, man
 
 PACKAGE = ROOT / "dnslb"
 DATA = f"dnslb-{__version__}.data/data"
-takes_long = pytest.mark.skipif("CI" not in os.environ, reason="takes twenty seconds: .ci/run does it")
 COMMANDS = main.list_commands(Context(main))
 
 
@@ -93,7 +92,7 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "tree"
 
 
-@takes_long
+@pytest.mark.long
 def test_the_debian_package_has_everything_in_its_place(deb: Path) -> None:
     control = (deb / "DEBIAN/control").read_text()
     assert f"Version: {__version__}\n" in control
@@ -109,7 +108,7 @@ def test_the_debian_package_has_everything_in_its_place(deb: Path) -> None:
         subprocess.run(["sh", "-n", deb / "DEBIAN" / script], check=True)
 
 
-@takes_long
+@pytest.mark.long
 def test_what_the_debian_package_brings_runs(deb: Path) -> None:
     # By this Python, since that of the system may lack click and PyYAML.
     command = [sys.executable, str(deb / "usr/bin/dnslb"), "check", str(deb / "usr/lib/dnslb/dnslb/samples")]

@@ -295,6 +295,33 @@ def test_a_drain_from_the_page_reaches_a_real_server_and_is_undone(tmp_path: Pat
         page.eventually(f"!/not handed out/.test({row('192.0.2.2', 'a.example.test.-A')})")
 
 
+def test_an_order_that_a_pool_forbids_is_given_only_by_saying_so(tmp_path: Path, chromium: Browser) -> None:
+    port = free_port()
+    zones = tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text("@ 30 SOA a b 1 1 1 1 1\n@ 30 NS a\na 30 A 192.0.2.1\na 30 A 192.0.2.2\n")
+    (zones / "example.test.yaml").write_text("pools: {a: {min_ready: 2}}\n")
+    secret = tmp_path / "token"
+    secret.touch(mode=0o600)
+    secret.write_text(TOKEN)
+    (zones / "dnslb.yaml").write_text(f"admin_token_file: {secret}\n")
+    options = ("--listen", f"127.0.0.1:{free_port()}", "--workers", "1", "--admin", f"127.0.0.1:{port}")
+    with started(tmp_path, *options):
+        chromium.open(f"http://127.0.0.1:{port}/")
+        chromium.eventually(LIVE)
+        give_token(chromium)
+        open_order(chromium, "drain 192.0.2.2")
+        force = "document.getElementById('order-force')"
+        assert chromium.value(f"{force}.getClientRects().length") == 0
+        chromium.value(f"{GIVE}.click()")
+        chromium.eventually("/min_ready/.test(document.getElementById('order-mistake').innerText)")
+        chromium.value(f"{force}.click()")
+        chromium.eventually(f"!{GIVE}.disabled && document.getElementById('order-mistake').innerText === ''")
+        chromium.value(f"{GIVE}.click()")
+        chromium.eventually(f"/drain/.test({row('192.0.2.2', 'a.example.test.-A')})")
+        chromium.eventually("document.querySelector('[data-undo]')")
+
+
 # Pages of others.
 
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"
-    " interval, method, port, rise, source, tcp, timeout, type, verify"
+    " interval, method, port, rise, source, tcp, timeout, type, unsteady, verify"
 )
 
 
@@ -315,8 +315,8 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
     ("defaults: {order: cyclik, backends: {}}", [
         "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky; did you mean cyclic?",
-        "f:1:27: defaults has no key backends; known are: answers, near_networks, order, probe, slowstart, ttl,"
-        " when_all_down",
+        "f:1:27: defaults has no key backends; known are: answers, fail_open_below, min_ready, near_networks,"
+        " on_return, order, probe, slowstart, ttl, when_all_down",
     ]),
     ("pools:\n  @: {}", [
         "f:2:3: while scanning for the next token, found character '@' that cannot start any token;"
@@ -358,13 +358,15 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
         "f:1:14: a pool has no key orde; did you mean order?",
     ]),
     ("pools: {www: 3}", [
-        "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fall, fast_interval,"
-        " interval, near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
+        "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
+        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
+        " ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
-        "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fall, fast_interval, interval,"
-        " near_networks, order, probe, rise, slowstart, source, timeout, ttl, when_all_down",
+        "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
+        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
+        " ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -432,6 +434,16 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
         "43: 10.0.0.0/33 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
         "56: fe80::%eth0/64 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
         "74: 5 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
+    ]),
+    ("min_ready: 0%", ["11: 0% is no number of backends up to 4096, and no share from 1% to 100%;"
+                       " write one such as 1, or 50% of the weight"]),
+    ("fail_open_below: 50", ["17: 50 is no share from 1% to 100%; write one with its sign, such as 50%"]),
+    ("on_return: manuel", ["11: manuel is not one of automatic, manual; did you mean manual?"]),
+    ("probe: {tcp: 1}, unsteady: often", ["27: often is no share of the last probes; write one such as 30% of 20"]),
+    ("probe: {tcp: 1}, unsteady: 30% of 200", ["27: 30% of 200 is out of range; write 1% to 100%, of 2 to 100 probes"]),
+    ("probe: {tcp: 1}, fail_open_below: 50%, when_all_down: none", [
+        "34: www.example.com. fails open when few are up (fail_open_below), and is empty when none is (when_all_down);"
+        " remove one of the two",
     ]),
     # All at once, in reading order.
     ("answers: 0, order: x, ttl: 5, probe: {tcp: 0, http: /}", [
@@ -731,6 +743,17 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {probe: {https: /, verify: false, ca_file: a}}",
      "1:41: verify: false takes any certificate, an expired or foreign one too, and leaves ca_file unread;"
      " give the authority in ca_file: instead"),
+    ("www: {min_ready: 4}", None),
+    ("www: {min_ready: 5}", "1:26: min_ready: 5 is more than the 4 IPv4 backends of www.example.com.;"
+                            " every order would need --force; write a smaller number"),
+    ("www: {fail_open_below: 50%}", "1:32: fail_open_below is of no use without a probe; add probe:, or remove it"),
+    ("www: {on_return: manual}", "1:26: on_return is of no use without a probe; add probe:, or remove it"),
+    ("www: {on_return: automatic}", None),
+    ("www: {probe: {tcp: 1}, unsteady: 15% of 20}",
+     "1:42: unsteady: 15% of 20 is 3 failures, which an outage reaches by fall: 3; write at least 20% of 20"),
+    ("www: {probe: {tcp: 1}, unsteady: 50% of 3}",
+     "1:42: unsteady: 50% of 3 is 2 failures, which an outage reaches by fall: 3; write a share of more probes"),
+    ("www: {probe: {tcp: 1, unsteady: 30% of 20}}", None),
     ("www: {probe: {exec: [/bin/true]}}",
      '1:29: the program is not told which address to check; add "{address}" to its arguments'),
 ])  # fmt: skip
@@ -813,6 +836,7 @@ def test_a_thousand_broken_pools_are_reported_in_good_time() -> None:
 
 KEYS = [
     "defaults", "pools", "www", "'@'", "'*'", "six", "nope", "probe", "order", "answers", "ttl", "when_all_down",
+    "min_ready", "fail_open_below", "on_return", "unsteady",
     "slowstart", "backends", "192.0.2.11", "192.0.2.12", "'2001:db8::51'", "weight", "backup", "probe_address", "tcp",
     "http", "https", "dns", "exec", "port", "host", "method", "headers", "expect", "body", "body_matches", "verify",
     "ca_file", "type", "interval", "fast_interval", "timeout", "rise", "fall", "source", "min", "max", "failover", "<<",
@@ -821,7 +845,8 @@ KEYS = [
 WORDS = [
     "", "~", "none", "all", "0", "1", "3", "9" * 400, "1e400", "-1", ".inf", "5", "5s", "1ms", "60s", "9h", "cyclic",
     "sticky", "true", "no", "/", "/healthz", "192.0.2.1", "'::1'", "200-299", "a.", "'a('", "'{address}'", "GET",
-    "HEAD", '"\\ud800"', '"\\0"', "é", "&a 1", "*a", "!!binary aGk=", "!x y", "2001-01-01",
+    "HEAD", '"\\ud800"', '"\\0"', "é", "&a 1", "*a", "!!binary aGk=", "!x y", "2001-01-01", "50%",
+    "0%", "30% of 20", "manual",
 ]  # fmt: skip
 
 
@@ -851,7 +876,7 @@ INTERVALS = words("1s", "2s", "3s", "5s", "500ms")
 COUNTS = words("1", "2", "3")
 SCHEDULE = {
     "interval": INTERVALS, "fast_interval": INTERVALS, "down_interval": INTERVALS, "timeout": INTERVALS,
-    "rise": COUNTS, "fall": COUNTS, "source": words("192.0.2.1", "'::1'"),
+    "unsteady": words("30% of 20", "1% of 2"), "rise": COUNTS, "fall": COUNTS, "source": words("192.0.2.1", "'::1'"),
 }  # fmt: skip
 HTTP = {"port": words("80"), "host": words("a"), "expect": words("200", "[200-299, 301]"), "body": words("ok")}
 PROBES = st.one_of(
@@ -870,6 +895,7 @@ SHARED = {
     "answers": COUNTS | mappings(near=COUNTS, far=COUNTS), "near_networks": words("[]", "[10.0.0.0/8, '::1']"),
     "ttl": INTERVALS | mappings(min=words("1s", "9s"), max=words("9s", "1m"), failover=words("9s", "30s", "60s")),
     "when_all_down": words("all", "none"), "slowstart": INTERVALS,
+    "min_ready": words("1", "9", "50%"), "fail_open_below": words("50%"), "on_return": words("automatic", "manual"),
 }  # fmt: skip
 
 

@@ -210,7 +210,7 @@ def test_what_is_asked_most_is_counted_while_somebody_asks(tmp_path: Path) -> No
             ask(port, f"x{number}.example.test", "AAAA", "::1", tcp=True)
         found = client.ask(tmp_path / "control", "GET", "/queries")[1]
         done = subprocess.run(
-            [*DNSLB, "queries", "--seconds", "0.1", "--limit", "1", "--control", str(tmp_path / "control")],
+            [*DNSLB, "queries", "--interval", "100ms", "--limit", "1", "--control", str(tmp_path / "control")],
             capture_output=True, text=True, timeout=20, check=False,
         )  # fmt: skip
     assert found["queries"] == 3 * ROUND
@@ -235,3 +235,55 @@ def told(directory: Path, sample: str) -> float:
         text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
     found = re.search(rf"{re.escape(sample)} (\S+)", text)
     return float(found[1]) if found else 0.0
+
+
+def test_open_connections_are_counted_too(tmp_path: Path) -> None:
+    """Those that were open before anybody asked, and after it."""
+    with serving(tmp_path, "") as (_, port), socket.create_connection(("127.0.0.1", port), 5) as sock:
+        query = dns.message.make_query("www.example.test", "A")
+        dns.query.send_tcp(sock, query)
+        dns.query.receive_tcp(sock)
+        client.ask(tmp_path / "control", "GET", "/queries")
+        for _ in range(ROUND):
+            dns.query.send_tcp(sock, query)
+        for _ in range(ROUND):
+            assert dns.query.receive_tcp(sock)[0].id == query.id
+        assert client.ask(tmp_path / "control", "GET", "/queries")[1]["queries"] == ROUND
+
+
+def test_who_asks_is_told_only_with_a_token(tmp_path: Path) -> None:
+    port, token = free_port(), tmp_path / "token"
+    token.write_text("a-secret-of-enough-letters\n")
+    token.chmod(0o600)
+    options = ("--admin", f"127.0.0.1:{port}", "--admin-token-file", str(token))
+    with serving(tmp_path, "", *options):
+        for header, status in (("", 401), ("Authorization: Bearer a-secret-of-enough-letters\r\n", 200)):
+            with socket.create_connection(("127.0.0.1", port), 5) as sock:
+                sock.sendall(f"GET /queries HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}Connection: close\r\n\r\n".encode())
+                assert sock.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_on_a_wildcard_the_address_that_was_asked_is_recorded(tmp_path: Path) -> None:
+    reader, port = program("dnstap-read", "bind9-dnsutils"), free_port()
+    with capture(tmp_path) as (sock, file):
+        listen = ("--listen", f"0.0.0.0:{port}", "--listen", f"[::]:{port}")
+        with serving(tmp_path, f"dnstap: {{socket: {sock}}}\n", *listen) as (server, _):
+            eventually(lambda: "connected" in server.log, "no connection")
+            ask(port, "www.example.test", host="127.0.0.5")
+            ask(port, "www.example.test", host="::1")
+            ask(port, "www.example.test", host="127.0.0.6", tcp=True)
+        time.sleep(0.2)
+    short = subprocess.run([reader, str(file)], capture_output=True, text=True, timeout=20, check=True).stdout
+    for end in ("127.0.0.5", "::1", "127.0.0.6"):
+        assert f"-> {end}:{port} " in short
+
+
+def test_queries_are_counted_by_zone(tmp_path: Path) -> None:
+    with serving(tmp_path, "") as (_, port):
+        for name in ("www.example.test", "ns1.example.test", "nope.example.test", "example.org"):
+            ask(port, name)
+            ask(port, name, tcp=True)
+        eventually(lambda: told(tmp_path, 'zone_queries_total{zone="example.test."}') == 6, "other counts")
+        assert client.ask(tmp_path / "control", "POST", "/reload")[0] == 200
+        ask(port, "www.example.test")
+        eventually(lambda: told(tmp_path, 'zone_queries_total{zone="example.test."}') == 7, "other counts")

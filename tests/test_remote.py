@@ -132,6 +132,10 @@ def test_an_operator_drains_from_another_machine(tmp_path: Path, first: Node) ->
     history = dnslb(tmp_path, "history", "--server", first.url, token=None)
     assert "kernel, by token bob" in history.stdout
     assert "192.0.2.1 drain (kernel) by token bob" in first.server.log
+    assert dnslb(tmp_path, "reload", "--server", first.url).status == 0
+    assert "nothing has changed, by token bob" in first.server.log
+    assert dnslb(tmp_path, "log-level", "info", "--server", first.url).status == 0
+    assert "log level info, by token bob" in first.server.log
 
 
 @pytest.mark.parametrize(("token", "complaint"), [
@@ -245,7 +249,18 @@ def test_who_shakes_no_hands_keeps_nobody_waiting(first: Node, octets: bytes) ->
     assert "a bug" not in first.server.log
 
 
-def test_a_long_reply_comes_whole_over_tls(tmp_path: Path, first: Node) -> None:
+def test_events_come_over_tls(tmp_path: Path, first: Node) -> None:
+    with shaken(first.port) as sock:
+        sock.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        text = b""
+        while b": dnslb" not in text:
+            text += sock.recv(65536)
+        assert dnslb(tmp_path, "reload", "--server", first.url).status == 0
+        while b'"what": "reloaded"' not in text:
+            text += sock.recv(65536)
+
+
+def test_a_long_reply_comes_whole_over_tls(first: Node) -> None:
     with shaken(first.port) as sock:
         sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         octets = b"".join(iter(lambda: sock.recv(65536), b""))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnslb.balance.health import Health, Outcome, first, observe
+from dnslb.balance.health import NOT_YET, Health, Outcome, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TcpCheck
 from dnslb.balance.rotation import smooth
@@ -419,3 +419,42 @@ def test_time_alone_comes_to_rest(there: World, now: float) -> None:
     while (change := there.next_change(now)) is not None:
         now, changes = change, changes + 1
         assert changes <= 9 * len(HOSTS) + 2 * len(there.orders)
+
+
+@pytest.mark.parametrize(("backends", "below", "expected"), [
+    ("11, 12, 13 down, 14 down",                       50, "11 12"),             # half is not less than half
+    ("11, 12 down, 13 down, 14 down",                  50, "open 11 12 13 14"),
+    ("11, 12 down, 13 down, 14 drain",                 50, "open 11 12 13"),     # the operator's word beats health
+    ("11, 12 down, 13 drain, 14 drain",                50, "11"),                # what he took out is not missed
+    ("11 w=3, 12 down, 13 down",                       50, "11"),                # by weight
+    ("11 w=3 down, 12, 13",                            50, "open 11*3 12 13"),
+    ("11 down, 12 down, 13 backup, 14 backup",         50, "13 14"),             # backups take over, if they are enough
+    ("11 down, 12 down, 13 down, 14 backup",           50, "open 11 12 13 14"),
+    ("11 down, 12 w=0",                                50, "open 11 12"),
+    ("11 down, 12 down",                               50, "open 11 12"),
+    ("11, 12 down",                                   100, "open 11 12"),
+])  # fmt: skip
+def test_with_too_few_up_all_are_handed_out(backends: str, below: int, expected: str) -> None:
+    there = world(backends)
+    assert told(replace(there, pool=replace(there.pool, fail_open_below=below)).select()) == expected
+
+
+def test_who_is_not_judged_yet_is_not_missed() -> None:
+    there = world("11, 12, 13, 14")
+    there.healths.update({there.pool.backends[number].target: NOT_YET for number in (1, 2, 3)})
+    assert told(replace(there, pool=replace(there.pool, fail_open_below=50)).select()) == "11"
+
+
+@given(there=worlds(), version=st.sampled_from([4, 6]), now=SECONDS, below=st.integers(1, 100))
+def test_a_threshold_only_ever_adds_what_no_order_takes_out(
+    there: World, version: int, now: float, below: int
+) -> None:
+    plain = there.select(version, now)
+    bounded = select(replace(there.pool, fail_open_below=below), version, there.healths, there.orders, now)
+    if bounded == plain:
+        return
+    hosts = {share.address for share in bounded.shares}
+    assert bounded.fails_open
+    assert {share.address for share in plain.shares} <= hosts
+    assert all(mode_for(there.orders, OWNER, host, now) is Mode.READY for host in hosts)
+    assert bounded.up == sum(is_up(there, each) for each in there.pool.backends if each.address in hosts)

@@ -302,7 +302,7 @@ def test_a_key_does_not_change_with_how_often_is_asked() -> None:
     other = replace(probe, interval=9.0, fast_interval=1.0, down_interval=30.0, timeout=3.0, fall=9, rise=9)
     assert key(probe, A11) == key(other, A11)
     asked = {"check", "source"}
-    counted = {"interval", "fast_interval", "down_interval", "timeout", "fall", "rise"}
+    counted = {"interval", "fast_interval", "down_interval", "timeout", "fall", "rise", "unsteady"}
     assert {one.name for one in fields(Probe)} == asked | counted  # a new setting belongs to one of the two
 
 

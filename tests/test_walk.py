@@ -17,6 +17,7 @@ import pytest
 from dnslb_server import eventually, launched
 from peers import free_port
 from programs import program
+from stage import alone
 from wheels import build, install
 
 MIGRATE = Path(__file__).parent / "migrate"
@@ -24,7 +25,7 @@ CONTAINER = Path(__file__).parent.parent / "scripts/Containerfile"
 HOSTS = ("127.0.1.21", "127.0.1.22")
 PATIENCE = 20.0
 
-pytestmark = pytest.mark.skipif("CI" not in os.environ, reason="takes half a minute: .ci/run does it")
+pytestmark = pytest.mark.long
 
 
 class Page(BaseHTTPRequestHandler):
@@ -195,5 +196,6 @@ def test_what_one_has_is_brought_along(operator: Operator, source: str, options:
 
 
 def test_the_demonstration_is_in_the_package(operator: Operator) -> None:
-    said = operator.type("demo", "--quick")
+    with alone():
+        said = operator.type("demo", "--quick")
     assert re.search(r"\d+ visits, \d+ failed; \d+ of these before .*'s death was noticed\.\n$", said)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import event_stream, json_stream, order_body, page
+from dnslb.admin import event_stream, json_stream, order_body, page, question
 from dnslb.admin.admission import Work
 from dnslb.admin.event_stream import Followers
 from dnslb.admin.exchange import Refusal, Reply, Request, failure, json_reply
@@ -108,6 +108,8 @@ def _routes(path: str) -> dict[str, Route]:
             return {"GET": _probes}
         case ["", "timeline", _]:
             return {"GET": _timeline}
+        case ["", "lookup", _, _] | ["", "lookup", _, _, _]:
+            return {"GET": _lookup}
     return _ROUTES.get(path, {})
 
 
@@ -138,6 +140,11 @@ async def _timeline(api: Api, request: Request) -> Reply:
 
 async def _history(api: Api, request: Request) -> Reply:
     return await _told(api, request, "history", lambda: {"changes": api.operations.history()})
+
+
+async def _lookup(api: Api, request: Request) -> Reply:
+    asked, client = question.parse(_path(request))
+    return await _told(api, request, ("lookup", asked, client), lambda: api.operations.lookup(*asked, client))
 
 
 async def _events(api: Api, request: Request) -> Reply:
@@ -208,7 +215,7 @@ async def _reload(api: Api, request: Request) -> Reply:
 async def _order(api: Api, request: Request) -> Reply:
     wanted = replace(order_body.parse(request.body, time.time()), by=_by(request))
     done = await api.operations.order(wanted)
-    told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings}
+    told = {"at": wanted.at, "until": wanted.until, "clocks": done.clocks, "warnings": done.warnings, "left": done.left}
     return Reply(200, b"", long=await rendered(_text(told)))
 
 

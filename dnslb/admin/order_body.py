@@ -16,7 +16,7 @@ from dnslb.control.order import OrderRequest
 from dnslb.text import duration, timestamp
 from dnslb.text.spelling import closest
 
-_KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now")
+_KEYS = ("mode", "addresses", "names", "for", "at", "until", "reason", "now", "force")
 _LONGEST_TEXT = 300  # characters
 # Of a name with its escapes: labels of 63, 63, 63 and 61 octets (RFC 1035 §2.3.4), each octet as \DDD, and four dots.
 LONGEST_NAME = 4 * 250 + 4
@@ -42,7 +42,9 @@ def parse(body: bytes, now: float) -> OrderRequest:
         # Whoever lists names means some: a list that came out empty must not mean all.
         raise Malformed("'names' is empty", "list names, or leave 'names' out for all of them")
     at, until = _span(root, mode, now)
-    return OrderRequest(mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode))
+    return OrderRequest(
+        mode, addresses, _texts(root, "names"), at, until, _reason(root), now=_now(root, mode), force=_force(root, mode)
+    )
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -80,6 +82,15 @@ def _now(root: dict[str, Any], mode: Mode) -> bool:
         raise Malformed("'now' is neither true nor false", "write true, or leave it out")
     if found and (mode is not Mode.READY or root.get("at") is not None):
         raise Malformed("'now' is for ready, at once", "leave it out")
+    return bool(found)
+
+
+def _force(root: dict[str, Any], mode: Mode) -> bool:
+    found = root.get("force")
+    if found is not None and not isinstance(found, bool):
+        raise Malformed("'force' is neither true nor false", "write true, or leave it out")
+    if found and mode is Mode.READY:
+        raise Malformed("'force' is for drain and maint", "leave it out")
     return bool(found)
 
 

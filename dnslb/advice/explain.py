@@ -11,7 +11,19 @@ from itertools import islice
 from dnslb.advice.forecast import failover_worst
 from dnslb.advice.resolver import ANY
 from dnslb.balance import near
-from dnslb.balance.pool import AllDown, Backend, Check, DnsCheck, ExecCheck, HttpCheck, Pool, Probe, TcpCheck
+from dnslb.balance.pool import (
+    AllDown,
+    Backend,
+    Check,
+    DnsCheck,
+    ExecCheck,
+    HttpCheck,
+    Least,
+    OnReturn,
+    Pool,
+    Probe,
+    TcpCheck,
+)
 from dnslb.balance.ttl import bounds
 from dnslb.dns import rrtype
 
@@ -25,6 +37,7 @@ def lines(pool: Pool) -> list[str]:
     """The pool's name, then its backends, probe, order and TTLs, and how soon a dead backend is left alone."""
     rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
     rows[3:3] = [("near", text) for text in _near(pool)]
+    rows += [("orders", text) for text in _safety(pool)]
     if pool.probe is not None:
         rows.append(("death", _death(pool, pool.probe)))
     if pool.delay:
@@ -59,7 +72,11 @@ def _probe(probe: Probe | None) -> str:
         pace.append(f"{probe.fast_interval:.9g} s in doubt")
     if probe.down_interval is not None:
         pace.append(f"{probe.down_interval:.9g} s while down")
-    return f"{_check(probe.check)} {', '.join(pace)}, down after {probe.fall}, up after {probe.rise}"
+    text = f"{_check(probe.check)} {', '.join(pace)}, down after {probe.fall}, up after {probe.rise}"
+    if probe.unsteady is not None:
+        most = probe.unsteady.most
+        text += f"; unsteady, so down too, after {most} of the last {probe.unsteady.of}"
+    return text
 
 
 def _check(check: Check) -> str:
@@ -82,7 +99,18 @@ def _order(pool: Pool) -> str:
         many = f"{_most(pool.near.answers)} in a reply to near clients, {_most(pool.answers)} to others"
     none_up = "all of them" if pool.when_all_down is AllDown.ALL else "no address"
     slowly = f"; a recovered one takes {pool.slowstart:.9g} s to its full share" if pool.slowstart else ""
-    return f"{pool.order.value}, {many}; {none_up} when none is up{slowly}"
+    few = f"; all of them when less than {pool.fail_open_below}% is up" if pool.fail_open_below else ""
+    return f"{pool.order.value}, {many}; {none_up} when none is up{few}{slowly}"
+
+
+def _safety(pool: Pool) -> Iterator[str]:
+    """What has to be said by hand."""
+    if pool.min_ready != Least():
+        least = pool.min_ready
+        what = f"{least} of the weight" if least.percent else f"{least} backend{'' if least.backends == 1 else 's'}"
+        yield f"what would leave less than {what} up and ready needs --force"
+    if pool.on_return is OnReturn.MANUAL and pool.probe is not None:
+        yield "who was down returns by `dnslb ready` only"
 
 
 def _most(answers: int | None) -> str:

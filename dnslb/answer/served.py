@@ -87,6 +87,7 @@ def work_out(pool: Pool, version: int, facts: Facts, before: Before, is_withheld
         chosen.fails_open,
         floor=ttl.bounds(pool, version).floor,
         withheld=is_withheld,
+        up=chosen.up,
     )
     return Served(chosen, changed_at, lasting, serving)
 

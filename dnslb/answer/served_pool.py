@@ -6,7 +6,7 @@ Pure: no clock, no logging; whoever calls knows the time, and publishes what has
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dnslb.answer.copies import Copies
 from dnslb.answer.served import Before, Facts, Served, work_out
@@ -124,6 +124,13 @@ class ServedPool:
         return Before(served.addresses, served.changed_at)
 
     # What there is to tell.
+
+    def servings(self) -> dict[Key, Serving]:
+        """What it serves of each RRset at the moment."""
+        return {
+            (self.owner, rrtype.ADDRESS_TYPES[version]): replace(rrset.serving, withheld=self.is_withheld(version))
+            for version, rrset in self.rrsets.items()
+        }
 
     def is_withheld(self, version: int) -> bool:
         """Whether queries get no reply yet."""

@@ -14,20 +14,27 @@ from dnslb.dns.name import Name
 
 
 class ServedPools(dict[Name, ServedPool]):
-    """By owner.  Which pools and backends there are never changes: a reload makes others."""
+    """By owner.  A pool never changes, nor goes: a reload makes others."""
 
     def __init__(self, pools: Mapping[Name, Pool], verdicts: Verdicts) -> None:
-        super().__init__({owner: ServedPool(owner, pool, verdicts) for owner, pool in pools.items()})
+        super().__init__()
+        self._verdicts = verdicts
         self._users: dict[ProbeKey, list[tuple[ServedPool, tuple[Backend, ...]]]] = {}
         self._holders: dict[Address, list[ServedPool]] = {}
-        for served in self.values():
-            by_target: dict[Address, tuple[Backend, ...]] = {}
-            for backend in served.pool.backends:
-                self._holders.setdefault(backend.address, []).append(served)
-                by_target[backend.target] = (*by_target.get(backend.target, ()), backend)
-            if served.pool.probe is not None:
-                for target, backends in by_target.items():
-                    self._users.setdefault((served.pool.probe, target), []).append((served, backends))
+        for owner, pool in pools.items():
+            self.add(owner, pool)
+
+    def add(self, owner: Name, pool: Pool) -> ServedPool:
+        """One more."""
+        served = self[owner] = ServedPool(owner, pool, self._verdicts)
+        by_target: dict[Address, tuple[Backend, ...]] = {}
+        for backend in pool.backends:
+            self._holders.setdefault(backend.address, []).append(served)
+            by_target[backend.target] = (*by_target.get(backend.target, ()), backend)
+        if pool.probe is not None:
+            for target, backends in by_target.items():
+                self._users.setdefault((pool.probe, target), []).append((served, backends))
+        return served
 
     @property
     def probed(self) -> Collection[ProbeKey]:

@@ -44,10 +44,11 @@ class Serving:
 
     rrset: RRset               # the addresses handed out, maybe none, and the TTL in force
     rotation: Rotation
-    fails_open: bool = False   # no backend is up: these are handed out for want of better
+    fails_open: bool = False   # too few backends are up: these are handed out for want of better
     floor: int = 0             # seconds: the lowest TTL that the pool may have
     note: str = ""             # what clients should know, in an extended error
     withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
+    up: int = 0                # while it fails open: those that are up
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
@@ -350,7 +351,9 @@ def _differ(most: int | None, other: int | None, n: int) -> bool:
 
 def _note(serving: Serving) -> bytes:
     """What clients are told besides, as an option for the OPT record."""
-    alarm = f"no backend is up; all {len(serving.rrset.rdatas)} are handed out" if serving.fails_open else ""
+    number = len(serving.rrset.rdatas)
+    few = f"only {serving.up} of {number}" if serving.up else "no backend is"
+    alarm = f"{few} up; all {number} are handed out" if serving.fails_open else ""
     if not serving.rrset.rdatas:
         alarm = "no backend is available; there are addresses otherwise"
     text = "; ".join(filter(None, (alarm, serving.note)))

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dnslb.balance.health import Health, ProbeKey
+from dnslb.balance.health import NOT_YET, Health, ProbeKey
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 from dnslb.balance.verdicts import Finding, Verdicts
@@ -164,7 +164,7 @@ class Judgement:
         others = (backend for backend in self._ready(version, orders, now) if backend.target not in awaited)
         if not any(known.get(backend.target, _UP).up for backend in others):
             return known
-        return known | dict.fromkeys(awaited, Health(up=False))
+        return known | dict.fromkeys(awaited, NOT_YET)
 
     def withhold(
         self, known: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import RRsetOrder
+from dnslb.balance.unsteady import Unsteady
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -73,6 +74,7 @@ class Probe:
     fall: int = 3                       # failures in a row to go down
     rise: int = 2                       # successes in a row to come back
     source: Address | None = None       # to probe from
+    unsteady: Unsteady | None = None    # failures not in a row that take it down as well; None: none do
 
     @property
     def hurried(self) -> float:
@@ -110,6 +112,24 @@ class AllDown(Enum):
     NONE = "none"  # no address: NODATA
 
 
+class OnReturn(Enum):
+    """What becomes of a backend that was down, when it is up again."""
+
+    AUTOMATIC = "automatic"  # it is handed out
+    MANUAL = "manual"        # it is not, until the operator says ``ready``
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """What an order has to leave of each RRset, unless it is forced: backends, or a share of the weight."""
+
+    backends: int = 0
+    percent: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.percent}%" if self.percent else str(self.backends)
+
+
 @dataclass(frozen=True, slots=True)
 class TtlPolicy:
     """The bounds of a pool's TTL."""
@@ -134,6 +154,9 @@ class Pool:
     slowstart: float = 0.0                      # seconds over which the weight of a recovered backend ramps up
     negative_ttl: int = 0                       # seconds that resolvers keep the zone's NODATA (RFC 2308 §5)
     near: Near | None = None                    # None: nobody is; all get as many
+    min_ready: Least = Least()                  # what orders have to leave
+    fail_open_below: int = 0                    # percent of the weight: with less of it up, all are handed out
+    on_return: OnReturn = OnReturn.AUTOMATIC
     delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
 
     @property

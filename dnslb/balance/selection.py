@@ -18,6 +18,10 @@ the rank, the first of these that is not empty:
 - all that are up: everything is drained, which health had no part in, so that the pool does not fail open;
 - all: everything is drained, and down.  The pool fails open.
 
+With ``fail_open_below`` few can be as bad as none: they would break under the load of all.  So the pool fails open
+also when what would be handed out has less than that share of the weight that no order takes out, backups and who is
+not judged yet aside.
+
 **Weights** are those of the policy, 0 counting as 1.  After a recovery (not after the start of the program) a backend
 begins with 10 % of its weight and gains 10 % more in each ninth of ``slowstart``.  While every address handed out is
 ramping, none could take what the others are spared: so all are weighted as they will be when the first of them is
@@ -32,7 +36,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, inf, lcm
 
-from dnslb.balance.health import Health
+from dnslb.balance.health import NOT_YET, Health
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for, next_change_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 
@@ -54,7 +58,8 @@ class Selection:
     """What is handed out."""
 
     shares: tuple[Share, ...]  # in the zone file's order; empty: NODATA
-    fails_open: bool           # these are down, for want of any that is up
+    fails_open: bool           # some of these are down, for want of enough that are up
+    up: int = 0                # while it fails open: those of them that are up
 
 
 def select(
@@ -65,9 +70,10 @@ def select(
     ``healths`` are those of the pool's probe, by the probed address.  The addresses of the other version have no say.
     """
     chosen, fails_open = _choose(pool, version, healths, orders, now)
+    up = sum(_is_up(pool, backend, healths) for backend in chosen) if fails_open else 0
     weights = quantise(_weights(pool, chosen, healths, now))
     shares = (Share(backend.address, weight) for backend, weight in zip(chosen, weights, strict=True))
-    return Selection(tuple(shares), fails_open)
+    return Selection(tuple(shares), fails_open, up)
 
 
 def next_change(
@@ -108,13 +114,24 @@ def _choose(
     available = [backend for backend in ready if _is_up(pool, backend, healths)]
     if available:
         best = min(_rank(backend) for backend in available)
-        return [backend for backend in available if _rank(backend) == best], False
+        chosen = [backend for backend in available if _rank(backend) == best]
+        return (ready, True) if _are_too_few(pool, chosen, ready, healths) else (chosen, False)
     if pool.when_all_down is AllDown.NONE:
         return [], False
     if ready:
         return ready, True
     up = [backend for backend in backends if _is_up(pool, backend, healths)]
     return (up, False) if up else (backends, bool(backends))
+
+
+def _are_too_few(
+    pool: Pool, chosen: list[Backend], ready: list[Backend], healths: Mapping[Address, Health]
+) -> bool:
+    if not pool.fail_open_below or pool.probe is None:
+        return False
+    regular = [backend for backend in ready if not backend.backup and healths.get(backend.target) is not NOT_YET]
+    weight, of_weight = (sum(backend.weight for backend in each) for each in (chosen, regular))
+    return 100 * weight < pool.fail_open_below * of_weight
 
 
 def _rank(backend: Backend) -> tuple[bool, bool]:

@@ -76,7 +76,7 @@ def ttl(  # noqa: PLR0913, PLR0917 - each is a fact of its own, and none belongs
     """The TTL of the pool's A (``version`` 4) or AAAA (6) RRset: the smallest that any rule of the pool allows.
 
     ``changed_at`` is the Unix time at which the answer last changed, None when it never did.  ``fails_open``: no
-    backend is up, and all are handed out.
+    backend is up, or too few are, and all are handed out.
     """
     limits = bounds(pool, version)
     counted = [member for member in members if member.counts and member.address.version == version]
@@ -134,7 +134,8 @@ def _doubts(members: list[Member], probe: Probe, limits: Bounds, fails_open: boo
     else:
         why = f"{address} may come up in {soonest:.9g} s ({health.streak} of {probe.rise} probes passed)"
     if fails_open:
-        why = f"no backend is up: {why}"
+        is_none = not any(member.health.up for member in members if member.health is not None)
+        why = f"{'no backend is' if is_none else 'too few backends are'} up: {why}"
     seconds = _whole(soonest)
     yield Ttl(seconds, why, None) if seconds >= limits.floor else _at_floor(limits, why, None)
 

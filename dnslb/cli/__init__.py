@@ -15,6 +15,7 @@ from dnslb.system import collector
 _COMMANDS = {
     "check": ("check", "check"),
     "demo": ("demo", "demo"),
+    "completion": ("complete", "completion"),
     "drain": ("operate", "drain"),
     "events": ("history", "events"),
     "history": ("history", "history"),

@@ -16,6 +16,7 @@ import click
 from dnslb.admin import follower
 from dnslb.admin.client import Local, Unreachable
 from dnslb.admin.follower import Lost, Refused
+from dnslb.cli import complete
 from dnslb.cli.control import NoServer, NoSuchName, ask, clock, columns, default, is_address
 from dnslb.cli.nodes import Place, server_options, stream_options
 from dnslb.control.change import KINDS
@@ -61,7 +62,7 @@ class Wanted:
 
 
 @click.command()
-@click.argument("targets", metavar="[NAME]... [ADDRESS]...", nargs=-1)
+@click.argument("targets", metavar="[NAME]... [ADDRESS]...", nargs=-1, shell_complete=complete.targets)
 @click.option("--since", type=_since, metavar="TIME", help="2h for the last two hours, 14:00 or 2026-11-20T14:00.")
 @click.option(
     "--kind", "kinds", type=click.Choice(_WORDS), metavar="KIND", multiple=True,

@@ -11,10 +11,9 @@ from inspect import cleandoc
 from pathlib import Path
 
 import click
-from click.shell_completion import ShellComplete, get_completion_class
 
 from dnslb import __version__
-from dnslb.cli import main
+from dnslb.cli import complete, main
 
 _COMPLETIONS = {
     "bash": "bash-completion/completions/dnslb",
@@ -26,16 +25,7 @@ _AS_IT_IS = "\b"  # begins a paragraph whose lines click does not wrap
 
 def files() -> dict[str, str]:
     """The text of each, by its place below /usr/share."""
-    return _pages() | {place: _completion(shell) for shell, place in _COMPLETIONS.items()}
-
-
-def _completion(shell: str) -> str:
-    """As the shell reads it when it is first asked to complete the command."""
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise LookupError(shell)
-    # That of the class itself would ask an installed bash how old it is.
-    return ShellComplete.source(kind(main, {}, "dnslb", "_DNSLB_COMPLETE"))
+    return _pages() | {place: complete.script(shell) for shell, place in _COMPLETIONS.items()}
 
 
 def _pages() -> dict[str, str]:

@@ -71,10 +71,17 @@ def _places(
     control: Path | None, servers: Sequence[str], token_file: Path | None, ca_file: Path | None
 ) -> tuple[Place, ...]:
     source = click.get_current_context().get_parameter_source("control")
+    if servers and control is not None and source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--control and --server are both given; leave one out")
+    return places_of(control, servers, token_file, ca_file)
+
+
+def places_of(
+    control: Path | None, servers: Sequence[str] | None, token_file: Path | None, ca_file: Path | None
+) -> tuple[Place, ...]:
+    """Where the options lead.  Raises click.UsageError."""
     if not servers:
         return (control,)
-    if control is not None and source is click.core.ParameterSource.COMMANDLINE:
-        raise click.UsageError("--control and --server are both given; leave one out")
     # The modules behind it take a moment to import.
     from dnslb.admin.remote import NotUsable, parse  # noqa: PLC0415
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
-from dnslb.cli import report, wait
+from dnslb.cli import complete, report, wait
 from dnslb.cli.control import age, ask, clock, is_address
 from dnslb.cli.nodes import Place, server_options
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.text import duration, timestamp
 
+_MOST_LEFT = 10     # RRsets of which is said what is left
 _INTERRUPTED = 130  # the exit status of who was ended by Ctrl-C
 
 
@@ -82,7 +83,9 @@ def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
         server_options,
         click.option("--reason", default="", metavar="TEXT", help="Shown in the status and in the history."),
         click.option("--at", type=_moment, metavar="TIME", help="14:00, or 2026-11-20T14:00; default: now."),
-        click.argument("targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True),
+        click.argument(
+            "targets", metavar="[NAME]... ADDRESS...", nargs=-1, required=True, shell_complete=complete.targets
+        ),
     ):
         command = option(command)
     return command
@@ -91,6 +94,7 @@ def _target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _end_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--wait", "waits", is_flag=True, help="Return when the last cached copy has expired."),
+        click.option("--force", is_flag=True, help="Even if less is left than a pool's min_ready."),
         click.option("--for", "lasts", type=_duration, metavar="DURATION", help="Ready again after so long."),
     ):
         command = option(command)
@@ -107,6 +111,7 @@ def drain(**options: Any) -> None:
     With NAME, under that name only.  Both may be patterns: '192.0.2.*', '*.example.net'.
     With --at, TTLs fall ahead of that time, so that caches let go in time.
     With --wait it exits with 1 when the order ends before, or the server.
+    What would leave a pool less than its min_ready is refused, unless with --force.
 
     \b
     Example: dnslb drain 192.0.2.11 --for 30m --reason "new kernel" --wait
@@ -153,6 +158,7 @@ def _give(  # noqa: PLR0913 - the options of the commands
     waits: bool,
     control: Place,
     at_once: bool = False,
+    force: bool = False,
 ) -> None:
     if "" in targets:
         raise click.UsageError("a name or an address is empty; leave it out, or write '*' for all")
@@ -165,6 +171,8 @@ def _give(  # noqa: PLR0913 - the options of the commands
         given["names"] = names
     if at_once:
         given["now"] = True
+    if force:
+        given["force"] = True
     try:
         done = ask(control, "POST", "/orders", given)
     except KeyboardInterrupt:
@@ -186,8 +194,22 @@ def _tell(mode: str, at: float | None, done: dict[str, Any]) -> None:
     now = time.time()
     for one in done["clocks"]:
         click.echo(f"{one['owner']} {one['type']} {one['address']}: {_outcome(mode, at, one, now)}")
+    for line in _left(done.get("left", [])) if len(done["clocks"]) > 1 else ():
+        click.echo(line)
     if not any(one["changed"] for one in done["clocks"]):
         click.echo("nothing has changed")
+
+
+def _left(left: list[dict[str, Any]]) -> list[str]:
+    """What an order of many addresses leaves of each RRset; of many, those with the least."""
+    told = [
+        f"left: {one['owner']} {one['type']} {one['backends']} of {one['of']} backends up and ready,"
+        f" {one['percent']:.0f}% of the weight"
+        for one in left[:_MOST_LEFT]
+    ]
+    if len(left) > _MOST_LEFT:
+        told.append(f"left: of {len(left) - _MOST_LEFT:,} others {left[_MOST_LEFT]['percent']:.0f}% or more")
+    return told
 
 
 def _wait(control: Place, awaited: list[wait.Awaited]) -> None:

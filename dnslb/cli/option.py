@@ -9,6 +9,8 @@ import click
 
 from dnslb.text import duration
 
+DIRECTORY = "zones"  # where none is given
+
 _Value = TypeVar("_Value")
 
 

@@ -10,22 +10,23 @@ from typing import Any
 
 import click
 
-from dnslb.cli import report
+from dnslb.cli import option, report
 from dnslb.cli.control import ask, columns
 from dnslb.cli.nodes import Place, server_options
 from dnslb.cli.terminal import full_screen
 
+_INTERVAL = option.seconds(0.1, 10)  # workers remember at least so much
 _TARGET = "/queries"
 _PAUSE = 1.0  # seconds from one look to the next
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0.1, 10), default=3.0, help="How long to count first; default: 3.")
+@click.option("--interval", type=_INTERVAL, default="3s", metavar="DURATION", help="To count for first; default: 3s.")
 @click.option("--limit", type=click.IntRange(1, 100), default=10, help="So many names, and clients; default: 10.")
 @click.option("--follow", is_flag=True, help="Show it again every second, until q or Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
 @server_options
-def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Place) -> None:
+def queries(interval: float, limit: int, follow: bool, as_json: bool, control: Place) -> None:
     """Show which names are asked most at the moment, and by whom.
 
     Workers count for this only while somebody asks, so the first look takes some seconds.  With a ~ a count may be too
@@ -35,7 +36,7 @@ def queries(seconds: float, limit: int, follow: bool, as_json: bool, control: Pl
     Example: dnslb queries
     """
     ask(control, "GET", _TARGET)
-    time.sleep(seconds)
+    time.sleep(interval)
     found = ask(control, "GET", _TARGET)
     if not follow:
         click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found, limit)))

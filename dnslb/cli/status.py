@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import click
 
-from dnslb.cli import report
+from dnslb.cli import complete, report
 from dnslb.cli.control import NoSuchName, age, ask, clock, columns
 from dnslb.cli.nodes import Place, server_options
 
@@ -17,7 +17,7 @@ _NAMED = 4  # RRsets in a line
 
 
 @click.command()
-@click.argument("pattern", metavar="[NAME]", required=False)
+@click.argument("pattern", metavar="[NAME]", required=False, shell_complete=complete.pools)
 @click.option("--json", "as_json", is_flag=True, help="Print all of it, for programs.")
 @server_options
 def status(pattern: str | None, as_json: bool, control: Place) -> None:
@@ -68,13 +68,24 @@ def headline(found: dict[str, Any]) -> list[str]:
             until = clock(refused["until"], now)
             told.append(f"  it is taken at {until} unless the files change; dnslb reload takes it now")
     else:
-        zones, pools = report.count(len(found["zones"]), "zone"), report.count(len(found["pools"]), "pool")
-        told.append(f"{found['directory']} as of {loaded}: {zones}, {pools} shown")
+        zones = report.count(len(found["zones"]), "zone")
+        told.append(f"{found['directory']} as of {loaded}: {zones}, {_shown(found['pools'])} shown")
+        told += [
+            f"{report.count(one['names'], 'more name')} without a policy in {one['zone']}: see dnslb status NAME"
+            for one in found.get("unlisted", ())
+        ]
     if found["restart"]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
     told += _workers(found["server"])
     told += _secondaries(found["secondaries"], now)
     return told
+
+
+def _shown(pools: list[dict[str, Any]]) -> str:
+    """How many have a policy, and how many have none."""
+    rotated = sum(pool.get("rotated", False) for pool in pools)
+    text = report.count(len(pools) - rotated, "pool")
+    return f"{text} and {report.count(rotated, 'name')} without a policy" if rotated else text
 
 
 def _troubles(found: dict[str, Any]) -> list[str]:
@@ -118,7 +129,9 @@ def _lag(one: dict[str, Any], now: float) -> str:
 
 
 def _heading(owner: str, rrset: dict[str, Any]) -> str:
-    alarm = "  FAILING OPEN: none is up, all are handed out" if rrset["fails_open"] else ""
+    up = sum(backend["handed_out"] and backend["up"] is True for backend in rrset["backends"])
+    few = f"only {up} of {len(rrset['backends'])} up" if up else "none is up"
+    alarm = f"  FAILING OPEN: {few}, all are handed out" if rrset["fails_open"] else ""
     if rrset["empty"]:
         alarm = "  NO ADDRESS LEFT: none is available, the answer is empty"
     if rrset["withheld"]:

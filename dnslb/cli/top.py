@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from dnslb.cli import option, report, top_view
+from dnslb.cli import complete, option, report, top_view
 from dnslb.cli.control import age, ask, clock
 from dnslb.cli.nodes import Place, servers_options
 from dnslb.cli.status import lines as status_lines
@@ -24,7 +24,7 @@ _INTERVAL = option.seconds(0.1, 3600.0)
 
 
 @click.command()
-@click.argument("pattern", metavar="[NAME]", required=False)
+@click.argument("pattern", metavar="[NAME]", required=False, shell_complete=complete.pools)
 @click.option("--interval", type=_INTERVAL, default="1s", metavar="DURATION", help="Between two looks; default: 1s.")
 @click.option("--count", type=click.IntRange(1), help="End after so many looks; default: at q or Ctrl-C.")
 @servers_options

@@ -16,9 +16,10 @@ from dnslb.advice.advisor import LONGEST, Advice, Wishes, advise
 from dnslb.advice.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
-from dnslb.cli import option, report
+from dnslb.cli import complete, option, report
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
+from dnslb.text import duration
 
 TTLS = (0, 1, 2, 5, 10, 15, 30, 60, 120, 300)
 MOST_RESOLVERS = 100_000
@@ -59,6 +60,16 @@ def _number(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def _ttl(text: str) -> int:
+    """Whole seconds; without a unit too, as in zone files."""
+    seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 10 else duration.parse(text)
+    if seconds is None or seconds != int(seconds):
+        raise click.BadParameter(f"{text} is no TTL; write whole seconds: 30s, 5m")
+    if seconds > LONGEST:
+        raise click.BadParameter(f"{text} is out of range; write 0s to {LONGEST // 3600}h")
+    return int(seconds)
+
+
 _DURATION = option.seconds(0.0, LONGEST)
 _INTERVAL = option.seconds(0.01, LONGEST)
 _RATE = _number(0.001, MOST)
@@ -66,14 +77,9 @@ _COUNT = click.IntRange(1, 1000)
 
 
 @click.command()
-@click.argument("owner", metavar="[NAME]", required=False)
-@click.option(
-    "--zones",
-    "directory",
-    type=click.Path(readable=False, path_type=Path),
-    default="zones",
-    help="The directory with the pool of NAME; default: zones.",
-)
+@click.argument("owner", metavar="[NAME]", required=False, shell_complete=complete.pools)
+@click.argument("directory", type=click.Path(readable=False, path_type=Path), default=option.DIRECTORY)
+@click.option("--zones", type=click.Path(readable=False, path_type=Path), hidden=True, help="As DIRECTORY.")
 @click.option("--interval", type=_INTERVAL, metavar="DURATION", help="From probe to probe; default: 5s.")
 @click.option("--fast-interval", type=_INTERVAL, metavar="DURATION", help="The same in doubt; default: --interval.")
 @click.option("--fall", type=_COUNT, metavar="N", help="Failures in a row that take a backend out; default: 3.")
@@ -133,16 +139,17 @@ _COUNT = click.IntRange(1, 1000)
 @click.option(
     "--ttl",
     "ttls",
-    type=click.IntRange(0, LONGEST),
+    type=_ttl,
     multiple=True,
-    metavar="SECONDS",
-    help="A row of the table; may be repeated.",
+    metavar="DURATION",
+    help="A row of the table: 30s, 5m; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-def ttl(owner: str | None, directory: Path, as_json: bool, **options: Any) -> None:
+def ttl(owner: str | None, directory: Path, zones: Path | None, as_json: bool, **options: Any) -> None:
     """Say what TTLs do, and which one to use.
 
-    With NAME, probe, backends, answers and promised failover are those of its pool; options override them.
+    With NAME, probe, backends, answers and promised failover are those of its pool in DIRECTORY (default: zones);
+    options override them.
     Exits with 1 when no TTL grants all that is wanted.
 
     \b
@@ -150,7 +157,7 @@ def ttl(owner: str | None, directory: Path, as_json: bool, **options: Any) -> No
              dnslb ttl www.example.com --qps 2000
     """
     given = {key: value for key, value in options.items() if value not in (None, ())}
-    asked = _asked(given) if owner is None else asked_of_pool(_pool(owner, directory), given)
+    asked = _asked(given) if owner is None else asked_of_pool(_pool(owner, zones or directory), given)
     advice = advise(asked.situation, asked.wishes)
     rows = [forecast.forecast(asked.situation, seconds) for seconds in asked.ttls]
     if as_json:

@@ -10,11 +10,13 @@ from typing import Protocol
 
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
+from dnslb.control.lookup import Lookup
 from dnslb.control.order import OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
+from dnslb.dns.name import Name
 
 
 class Operations(Protocol):
@@ -40,6 +42,9 @@ class Operations(Protocol):
 
     def history(self) -> tuple[Change, ...]:
         """The last changes, oldest first; also those of earlier lives of the server."""
+
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        """What the question would be answered with now.  ``client``: its packed address, or nothing."""
 
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         """Each change that comes from now on, or after the event with that id.  None: nothing has come for a while."""

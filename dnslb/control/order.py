@@ -19,6 +19,7 @@ class OrderRequest:
     reason: str = ""
     by: str = ""                  # who gives it
     now: bool = False             # ready: hand it out before a probe has passed
+    force: bool = False           # drain, maint: even if less is left than a pool's ``min_ready``
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,20 @@ class DrainClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What an order has left of one RRset, when it is in force: of what is up and ready."""
+
+    owner: str
+    type: str
+    backends: int
+    of: int
+    percent: float  # of the weight
+
+
+@dataclass(frozen=True, slots=True)
 class OrderResult:
     """What an order has done."""
 
     clocks: tuple[DrainClock, ...]
-    warnings: tuple[str, ...]  # what the operator should know of the server
+    warnings: tuple[str, ...]    # what the operator should know of the server
+    left: tuple[Left, ...] = ()  # by drain and maint; those with the least first

@@ -65,6 +65,15 @@ class RRsetStatus:
 class PoolStatus:
     owner: str
     rrsets: Iterable[RRsetStatus]
+    rotated: bool = False  # no policy names it: its addresses are rotated, and not probed
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Names of a zone that are rotated, and too many to be listed among the pools."""
+
+    zone: str
+    names: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class Status:
     pools: Iterable[PoolStatus | None]
     orders: Iterable[OrderStatus]
     server: ServerStatus
+    unlisted: Iterable[Unlisted | None] = ()  # after ``pools``
     restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
     secondaries: tuple[SecondaryStatus, ...] = ()
 

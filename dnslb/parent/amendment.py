@@ -15,6 +15,8 @@ from dnslb.control.errors import Rejected
 from dnslb.control.order import OrderRequest
 from dnslb.parent.concerned import Concerned
 
+HOLDER = "dnslb"  # who gives the orders that nobody gave
+
 
 def amended(
     orders: Mapping[Scope, Order], wanted: OrderRequest, about: Iterable[Concerned], now: float
@@ -70,6 +72,16 @@ def _make_ready(orders: dict[Scope, Order], own: Scope, scope: Scope, given: Ord
             orders.pop(each, None)
     if scope == own and general in orders and own not in orders:
         orders[own] = given
+
+
+def held(orders: Mapping[Scope, Order], down: Mapping[Scope, str], now: float) -> dict[Scope, Order]:
+    """The orders that stand when these, which went down for a reason, are kept out until somebody says ``ready``."""
+    result = {scope: order for scope, order in orders.items() if not is_over(order, now)}
+    for scope, reason in down.items():
+        standing = result.get(scope)
+        if standing is None or standing.until is not None or mode_at(standing, now) is Mode.READY:
+            result[scope] = Order(Mode.DRAIN, now, reason=f"on_return: manual; was down: {reason}", by=HOLDER)
+    return result
 
 
 def next_edge(orders: Mapping[Scope, Order], now: float) -> float | None:

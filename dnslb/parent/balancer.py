@@ -39,7 +39,8 @@ class Balancer:
         self.copies = Copies()
         self.changed_at: Mapping[str, float] = {}  # Unix times of the last changes in an earlier life of the server
         self.hasten: Callable[[ProbeKey], object] = _leave  # is asked to have a key probed again soon
-        self.pools = pools
+        self.pools = dict(pools)
+        self.included: set[Name] = set()  # of them, those that no policy names
         self.served = ServedPools(pools, self.verdicts)
         self._clock = clock
         self._log = PoolLog()
@@ -85,21 +86,16 @@ class Balancer:
         for scope, lost_at in clocks.items():
             pool, version = pools.get(scope.owner or ""), scope.address.version
             if pool is not None and version in pool.pool.zone_ttls:
-                is_sure = is_last or self._is_kept_out(scope, now)
+                is_sure = is_last or _is_kept_out(self, scope, now)
                 least = 0.0 if is_sure else now + ttl.bounds(pool.pool, version).floor
                 key = pool.owner, rrtype.ADDRESS_TYPES[version]
                 self.copies.hand_out(key, [scope.address], max(lost_at, least))
-
-    def _is_kept_out(self, scope: Scope, now: float) -> bool:
-        """Whether an order has stood since the end of the earlier life of the server, and stands."""
-        times = (self.verdicts.left or 0.0, now)
-        return all(mode_for(self.orders, scope.owner or "", scope.address, at) is not Mode.READY for at in times)
 
     async def prepare(self) -> None:
         """Before ``start``: work out what there are many of, with pauses."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN
-        for pool in self.served.values():
+        for pool in list(self.served.values()):
             self._begin(pool)
             if loop.time() > until:
                 await asyncio.sleep(0)
@@ -133,8 +129,18 @@ class Balancer:
         for timer in self._timers:
             timer.cancel()
 
-
     # What changes.
+
+    def include(self, owner: Name, pool: Pool) -> None:
+        """Balance this name too, which was rotated without a policy; what orders change of it is published then."""
+        now = self._clock()
+        self.pools[owner], served = pool, self.served.add(owner, pool)
+        self.included.add(owner)
+        served.follow_records([backend.address for backend in pool.backends])
+        for version, seconds in pool.zone_ttls.items():
+            served.assume_copies(self.copies, version, now + seconds)
+        if self._publisher.is_started:
+            self._begin(served)
 
     def record(self, key: ProbeKey, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
@@ -224,6 +230,12 @@ class Balancer:
             if changed_at is not None and changed_at >= since:
                 self.copies.extend(owner, address, now - since)
             yield
+
+
+def _is_kept_out(balancer: Balancer, scope: Scope, now: float) -> bool:
+    """Whether an order has stood since the end of the earlier life of the server, and stands."""
+    times = (balancer.verdicts.left or 0.0, now)
+    return all(mode_for(balancer.orders, scope.owner or "", scope.address, at) is not Mode.READY for at in times)
 
 
 def _leave(key: ProbeKey) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from dnslb.answer.snapshot import Key, Serving
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
+from dnslb.config.rotated import Rotated
 from dnslb.config.settings import Settings
-from dnslb.dns import rrtype
+from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name, closest
 from dnslb.parent import recall
 from dnslb.parent.balancer import Balancer
@@ -44,6 +45,7 @@ class Generation:
         inlet = transfers.inlet if catalog.transfers else None
         self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
+        self.rotated = Rotated(catalog.zones, catalog.pools, settings.order)
         self._totals = totals
         self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
         self._transfers = transfers
@@ -55,6 +57,23 @@ class Generation:
         self.balancer.follow(old.balancer, plain)
         # Else the first moment after a reload would be slow: every reply would have to be packed anew.
         self._assignment.questions, self._assignment.turns = await recall.state(old.workers)
+
+    def include(self, owners: Iterable[Name]) -> Iterator[None]:
+        """Balance these names too, though no policy names them: orders concern them."""
+        for owner in owners:
+            pool = None if owner in self.balancer.pools else self.rotated.pool(owner)
+            if pool is not None:
+                self.balancer.include(owner, pool)
+            yield
+
+    def include_ordered(self, orders: Mapping[Scope, Order]) -> Iterator[None]:
+        """The same for those that these orders concern."""
+        everywhere = {scope.address for scope in orders if scope.owner is None}
+        yield from self.include(
+            [name.fold(name.parse(scope.owner, name.ROOT)) for scope in orders if scope.owner is not None]
+        )
+        for holding in self.rotated.holding(everywhere) if everywhere else ():
+            yield from self.include([holding[0]] if holding is not None and holding[1] else [])
 
     async def start(
         self, schedule: Schedule, left: float | None, orders: Mapping[Scope, Order], before: State

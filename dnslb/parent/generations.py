@@ -25,6 +25,7 @@ from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.transfers import Transfers
 from dnslb.parent.worker_process import WorkerSockets
+from dnslb.system.pace import gently
 
 
 class Generations:
@@ -35,8 +36,8 @@ class Generations:
         self.totals = Totals()
         self.hooks = Hooks(self._event, self._worked_out)
         self.memory = Memory(state_file, self.hooks.tell)
-        self.prober = Prober(self.memory)
         self.orders = Orders(self._obey, self.memory.remember)
+        self.prober = Prober(self.memory, self.orders.hold)
         self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
         self._override = override
         self._current: Generation | None = None
@@ -64,6 +65,8 @@ class Generations:
         # The old generation answers until the new one does, and so is probed until then.
         self._act([*self._acting, new], verdicts)
         try:
+            async for _ in gently(new.include_ordered(self.orders.standing)):
+                pass
             # Nobody waits for probes here: the balancer knows what must not be answered yet.
             if old is not None:
                 await new.follow(old)
@@ -87,10 +90,19 @@ class Generations:
         """The server before us has ended: what was ordered there until then stands here."""
         known = await self.memory.recall_from_predecessor()
         if known is not None:
+            async for _ in gently(self.current.include_ordered(known.orders)):
+                pass
             self.orders.standing = dict(known.orders)
             self.orders.wake()
             self._obey()
             self.current.balancer.remember(known.clocks, known.is_last)
+
+    async def include(self, owners: Iterable[Name]) -> None:
+        """Balance these names too, though no policy names them: an order is to concern them."""
+        wanted = list(owners)
+        for each in list(self._acting) if wanted else ():
+            async for _ in gently(each.include(wanted)):
+                pass
 
     def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
         """Hand these out though they have not passed a probe yet, unless they are known to be down."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 
 from dnslb.balance.operator_order import Order, Scope, is_over
@@ -57,6 +57,16 @@ class Orders:
                 told.add(scope)
                 self._change(Change(now, scope.owner, str(scope.address), what, reason, wanted.by))
             yield one
+
+    def hold(self, down: Mapping[Scope, str]) -> None:
+        """Keep these out, which went down for a reason, until somebody says ``ready``."""
+        now, before = self._clock(), self.standing
+        self._stand(amendment.held(before, down, now))
+        for scope in down:
+            order = self.standing[scope]
+            if before.get(scope) != order:
+                mode = order.mode.value
+                self._change(Change(now, scope.owner, str(scope.address), mode, order.reason, order.by))
 
     def wake(self) -> None:
         """Set the clock for the next order that begins or ends."""

@@ -93,6 +93,8 @@ def _state_file(settings: Settings, has_pools: bool, inherited: Inherited) -> St
         state_file.borrow()
     elif has_pools:
         state_file.take()
+    else:
+        state_file.take_if_ordered()
     return state_file
 
 
@@ -165,6 +167,7 @@ class _Parent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._generations.prober.holds.stop()
         self._generations.orders.stop()
         await self._generations.hooks.stop()
         if self._successor is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.parent import amendment, state
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.holds import Holds
 from dnslb.parent.memory import Memory
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling import history
@@ -26,7 +27,9 @@ _log = logging.getLogger("dnslb")
 class Prober:
     """Probes what its balancers go by."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, hold: Callable[[Mapping[Scope, str]], None] = lambda down: None) -> None:
+        """``hold`` is called with who is to be kept out, since it went down."""
+        self.holds = Holds(hold)
         self.schedule = Schedule(self._record_outcome, self._record_fault)
         self.records = ProbeRecords()
         self.faults = ProbeFaults()
@@ -69,6 +72,8 @@ class Prober:
             balancer.record(key, before, after)
         if before is not None and before.up == after.up:
             return
+        if before is not None and before.up:
+            self.holds.record_down(self._balancers, key, after)
         if before is not None and self._balancers:
             for change in history.verdicts(self._balancers[0], key, after):
                 self._memory.remember(change)

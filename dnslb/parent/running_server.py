@@ -6,25 +6,29 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
+from itertools import chain
 
 from dnslb import __version__
+from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed
-from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.lookup import Lookup
+from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
-from dnslb.control.status import ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned, recall
+from dnslb.parent import amendment, concerned, recall, safety
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
 from dnslb.parent.reload import Reloader
-from dnslb.parent.telling import drain_clock, metrics, preview, status, top
+from dnslb.parent.telling import drain_clock, lookup, metrics, preview, rotated_status, status, top
 from dnslb.parent.telling.recorder import Recorder
+from dnslb.parent.telling.rotated_status import Listing
 from dnslb.system.pace import gently
 
 _LONGEST = 20.0  # seconds for the workers to acknowledge an order
@@ -43,7 +47,8 @@ class RunningServer:
     def status(self, pattern: str | None) -> Status:
         now, reloader = time.time(), self._reloader
         balancer, catalog = self._current.balancer, self._current.catalog
-        totals, standing = self._generations.totals, self._generations.orders.standing
+        listing = Listing(self._current.rotated, balancer.pools)
+        standing = self._generations.orders.standing
         serials = self._generations.transfers.published
         return Status(
             now=now,
@@ -51,10 +56,8 @@ class RunningServer:
             loaded=reloader.loaded,
             refused=reloader.refused,
             zones=(self._zone(name.text(apex), serials.get(apex, zone.serial)) for apex, zone in catalog.zones.items()),
-            pools=(
-                None if owner is None else status.pool_status(balancer, totals, owner, now)
-                for owner in self._owners(pattern)
-            ),
+            pools=self._pools(pattern, listing, now),
+            unlisted=listing.unlisted(),
             orders=(status.order_status(scope, order) for scope, order in standing.items()),
             server=self._server(),
             restart=reloader.waiting,
@@ -69,12 +72,14 @@ class RunningServer:
         async with self._ordering:
             generation, about = await self._concerned(wanted)
             given = time.time()
+            await self._check(generation, wanted, about, given)
+            await generations.include({one.owner for one in about if one.owner not in generation.balancer.pools})
             work = generations.orders.give(wanted, about, given)
             altered = {(one.owner, one.address) async for some in gently(work) for one in some if one is not None}
             if wanted.now:
                 generations.trust([(one.owner, one.address) for one in about])
             # What we have said we do must outlive a crash in the next moment.
-            warning = await generations.memory.file.save()
+            warning = generations.memory.file.take_for_orders() or await generations.memory.file.save()
         try:
             async with asyncio.timeout(_LONGEST):
                 await generations.settled()
@@ -88,7 +93,11 @@ class RunningServer:
             generations.memory.file.save_soon()  # the drain clocks
         clocks = drain_clock.clocks(generation.balancer, wanted, about, altered, now)
         told = [clock async for some in gently(clocks) for clock in some]
-        return OrderResult(tuple(told), () if warning is None else (warning,))
+        left: tuple[Left, ...] = ()
+        if wanted.mode is not Mode.READY:
+            work_left = safety.left(generation.balancer, wanted, about, now)
+            left = [each async for some in gently(work_left) for each in some if each is not None][-1]
+        return OrderResult(tuple(told), () if warning is None else (warning,), left)
 
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
@@ -108,13 +117,17 @@ class RunningServer:
     def history(self) -> tuple[Change, ...]:
         return self._generations.memory.changes
 
+    def lookup(self, name: Name, kind: int, client: bytes) -> Lookup:
+        catalog, served = self._current.catalog, self._current.balancer.served
+        return lookup.lookup(catalog.zones, catalog.pools, lambda owner: served[owner].servings(), (name, kind), client)
+
     def follow(self, last: str | None) -> AsyncIterator[Event | None]:
         return self._generations.memory.follow(last)
 
     def probes(self, pattern: str | None) -> Iterator[ProbeStatus | None]:
         pools, records = self._current.balancer.pools, self._generations.prober.records
         for owner in self._owners(pattern):
-            if owner is None:
+            if owner is None or owner not in pools:
                 yield None
             else:
                 yield from status.probe_statuses(pools[owner], records)
@@ -159,17 +172,37 @@ class RunningServer:
             name=self._generations.name,
         )
 
+    async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:
+        """Whether the pools concerned allow it.  Raises Rejected."""
+        if wanted.mode is Mode.READY or wanted.force or not safety.concerns_any_rule(about):
+            return
+        after = amendment.amended(self._generations.orders.standing, wanted, about, now)
+        async for _ in gently(safety.check(generation.balancer, wanted, about, after, now)):
+            pass
+
     async def _concerned(self, wanted: OrderRequest) -> tuple[Generation, list[Concerned]]:
         """What the order is about, among what is served.  Raises Unknown, Rejected."""
         while True:
             generation = self._current
-            work = concerned.concerned(generation.balancer, wanted)
+            work = concerned.concerned(generation.balancer, wanted, generation.rotated)
             about = [one async for some in gently(work) for one in some if one is not None]
             # Meanwhile a reload may have ended.
             if generation is self._current:
                 return generation, about
 
-    def _owners(self, pattern: str | None) -> Iterable[Name | None]:
-        """Of the pools whose names match.  Raises Unknown."""
+    def _owners(self, pattern: str | None, listing: Listing | None = None) -> Iterable[Name | None]:
+        """Of the pools whose names match, and of names without a policy.  Raises Unknown."""
         pools = self._current.balancer.pools
-        return pools if pattern is None else concerned.matching(pools, pattern)
+        if pattern is None:
+            return chain(list(pools), listing.owners() if listing is not None else ())
+        return concerned.matching(pools, pattern, self._current.rotated)
+
+    def _pools(self, pattern: str | None, listing: Listing, now: float) -> Iterator[PoolStatus | None]:
+        balancer, rotated = self._current.balancer, self._current.rotated
+        for owner in self._owners(pattern, listing):
+            if owner is None:
+                yield None
+            elif owner in balancer.served:
+                yield status.pool_status(balancer, self._generations.totals, owner, now)
+            elif (pool := rotated.pool(owner)) is not None:
+                yield rotated_status.pool_status(pool)

@@ -64,6 +64,24 @@ class StateFile:
             # Now: at the start nothing waits for us yet, and a disk that hangs keeps no signal from ending us.
             self._read()
 
+    def take_if_ordered(self) -> None:
+        """Take the directory if orders stand there, and nobody else has it: a server without pools needs no other."""
+        if not (self._path.exists() and state.load(self._path, time.time())[0].orders):
+            return
+        with suppress(StateTaken):
+            self.take()
+
+    def take_for_orders(self) -> str | None:
+        """The first order is given to a server without pools: keep it.  The warning says why that cannot be."""
+        if self._is_taken or not self._is_started:
+            return None
+        try:
+            self._lock = _lock(self._path.parent)
+        except StateTaken as taken:
+            return f"the order is in force, and does not survive a restart: {taken}"
+        self._is_taken = True
+        return None
+
     def borrow(self) -> None:
         """Another server has the directory still, and we are about to take over from it: load what it has saved.
 

@@ -221,6 +221,7 @@ async function undo(one) {
     for (const order of standing.filter(({ until }) => until === null || until > serverNow())) {
       const again = { mode: order.mode, addresses: [order.address], reason: order.reason };
       if (order.owner !== null) again.names = [order.owner];
+      if (order.mode !== "ready") again.force = true;  // it has stood already
       if (order.at !== null && order.at > serverNow()) again.at = order.at;
       if (order.until !== null) again.until = order.until;
       await post("/orders", again);

@@ -63,7 +63,7 @@ function alarms() {
   }
   const open = cards(status).filter(({ rrset }) => rrset.fails_open).map(title);
   if (open.length > 0) {
-    found.push(alarm("open", `Failing open: none is up, all are handed out`, [lines(open)]));
+    found.push(alarm("open", `Failing open: none or too few are up, all are handed out`, [lines(open)]));
   }
   const empty = cards(status).filter(({ rrset }) => rrset.empty).map(title);
   if (empty.length > 0) {
@@ -138,6 +138,12 @@ function cardsView(shown, now) {
   });
 }
 
+function failingOpen(rrset) {
+  const up = rrset.backends.filter((backend) => backend.handed_out && backend.up === true).length;
+  const few = up === 0 ? "none is up" : `only ${up} of ${rrset.backends.length} up`;
+  return `Failing open: ${few}, all are handed out`;
+}
+
 function cardView(id, owner, rrset, probes, now) {
   const times = [...probes.values()].flatMap((one) => (one ? one.took.filter((_, place) => one.passed[place]) : []));
   const slowest = Math.max(0.001, ...times);
@@ -146,7 +152,7 @@ function cardView(id, owner, rrset, probes, now) {
     h("div", { class: "head" },
       h("h3", { id }, h("a", { href: linkTo(owner) }, h("bdi", null, owner)), " ", h("span", { class: "type" }, rrset.type)),
       h("p", { class: "ttl" }, h("b", null, `TTL ${rrset.ttl} s`), " ", h("span", { class: "why" }, rrset.why))),
-    rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), "Failing open: none is up, all are handed out") : null,
+    rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), failingOpen(rrset)) : null,
     rrset.empty ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
     h("table", { role: "table", "aria-labelledby": id },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },

@@ -16,6 +16,7 @@ from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
 from dnslb.config.policy.probes import Draft
+from dnslb.config.policy.safety import check_safety, check_unsteady
 from dnslb.config.policy.setting import PolicySettings
 from dnslb.text.document import Document
 from dnslb.text.problem import Level
@@ -51,6 +52,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
     _check_promise(document, pool, written)
+    check_safety(document, pool, written.settings, written.own)
     _check_ttl(document, pool, written)
     if pool.probe is not None and written.draft is not None:
         _check_probe(document, pool.probe, written.draft)
@@ -212,6 +214,7 @@ def _check_probe(document: Document, probe: Probe, draft: Draft) -> None:
     if probe.fast_interval is not None and probe.fast_interval > probe.interval:
         fact = f"fast_interval {probe.fast_interval:g}s is slower than interval {probe.interval:g}s"
         _warn(document, settings["fast_interval"].node, fact, "exchange them, or remove fast_interval")
+    check_unsteady(document, probe, settings)
     match probe.check:
         case HttpCheck(tls=True, verify=False) as checked:
             fact = "verify: false takes any certificate, an expired or foreign one too"

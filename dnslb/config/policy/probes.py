@@ -12,6 +12,7 @@ from typing import Any
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.config.policy import words
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting, are_sound, read_target
+from dnslb.config.policy.shares import read_unsteady
 from dnslb.text.document import Document
 from dnslb.text.yaml_tree import MappingNode, Node
 
@@ -41,6 +42,7 @@ SCHEDULE: dict[str, Reader] = {
     "rise": _read_outcomes,
     "fall": _read_outcomes,
     "source": read_target,
+    "unsteady": read_unsteady,
 }
 
 _HTTP: dict[str, Reader] = {

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from dnslb.balance.near import Near, Networks, around, merged
-from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TtlPolicy
+from dnslb.balance.pool import Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import transfers
 from dnslb.config.policy import checks, probes, setting
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
+from dnslb.config.policy.shares import read_least, read_percent
 from dnslb.config.policy.travel import travelling
 from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
@@ -30,6 +31,7 @@ MOST_SLOWSTART = 86_400.0  # seconds
 
 _ORDERS = tuple(order.value for order in RRsetOrder)
 _ALL_DOWN = tuple(choice.value for choice in AllDown)
+_ON_RETURN = tuple(choice.value for choice in OnReturn)
 
 ALL = 0  # ``answers: all`` as a number, lest it be taken for nothing
 
@@ -298,6 +300,11 @@ def _read_all_down(parsed: Document, node: Node) -> AllDown | None:
     return AllDown(word) if word is not None else None
 
 
+def _read_on_return(parsed: Document, node: Node) -> OnReturn | None:
+    word = parsed.choice(node, _ON_RETURN)
+    return OnReturn(word) if word is not None else None
+
+
 def _read_seconds(parsed: Document, node: Node) -> int | None:
     """A TTL."""
     seconds = parsed.duration(node, 0, MOST_TTL)
@@ -348,6 +355,9 @@ _SHARED: dict[str, Reader] = {
     "ttl": _read_ttl,
     "when_all_down": _read_all_down,
     "slowstart": _read_slowstart,
+    "min_ready": read_least,
+    "fail_open_below": read_percent,
+    "on_return": _read_on_return,
 }
 _OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.SCHEDULE}
 _BACKEND: dict[str, Reader] = {

@@ -19,6 +19,7 @@ from dnslb.answer.served_pools import ServedPools
 from dnslb.balance.operator_order import Mode, mode_for
 from dnslb.balance.pool import Backend
 from dnslb.dns import name, rrtype
+from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.generation import Generation
 from dnslb.parent.probe_faults import ProbeFaults
@@ -107,12 +108,13 @@ _RELOADED = gauge("dnslb_last_reload_successful", "1 unless the last reload was 
 _RESTART = gauge("dnslb_restart_needed", "1 while the files say of a setting what only a start can change.")
 _LOADED = gauge("dnslb_last_reload_success_timestamp_seconds", "Unix time at which what is served was read.")
 _SERIAL = gauge("dnslb_zone_serial", "Serial of a zone.")
+_ROTATED = gauge("dnslb_zone_rotated_names", "Names with several addresses and no policy: rotated, not probed.")
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
 _ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
-_FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while no backend is up and all are handed out.")
+_FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
 
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
@@ -140,6 +142,7 @@ def pieces(view: View) -> Iterator[str]:
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
+    yield from _rotated(view.generation)
     # A family must stand in one piece, but all that is told of a backend is looked up at once.
     texts: dict[Family, list[str]] = {}
     for rows in _rows(view):
@@ -228,9 +231,22 @@ def _secondaries(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     ]
 
 
+def _rotated(generation: Generation) -> Iterator[str]:
+    numbers: Counter[Name | None] = Counter(dict.fromkeys(generation.catalog.zones, 0))
+    for owner in generation.rotated.several():
+        if owner is None:
+            yield ""
+        else:
+            numbers[generation.rotated.apex(owner)] += 1
+    samples = iter([(labels(zone=name.text(apex)), number) for apex, number in numbers.items() if apex is not None])
+    yield _ROTATED.head
+    while some := list(islice(samples, _LINES)):
+        yield _ROTATED.lines(some)
+
+
 def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
     def rrsets() -> Iterator[tuple[str, ServedPool, int]]:
-        for pool in served.values():
+        for pool in list(served.values()):
             for version in sorted(pool.rrsets):
                 yield labels(pool=pool.name, type=rrtype.address_text(version)), pool, version
 
@@ -251,7 +267,7 @@ def _rows(view: View) -> Iterator[list[_Row]]:
 
 
 def _each(view: View) -> Iterator[_Row]:
-    for pool in view.generation.balancer.served.values():
+    for pool in list(view.generation.balancer.served.values()):
         owned = labels(pool=pool.name)
         for version in sorted(pool.rrsets):
             shares = pool.rrsets[version].shares()

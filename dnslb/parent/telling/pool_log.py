@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dnslb.answer.served_pool import ServedPool
 from dnslb.balance.health import Health
 from dnslb.balance.pool import Backend, Pool
+from dnslb.balance.selection import Selection
 from dnslb.balance.verdicts import Finding
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
@@ -19,7 +20,7 @@ from dnslb.parent.bounded_log import BoundedLog, Kind
 _NAMED = 4  # backends in one line
 
 _BEGIN_DOWN = Kind(logging.WARNING, "down", "%d more begin with backends that are down")
-_FAILS_OPEN = Kind(logging.ERROR, "fails open", "%d more fail open: no backend is up")
+_FAILS_OPEN = Kind(logging.ERROR, "fails open", "%d more fail open: none or too few of their backends are up")
 _EMPTY = Kind(logging.ERROR, "empty", "%d more answers are empty (NODATA): no backend is available")
 _NORMAL = Kind(logging.INFO, "back to normal", "%d more are back to normal")
 
@@ -107,6 +108,8 @@ def _why(finding: Finding) -> str:
         return "its first probe passed" if health.up else f"its first probe failed: {health.reason}"
     if health.up:
         return f"{probe.rise} of {probe.rise} probes passed"
+    if health.unsteady:
+        return health.reason
     return f"{probe.fall} of {probe.fall} probes failed: {health.reason}"
 
 
@@ -122,10 +125,17 @@ def _condition(pool: ServedPool, version: int) -> str:
     chosen = pool.rrsets[version].selection
     count = len(chosen.shares)
     if chosen.fails_open:
-        return f"no backend is up: all {count} are handed out (fail open)"
+        few = f"only {chosen.up} of {count}" if chosen.up else "no backend is"
+        return f"{few} up: all {count} are handed out (fail open)"
     if not count:
         return "no backend is available: the answer is empty (NODATA)"
     return f"back to normal: serving {count} of {len(pool.backends(version))}"
+
+
+def _despite(chosen: Selection) -> str:
+    if not chosen.fails_open:
+        return ""
+    return f" though only {chosen.up} {'is' if chosen.up == 1 else 'are'} up" if chosen.up else " though none is up"
 
 
 def _called(pool: ServedPool) -> str:
@@ -144,5 +154,5 @@ def _write(level: int, pool: ServedPool, version: int, fact: str, fields: Mappin
     _log.log(
         level, "%s: %s; serving %d of %d%s, ttl %d",
         _called(pool), fact, len(served.selection.shares), len(pool.backends(version)),
-        " though none is up" if served.selection.fails_open else "", served.ttl.seconds, extra=fields,
+        _despite(served.selection), served.ttl.seconds, extra=fields,
     )  # fmt: skip

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from dnslb.answer.copies import Copies
 from dnslb.answer.served_pool import ServedPool
 from dnslb.balance import selection
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address
 from dnslb.balance.ttl import OVERTIME, bounds
+from dnslb.balance.verdicts import Verdicts
 from dnslb.control.effect import RRsetEffect
 from dnslb.control.order import OrderRequest
 from dnslb.control.status import OrderStatus
@@ -26,17 +28,26 @@ def effects(
     balancer: Balancer, after: Mapping[Scope, Order], wanted: OrderRequest, about: Iterable[Concerned], now: float
 ) -> Iterator[RRsetEffect]:
     """For each RRset that the order is about; ``after`` are the orders that would stand."""
-    found: dict[tuple[Name, int], list[Address]] = {}
+    found: dict[tuple[Name, int], list[Concerned]] = {}
     for one in about:
-        found.setdefault((one.owner, one.address.version), []).append(one.address)
-    for (owner, _), addresses in found.items():
-        yield _effect(balancer, balancer.served[owner], addresses, after, now if wanted.at is None else wanted.at, now)
+        found.setdefault((one.owner, one.address.version), []).append(one)
+    for (owner, _), concerned in found.items():
+        pool = balancer.served.get(owner) or _rotated(concerned[0], now)
+        addresses = [one.address for one in concerned]
+        yield _effect(balancer, pool, addresses, after, now if wanted.at is None else wanted.at, now)
 
 
 def standing(orders: Mapping[Scope, Order], about: Iterable[Concerned]) -> Iterator[OrderStatus]:
     """The orders that stand now for what the order is about."""
     scopes = (scope for one in about for scope in (Scope(one.pool.owner, one.address), Scope(None, one.address)))
     yield from (order_status(scope, orders[scope]) for scope in dict.fromkeys(scopes) if scope in orders)
+
+
+def _rotated(one: Concerned, now: float) -> ServedPool:
+    """What is served of a name without a policy, which the balancer gets when the order is given."""
+    pool = ServedPool(one.owner, one.pool, Verdicts())
+    pool.begin({}, {}, Copies(), now)
+    return pool
 
 
 def _effect(  # noqa: PLR0913, PLR0917 - a pool, an order, and its time

@@ -11,6 +11,7 @@ from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeSt
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
+from dnslb.parent.telling import rotated_status
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
 
@@ -23,17 +24,19 @@ def order_status(scope: Scope, order: Order) -> OrderStatus:
 
 def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
     pool = balancer.served[owner]
+    is_rotated = owner in balancer.included
     rrsets = (_rrset_status(balancer, totals, pool, version, now) for version in sorted(pool.rrsets))
-    return PoolStatus(pool.name, rrsets)
+    return PoolStatus(pool.name, rrsets, is_rotated)
 
 
 def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float) -> RRsetStatus:
     served = pool.rrsets[version]
+    why = f"{served.ttl.why}; {rotated_status.WHY}" if pool.owner in balancer.included else served.ttl.why
     shares = served.shares()
     return RRsetStatus(
         rrtype.address_text(version),
         served.ttl.seconds,
-        served.ttl.why,
+        why,
         served.selection.fails_open,
         pool.is_withheld(version),
         (
