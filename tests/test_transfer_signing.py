@@ -17,7 +17,7 @@ from secondaries import ZONE, asked, following
 from test_transfers import Fleet, all_of
 
 _SIGNING = {
-    KNOT: "    dnssec-signing: on\n",
+    KNOT: "    dnssec-signing: on\n    serial-policy: unixtime\n",
     BIND: "  dnssec-policy default;\n  inline-signing yes;\n",
 }
 
