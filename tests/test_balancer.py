@@ -16,7 +16,7 @@ import pytest
 import virtual_time
 from transcript import wire, zone
 
-from dnslb.answer.snapshot import Key, Serving, Snapshot
+from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.balance.health import Health, Outcome, ProbeKey, first, observe
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import AllDown, Backend, HttpCheck, Pool, Probe, TcpCheck, TtlPolicy
@@ -56,7 +56,7 @@ class Desk:
     def __init__(self, *pools: Pool, orders: Mapping[Scope, Order] | None = None) -> None:
         self.balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         self.balancer.orders = dict(orders or {})
-        self.published: list[tuple[float, Mapping[Key, Serving]]] = []
+        self.published: list[tuple[float, Mapping[RRsetKey, Serving]]] = []
         for key in self.balancer.keys:
             self.hear(key, PASSED)
 
@@ -79,7 +79,7 @@ class Desk:
         return [f"{at:.1f} {' | '.join(map(text, servings.items()))}" for at, servings in self.published]
 
 
-def text(item: tuple[Key, Serving]) -> str:
+def text(item: tuple[RRsetKey, Serving]) -> str:
     (owner, kind), serving = item
     called = {wire(name): name for name in ("www.example.com.", "api.example.com.")}[owner]
     hosts = " ".join(str(ip_address(rdata)) for rdata in serving.rrset.rdatas)
@@ -295,7 +295,7 @@ def test_only_the_pools_concerned_are_worked_out() -> None:
         pools = [pool(), pool("api.example.com.", ["192.0.2.11", "192.0.2.21"]), pool("x.example.com.", ["192.0.2.22"])]
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, clock)
         balancer.verdicts.healths = dict.fromkeys(balancer.keys, Health())
-        published: list[Mapping[Key, Serving]] = []
+        published: list[Mapping[RRsetKey, Serving]] = []
         balancer.start(published.append)
         readings.clear()
         for host, worked_out in (("192.0.2.12", 1), ("192.0.2.11", 2), ("192.0.2.99", 0)):
@@ -531,7 +531,7 @@ def test_a_verdict_among_10_000_pools_costs_the_parent_little(capsys: pytest.Cap
         balancer = Balancer({wire(pool.owner): pool for pool in pools}, unix_time)
         for key in balancer.keys:
             record(balancer, key, None, first(PASSED, EPOCH))
-        published: list[Mapping[Key, Serving]] = []
+        published: list[Mapping[RRsetKey, Serving]] = []
         balancer.start(published.append)
         key = probe, ip_address(hosts_of(0)[7])
         times = []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from transcript import ANONYMOUS, TCP, ask, query, wire, zone
 
 from dnslb.answer.responder import UDP, Responder, Transport
-from dnslb.answer.snapshot import Key, Serving, Snapshot
+from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
@@ -46,7 +46,7 @@ def serving(*hosts: str, ttl: int = 30, rotation: Rotation | None = None, fails_
     return Serving(RRset(kind, ttl, packed), rotation or Rotation(), fails_open)
 
 
-def world(servings: dict[Key, Serving], transport: Transport = UDP) -> tuple[Snapshot, Responder]:
+def world(servings: dict[RRsetKey, Serving], transport: Transport = UDP) -> tuple[Snapshot, Responder]:
     snapshot = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), servings)
     return snapshot, Responder(snapshot, transport, ANONYMOUS)
 
@@ -158,7 +158,7 @@ def test_failing_open_is_told_to_clients_that_sent_edns() -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), [("www", WWW_A), ("alias", WWW_A), ("x.wild", WILD), ("walias", WILD)])
-def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str, key: Key) -> None:
+def test_that_a_pool_has_no_address_left_is_told_for_its_type_alone(name: str, key: RRsetKey) -> None:
     """And not for those that the name never had, in whatever order they are asked for: their replies are shared."""
     empty, two = serving(), serving("192.0.2.11", "192.0.2.12")
     snapshot, server = world({key: two})

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dnslb.answer.snapshot import Key
+from dnslb.answer.snapshot import RRsetKey
 from dnslb.balance.pool import Address, Pool
 from dnslb.balance.ttl import OVERTIME
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 
 
-class Copies(dict[Key, dict[Address, float]]):
+class Copies(dict[RRsetKey, dict[Address, float]]):
     """For each RRset and address: when the TTL of the last answer that held the address runs out, or ran out."""
 
-    def hand_out(self, key: Key, addresses: Iterable[Address], until: float) -> None:
+    def hand_out(self, key: RRsetKey, addresses: Iterable[Address], until: float) -> None:
         """These addresses have been in an answer which caches may hold until ``until``."""
         copies = self.setdefault(key, {})
         for address in addresses:
             copies[address] = max(copies.get(address, 0.0), until)
 
-    def assume(self, key: Key, addresses: Iterable[Address], until: float) -> None:
+    def assume(self, key: RRsetKey, addresses: Iterable[Address], until: float) -> None:
         """Those of the addresses of which nothing is known may be in caches until ``until``."""
         copies = self.setdefault(key, {})
         for address in addresses:

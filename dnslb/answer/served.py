@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
@@ -92,7 +92,7 @@ def work_out(pool: Pool, version: int, facts: Facts, before: Before, is_withheld
     return Served(chosen, changed_at, lasting, serving)
 
 
-def at_rest(pools: Mapping[Name, Pool]) -> dict[Key, Serving]:
+def at_rest(pools: Mapping[Name, Pool]) -> dict[RRsetKey, Serving]:
     """What the pools serve while every backend is up and nothing has changed for long."""
     return {
         (owner, rrtype.ADDRESS_TYPES[version]): work_out(pool, version, Facts(0.0), Before()).serving

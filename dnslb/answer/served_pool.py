@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from dnslb.answer.copies import Copies
 from dnslb.answer.served import Before, Facts, Served, work_out
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, ProbeKey
 from dnslb.balance.judgement import Judgement
@@ -27,7 +27,7 @@ _NOTHING = Before()
 class Change:
     """What has come of working a pool out."""
 
-    servings: dict[Key, Serving]  # what is served otherwise than before
+    servings: dict[RRsetKey, Serving]  # what is served otherwise than before
     soon: list[ProbeKey]          # who should be probed soon
     next_at: float | None         # Unix time from which on it serves something else, if nothing else changes
 
@@ -88,7 +88,7 @@ class ServedPool:
         known = judgement.known()
         soon = judgement.withhold(known, orders, now)
         unsure = judgement.all_unsure(known)
-        servings: dict[Key, Serving] = {}
+        servings: dict[RRsetKey, Serving] = {}
         edges = [selection.next_change(self.pool, known, orders, now)]
         for version in self.pool.zone_ttls:
             shown, is_withheld = self.rrsets.get(version), version in judgement.withheld
@@ -125,7 +125,7 @@ class ServedPool:
 
     # What there is to tell.
 
-    def servings(self) -> dict[Key, Serving]:
+    def servings(self) -> dict[RRsetKey, Serving]:
         """What it serves of each RRset at the moment."""
         return {
             (self.owner, rrtype.ADDRESS_TYPES[version]): replace(rrset.serving, withheld=self.is_withheld(version))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from dnslb.answer.served_pool import ServedPool
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.health import ProbeKey
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.verdicts import Verdicts
@@ -49,16 +49,16 @@ class ServedPools(dict[Name, ServedPool]):
         """The pools that have the address."""
         return self._holders.get(address, ())
 
-    def rdatas(self) -> dict[Key, set[bytes]]:
+    def rdatas(self) -> dict[RRsetKey, set[bytes]]:
         """Every address of every pool, handed out or not."""
-        found: dict[Key, set[bytes]] = {}
+        found: dict[RRsetKey, set[bytes]] = {}
         for owner, served in self.items():
             for backend in served.pool.backends:
                 key = owner, rrtype.ADDRESS_TYPES[backend.address.version]
                 found.setdefault(key, set()).add(backend.address.packed)
         return found
 
-    def servings(self) -> dict[Key, Serving]:
+    def servings(self) -> dict[RRsetKey, Serving]:
         """What all pools serve, as last worked out."""
         return {
             (owner, rrtype.ADDRESS_TYPES[version]): rrset.serving

@@ -33,7 +33,7 @@ _IN = rrtype.IN.to_bytes(2)
 _DS = rrtype.DS.to_bytes(2)
 _SOME_TYPE = bytes(2) + _IN  # type 0, which no name has
 
-Key: TypeAlias = tuple[Name, int]         # owner in the zone, and type
+RRsetKey: TypeAlias = tuple[Name, int]    # owner in the zone, and type
 Question: TypeAlias = tuple[Name, bytes]  # folded name, and type and class
 Led: TypeAlias = dict[bytes, int]         # answers, by the address (rdata) that led them
 
@@ -105,9 +105,9 @@ class Snapshot:
         zones: Mapping[Name, Zone],
         order: RRsetOrder,
         rng: Random,
-        servings: Mapping[Key, Serving] | None = None,
+        servings: Mapping[RRsetKey, Serving] | None = None,
         near: Mapping[Name, Near] = MappingProxyType({}),
-        stands: Mapping[Key, Stand] | None = None,
+        stands: Mapping[RRsetKey, Stand] | None = None,
     ) -> None:
         """``near``: of the pools that answer them otherwise than others, by owner.
 
@@ -124,10 +124,10 @@ class Snapshot:
         self.packed = 0             # replies that were not found ready
         self.zone_turns = self._turns = ZoneTurns(self.zones)
         self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
-        self._servings: dict[Key, Serving] = {}
+        self._servings: dict[RRsetKey, Serving] = {}
         self.update(servings or {})
 
-    def update(self, servings: Mapping[Key, Serving]) -> dict[Key, Led]:
+    def update(self, servings: Mapping[RRsetKey, Serving]) -> dict[RRsetKey, Led]:
         """From now on the pools serve this.  Only the replies concerned are packed again.
 
         What their addresses have led up to now is as in ``led``.
@@ -165,11 +165,11 @@ class Snapshot:
             replies.forget(soas)
 
     @property
-    def turning(self) -> list[Key]:
+    def turning(self) -> list[RRsetKey]:
         """The RRsets of pools that are asked for."""
         return list(self._turns.keys() & self._servings.keys())
 
-    def led(self, keys: Iterable[Key]) -> dict[Key, Led]:
+    def led(self, keys: Iterable[RRsetKey]) -> dict[RRsetKey, Led]:
         """How often each address of these RRsets led an answer since this was last asked; those that were asked."""
         found = {}
         for key in keys:
@@ -179,7 +179,7 @@ class Snapshot:
                 found[key] = {rdata: count for rdata, count in zip(rdatas, counts, strict=True) if count}
         return found
 
-    def stands(self, most: int) -> Iterator[tuple[Key, Stand]]:
+    def stands(self, most: int) -> Iterator[tuple[RRsetKey, Stand]]:
         """Where the turns of so many RRsets stand, at most: those of pools, then those that were asked for first."""
         waiting = self._stands or {}
         pools = (key for key in self._servings if key in self._turns)
@@ -270,7 +270,7 @@ class Snapshot:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
         return Turning(rotation, turns, serving is not None, leaders)
 
-    def _start(self, key: Key, rotation: Rotation, n: int) -> int:
+    def _start(self, key: RRsetKey, rotation: Rotation, n: int) -> int:
         """The first turn of an RRset."""
         if self._stands is None:
             return 0
@@ -329,7 +329,7 @@ def _existing(zone: Zone, reply: Answer) -> Container[Name]:
     return _Substituted(zone, reply.covers, fold(reply.answer[0].rrset.rdatas[0]))
 
 
-def _empty(reply: Answer, servings: Mapping[Key, Serving]) -> dict[int, Serving]:
+def _empty(reply: Answer, servings: Mapping[RRsetKey, Serving]) -> dict[int, Serving]:
     """By type: what pools serve that have no address now, at the names that decided the reply, if it is NODATA."""
     if reply.rcode != rrtype.NOERROR or not any(placed.rrset.rrtype == rrtype.SOA for placed in reply.authority):
         return {}

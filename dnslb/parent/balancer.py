@@ -14,7 +14,7 @@ from types import MappingProxyType
 from dnslb.answer.copies import Copies
 from dnslb.answer.served_pool import Change, ServedPool
 from dnslb.answer.served_pools import ServedPools
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import ttl
 from dnslb.balance.health import Health, ProbeKey
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for
@@ -101,7 +101,7 @@ class Balancer:
                 await asyncio.sleep(0)
                 until = loop.time() + _TURN
 
-    def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
+    def start(self, publish: Callable[[Mapping[RRsetKey, Serving]], object]) -> None:
         """Work everything out for the first time, into ``served``; later changes go to ``publish``."""
         for pool in self.served.values():
             if pool.owner not in self._prepared:
@@ -210,7 +210,7 @@ class Balancer:
         self._prepared.discard(pool.owner)
         self._publisher.urge(pool)
 
-    def _work_out(self, pool: ServedPool) -> Mapping[Key, Serving]:
+    def _work_out(self, pool: ServedPool) -> Mapping[RRsetKey, Serving]:
         """What it serves otherwise than before."""
         now = self._clock()
         change = pool.work_out(self.orders, self.copies, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
@@ -107,7 +107,7 @@ class Generation:
         self._is_transferred = True
         self._transfers.begin(self.catalog, self.workers, self._assignment.servings, self.balancer.copies)
 
-    def _publish(self, servings: Mapping[Key, Serving]) -> None:
+    def _publish(self, servings: Mapping[RRsetKey, Serving]) -> None:
         self.workers.publish(servings)
         if self._is_transferred:
             self._transfers.serve(servings)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 from dnslb.answer.served_pool import ServedPool
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.dns.name import Name
 from dnslb.system import wall_clock
 
@@ -24,11 +24,11 @@ class Publisher:
     """``work_out`` gives what a pool serves otherwise than before; ``rest`` is called when nothing urgent is left."""
 
     def __init__(
-        self, work_out: Callable[[ServedPool], Mapping[Key, Serving]], rest: Callable[[], object]
+        self, work_out: Callable[[ServedPool], Mapping[RRsetKey, Serving]], rest: Callable[[], object]
     ) -> None:
         self._work_out = work_out
         self._rest = rest
-        self._publish: Callable[[Mapping[Key, Serving]], object] | None = None  # from the start to the end
+        self._publish: Callable[[Mapping[RRsetKey, Serving]], object] | None = None  # from the start to the end
         self._urgent: OrderedDict[Name, ServedPool] = OrderedDict()  # a verdict or an order has changed
         self._due: OrderedDict[Name, ServedPool] = OrderedDict()     # time has changed
         self._clocks: dict[Name, asyncio.TimerHandle] = {}  # until a pool is due
@@ -40,7 +40,7 @@ class Publisher:
     def is_started(self) -> bool:
         return self._publish is not None
 
-    def start(self, publish: Callable[[Mapping[Key, Serving]], object]) -> None:
+    def start(self, publish: Callable[[Mapping[RRsetKey, Serving]], object]) -> None:
         """From now on publish all changes; at once those of pools that have become due since they were worked out."""
         self._publish = publish
         if self._due:
@@ -94,7 +94,7 @@ class Publisher:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN
-        changes: dict[Key, Serving] = {}
+        changes: dict[RRsetKey, Serving] = {}
         while (waiting := self._urgent or self._due) and loop.time() < until:
             _, pool = waiting.popitem(last=False)
             changes |= self._work_out(pool)

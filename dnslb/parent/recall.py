@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dnslb.answer.snapshot import Key, Question
+from dnslb.answer.snapshot import Question, RRsetKey
 from dnslb.balance.rotation import Stand
 from dnslb.parent.workers import Workers
 from dnslb.worker.messages import Instruction
 from dnslb.worker.watchers import TopCounts
 
 
-async def state(workers: Workers) -> tuple[list[Question], dict[int, dict[Key, Stand]]]:
+async def state(workers: Workers) -> tuple[list[Question], dict[int, dict[RRsetKey, Stand]]]:
     """What they are asked, and where the turns of each stand."""
     told = await workers.told(Instruction.REPORT_STATE, lambda alive: not alive.has_told_state)
     questions = dict.fromkeys(question for alive in told for question in alive.questions)

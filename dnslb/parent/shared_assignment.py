@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dnslb.answer.snapshot import Key, Question, Serving
+from dnslb.answer.snapshot import Question, RRsetKey, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
@@ -29,12 +29,12 @@ class SharedAssignment:
     zones: Mapping[Name, Zone]
     settings: Settings
     near: Mapping[Name, Near] = field(default_factory=dict)        # the clients that pools answer otherwise than others
-    servings: dict[Key, Serving] = field(default_factory=dict)     # what the pools serve at present
+    servings: dict[RRsetKey, Serving] = field(default_factory=dict)     # what the pools serve at present
     questions: Sequence[Question] = ()                             # that are asked, to be prepared for
     query_log: int | None = None   # the pipe of who writes it
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
-    turns: dict[int, dict[Key, Stand]] = field(default_factory=dict)  # where they go on, for the first of each number
+    turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
 
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
         """The worker of that number.  Raises OSError when there is no room for another process."""

@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from dnslb.answer.copies import Copies
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import ttl
 from dnslb.config.catalog import Catalog
 from dnslb.config.secondary import Secondary, TransferPolicy
@@ -59,7 +59,7 @@ class Transfers:
         self._policies: Mapping[Name, TransferPolicy] = {}  # of those that are transferred
         self._workers: Workers | None = None
         self._copies = Copies()
-        self._servings: dict[Key, Serving] = {}
+        self._servings: dict[RRsetKey, Serving] = {}
         self._process: ForkedProcess | None = None       # the one that publishes
         self._living: set[ForkedProcess] = set()         # with it: those that finish what is under way
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,7 +86,7 @@ class Transfers:
         return {apex: Content(catalog.zones[apex]).soa(serial) for apex, serial in known.items()}
 
     def begin(
-        self, catalog: Catalog, workers: Workers, servings: Mapping[Key, Serving], copies: Copies
+        self, catalog: Catalog, workers: Workers, servings: Mapping[RRsetKey, Serving], copies: Copies
     ) -> None:
         """From now on this generation answers, and is what travels.  ``copies`` are its drain clocks."""
         old, self._process = self._process, None
@@ -119,7 +119,7 @@ class Transfers:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
-    def serve(self, servings: Mapping[Key, Serving]) -> None:
+    def serve(self, servings: Mapping[RRsetKey, Serving]) -> None:
         """From now on the pools serve this."""
         self._servings.update(servings)
         if self._process is not None:
@@ -255,7 +255,7 @@ def _dismiss(process: ForkedProcess) -> None:
     process.channel.finish()
 
 
-def _served(servings: Mapping[Key, Serving]) -> Served:
+def _served(servings: Mapping[RRsetKey, Serving]) -> Served:
     unknown = frozenset(key for key, serving in servings.items() if serving.withheld)
     return Served({key: serving.rrset for key, serving in servings.items()}, unknown)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
-from dnslb.answer.snapshot import Key, Question
+from dnslb.answer.snapshot import Question, RRsetKey
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
 from dnslb.ipc.handover import Handover
@@ -49,7 +49,7 @@ class WorkerProcess(ForkedProcess):
         self.born = time.monotonic()
         self.in_force = -1                   # the last update that it answers by; -1 before it answers at all
         self.questions: list[Question] = []  # what its clients ask
-        self.stands: dict[Key, Stand] = {}   # where its turns stand
+        self.stands: dict[RRsetKey, Stand] = {}   # where its turns stand
         self.top: TopCounts | None = None    # what is asked most, once it has told
         self.has_told_state = True           # all of these
         super().__init__(work, kept)

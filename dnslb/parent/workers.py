@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.ipc import sockets
@@ -96,7 +96,7 @@ class Workers:
         known = {number for number, alive in self._workers.items() if alive.liveness.is_known}
         return [number + 1 for number in range(self.size) if number not in known]
 
-    def publish(self, servings: Mapping[Key, Serving], soas: Mapping[Name, RRset] = MappingProxyType({})) -> int:
+    def publish(self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset] = MappingProxyType({})) -> int:
         """From now on the pools serve this, and zones have these SOAs.  The number is for ``in_force``."""
         self._assignment.servings.update(servings)
         self._assignment.soas.update(soas)
@@ -243,7 +243,7 @@ class Workers:
         asyncio.get_running_loop().call_later(pause, self._start, dead.number)
 
 
-def _pieces(servings: Mapping[Key, Serving]) -> Iterator[Mapping[Key, Serving]]:
+def _pieces(servings: Mapping[RRsetKey, Serving]) -> Iterator[Mapping[RRsetKey, Serving]]:
     """Of a bounded size, and one at least."""
     items = list(servings.items())
     for start in range(0, max(1, len(items)), _PIECE):

@@ -6,13 +6,14 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.keys import TsigKey
 from dnslb.config.secondary import TransferPolicy
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.transfer.messages import Served
-from dnslb.transfer.publication import Key, Version
+from dnslb.transfer.publication import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Assignment:
     zones: Mapping[Name, Zone]                    # all that are served
     policies: Mapping[Name, TransferPolicy]       # of those that are transferred
     keys: Mapping[str, TsigKey]                   # by name
-    ceilings: Mapping[Key, int]                   # TTLs of pools at rest
+    ceilings: Mapping[RRsetKey, int]                   # TTLs of pools at rest
     served: Served                                # what the pools serve as it begins
     versions: Mapping[Name, Version]              # what was published before
     serials: Mapping[Name, int]                   # of zones without a version, from an earlier life of the server

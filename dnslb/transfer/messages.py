@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.secondary import Secondary
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Laid
 from dnslb.transfer.journal import Step
 from dnslb.transfer.progress import Progress
-from dnslb.transfer.publication import Key
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
     """The parent: from now on the pools serve this; of those in ``unknown`` nobody knows yet what they should."""
 
-    rrsets: Mapping[Key, RRset]
-    unknown: frozenset[Key] = frozenset()
+    rrsets: Mapping[RRsetKey, RRset]
+    unknown: frozenset[RRsetKey] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import time
 
+from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.secondary import Secondary, TransferPolicy
 from dnslb.dns.name import Name, closest
 from dnslb.dns.zone import RRset
@@ -27,7 +28,7 @@ from dnslb.transfer.exchange import Exchange
 from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
 from dnslb.transfer.notifier import Notifier
 from dnslb.transfer.progress import Progress
-from dnslb.transfer.publication import Key, Publication
+from dnslb.transfer.publication import Publication
 from dnslb.transfer.requests import Requests
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
@@ -50,7 +51,7 @@ class _Process:
         keys = tsig.keyring(assignment.keys)
         self._assignment = assignment
         self._sources = {apex: _source(assignment, apex) for apex in assignment.policies}
-        self._unknown: dict[Name, set[Key]] = {apex: set() for apex in assignment.policies}
+        self._unknown: dict[Name, set[RRsetKey]] = {apex: set() for apex in assignment.policies}
         self._exchange = Exchange(keys)
         self._channel = Channel(self._receive)
         self._notifier = Notifier(self._exchange, self._follow)
@@ -85,7 +86,7 @@ class _Process:
 
     def _lay(self, served: Served) -> None:
         """From now on the pools serve this; it is published when it is due."""
-        by_zone: dict[Name, dict[Key, RRset]] = {}
+        by_zone: dict[Name, dict[RRsetKey, RRset]] = {}
         for key, rrset in served.rrsets.items():
             apex = closest(key[0], self._assignment.zones)
             if apex in self._sources:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dnslb.answer.snapshot import RRsetKey
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Content, between
@@ -17,8 +18,6 @@ from dnslb.transfer.serial import following
 PAUSE = 1.0          # seconds between two versions of a zone; the first after a rest goes out at once
 _UNSAVED = 2.0       # seconds by which a life that was killed may be ahead of the serial that it saved last
 MOST_JOURNAL = 4 << 20  # octets of the steps of a zone
-
-Key = tuple[Name, int]  # owner in the zone, and type
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Publication:
     """A zone with the addresses that its pools serve, as versions with serials."""
 
     content: Content               # the zone as it is written, with what the pools serve now
-    ceilings: Mapping[Key, int]    # the TTL of each RRset of a pool that has been at rest for long
+    ceilings: Mapping[RRsetKey, int]    # the TTL of each RRset of a pool that has been at rest for long
     last_serial: int | None = None  # from an earlier life of the server
     version: Version | None = None
     journal: Journal = field(default_factory=lambda: Journal(MOST_JOURNAL))
@@ -47,7 +46,7 @@ class Publication:
         for step in version.steps:
             self.journal.add(step)
 
-    def lay(self, rrsets: Mapping[Key, RRset]) -> None:
+    def lay(self, rrsets: Mapping[RRsetKey, RRset]) -> None:
         """From now on the pools serve this."""
         laid = {owner: dict(kinds) for owner, kinds in self.content.laid.items()}
         for (owner, kind), rrset in rrsets.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dnslb.answer.snapshot import Key, Serving, Snapshot
+from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
 from dnslb.worker.messages import Counts, LeadCounts, ZoneCounts
@@ -49,6 +49,6 @@ class Counters:
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts
 
-    def put_in_force(self, servings: Mapping[Key, Serving]) -> LeadCounts:
+    def put_in_force(self, servings: Mapping[RRsetKey, Serving]) -> LeadCounts:
         """Let the pools serve this from now on.  The answers that were led by what they have served before."""
         return LeadCounts(self.snapshot.update(servings))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from dnslb.answer.snapshot import Key, Led, Question, Serving
+from dnslb.answer.snapshot import Led, Question, RRsetKey, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
@@ -24,7 +24,7 @@ class Update:
     """From now on the pools serve this, and zones have these SOAs."""
 
     number: int  # from 1
-    servings: Mapping[Key, Serving]
+    servings: Mapping[RRsetKey, Serving]
     soas: Mapping[Name, RRset] = field(default_factory=dict)  # by apex
 
 
@@ -56,7 +56,7 @@ class Counts:
 class LeadCounts:
     """For some pools: how many answers each address has led since the worker last told."""
 
-    led: Mapping[Key, Led]
+    led: Mapping[RRsetKey, Led]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +71,5 @@ class WorkerState:
     """Some of the questions that a worker is asked, and where its turns stand: its successor begins with them."""
 
     questions: Sequence[Question] = ()
-    stands: Mapping[Key, Stand] = field(default_factory=dict)
+    stands: Mapping[RRsetKey, Stand] = field(default_factory=dict)
     is_all: bool = False  # whether nothing comes after it

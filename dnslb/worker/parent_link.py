@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 
-from dnslb.answer.snapshot import Key, Serving, Snapshot
+from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.ipc.channel import Channel
 from dnslb.system.pace import step_by_step
 from dnslb.worker.counters import Counters
@@ -28,7 +28,7 @@ class ParentLink:
     """``leaving`` is set once the parent wants us to end; ``hands_over`` says whether another one answers then."""
 
     def __init__(
-        self, name: str, servings: Mapping[Key, Serving], counters: Counters, top: Callable[[], TopCounts]
+        self, name: str, servings: Mapping[RRsetKey, Serving], counters: Counters, top: Callable[[], TopCounts]
     ) -> None:
         """``name`` is the worker's, for the log; ``servings`` are in force already; ``top`` tells what is asked."""
         self.leaving = asyncio.Event()
@@ -78,7 +78,7 @@ class ParentLink:
                 self.hands_over = True
                 self.leaving.set()
 
-    def _put_in_force(self, servings: Mapping[Key, Serving]) -> None:
+    def _put_in_force(self, servings: Mapping[RRsetKey, Serving]) -> None:
         self._channel.send(self._counters.put_in_force(servings))
 
     def _sending(self, messages: Iterable[object]) -> Iterator[None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.ipc.heartbeat import Silence
 
 INTERVAL = 1.0  # seconds from one word of the parent to the next, at most
@@ -28,20 +28,20 @@ class ParentWatch:
     """``apply`` puts servings in force; ``name`` is the worker's, for the log."""
 
     def __init__(
-        self, name: str, servings: Mapping[Key, Serving], apply: Callable[[Mapping[Key, Serving]], None]
+        self, name: str, servings: Mapping[RRsetKey, Serving], apply: Callable[[Mapping[RRsetKey, Serving]], None]
     ) -> None:
         self._name = name
         self._servings = dict(servings)    # by the parent's word
         self._apply = apply
         self._silence = Silence(time.monotonic())
         self._is_alone = False
-        self._lowered: set[Key] = set()
+        self._lowered: set[RRsetKey] = set()
 
     def reset(self) -> None:
         """The parent has said something."""
         self._silence.end()
 
-    def record(self, servings: Mapping[Key, Serving]) -> None:
+    def record(self, servings: Mapping[RRsetKey, Serving]) -> None:
         """The parent wants the pools to serve this."""
         self._servings.update(servings)
         self._lowered.difference_update(servings)
@@ -66,7 +66,7 @@ class ParentWatch:
             else:
                 await self._change(set(self._lowered))
 
-    async def _change(self, keys: Iterable[Key]) -> None:
+    async def _change(self, keys: Iterable[RRsetKey]) -> None:
         """Lower these, or raise them again, in pieces; what the parent says meanwhile stands."""
         rest = iter(keys)
         while piece := list(islice(rest, _PIECE)):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 
-from dnslb.answer.snapshot import Key, Question, Serving, Snapshot
+from dnslb.answer.snapshot import Question, RRsetKey, Serving, Snapshot
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
@@ -36,9 +36,9 @@ class Content:
 
     zones: Mapping[Name, Zone]
     near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
-    servings: Mapping[Key, Serving]  # what the pools serve
+    servings: Mapping[RRsetKey, Serving]  # what the pools serve
     questions: Sequence[Question]    # to be prepared for
-    stands: Mapping[Key, Stand]      # where turns go on
+    stands: Mapping[RRsetKey, Stand]      # where turns go on
     soas: Mapping[Name, RRset] = field(default_factory=dict)  # of zones whose serial is not the file's, by apex
 
 

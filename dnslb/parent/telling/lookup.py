@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from random import Random
 
-from dnslb.answer.snapshot import NOT_OURS, Key, Serving, Snapshot
+from dnslb.answer.snapshot import NOT_OURS, RRsetKey, Serving, Snapshot
 from dnslb.balance.pool import Pool
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.control.lookup import Lookup, Record
@@ -23,7 +23,7 @@ _MOST = 20  # names that one answer leads to, at most: each may be a pool
 def lookup(
     zones: Mapping[Name, Zone],
     pools: Mapping[Name, Pool],
-    served: Callable[[Name], Mapping[Key, Serving]],
+    served: Callable[[Name], Mapping[RRsetKey, Serving]],
     asked: tuple[Name, int],
     client: bytes,
 ) -> Lookup:
@@ -35,7 +35,7 @@ def lookup(
     if kind in _TRANSFERS:
         return _told(NOT_OURS, False)
     snapshot = Snapshot(zones, RRsetOrder.CYCLIC, Random())
-    servings: dict[Key, Serving] = {}
+    servings: dict[RRsetKey, Serving] = {}
     while True:
         answer = snapshot.plain(name.fold(owner), kind.to_bytes(2) + rrtype.IN.to_bytes(2))
         found = _owners(answer, name.fold(owner)) & pools.keys() - {known for known, _ in servings}
@@ -55,7 +55,9 @@ def _owners(answer: Answer, asked: Name) -> set[Name]:
     return owners | {asked} | ({answer.turning[0]} if answer.turning else set())
 
 
-def _windowed(answer: Answer, pools: Mapping[Name, Pool], servings: Mapping[Key, Serving], client: bytes) -> Answer:
+def _windowed(
+    answer: Answer, pools: Mapping[Name, Pool], servings: Mapping[RRsetKey, Serving], client: bytes
+) -> Answer:
     """With so many of the pool's addresses as a reply to the client has."""
     if answer.turning is None or answer.turning not in servings or not answer.answer:
         return answer

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from itertools import count
 from typing import TypeAlias
 
-from dnslb.answer.snapshot import Key, Serving
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.name import Name
 from dnslb.worker.messages import Counts, LeadCounts
@@ -37,21 +37,21 @@ class Totals:
         self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
         self.open: dict[int, int] = {}    # TCP connections, by worker
-        self._led: dict[Key, Counter[bytes]] = {}
-        self._recent: dict[Key, Counter[bytes]] = {}  # since what is handed out changed last
-        self._handed_out: dict[Key, tuple[tuple[bytes, ...], Rotation]] = {}
-        self._since: dict[Key, Stage] = {}
+        self._led: dict[RRsetKey, Counter[bytes]] = {}
+        self._recent: dict[RRsetKey, Counter[bytes]] = {}  # since what is handed out changed last
+        self._handed_out: dict[RRsetKey, tuple[tuple[bytes, ...], Rotation]] = {}
+        self._since: dict[RRsetKey, Stage] = {}
         self._serials = count(1)
 
     @property
     def queries(self) -> int:
         return self.udp.total() + self.tcp.total()
 
-    def led(self, key: Key) -> Mapping[bytes, int]:
+    def led(self, key: RRsetKey) -> Mapping[bytes, int]:
         """Answers that each address of the RRset led; those that led none are not there."""
         return self._led.get(key, {})
 
-    def achieved(self, key: Key, rdata: bytes) -> float | None:
+    def achieved(self, key: RRsetKey, rdata: bytes) -> float | None:
         """An address's share of those since what is handed out changed last; None: there were none."""
         recent = self._recent.get(key)
         return recent[rdata] / recent.total() if recent else None
@@ -84,7 +84,7 @@ class Totals:
         """A worker has ended: its connections are closed."""
         self.open.pop(pid, None)
 
-    def begin_serving(self, servings: Mapping[Key, Serving], stage: Stage) -> None:
+    def begin_serving(self, servings: Mapping[RRsetKey, Serving], stage: Stage) -> None:
         """From that stage on the pools serve this."""
         for key, serving in servings.items():
             handed_out = serving.rrset.rdatas, serving.rotation
@@ -93,7 +93,7 @@ class Totals:
                 self._since[key] = stage
                 self._recent.pop(key, None)
 
-    def keep_only(self, pools: Mapping[Key, Collection[bytes]]) -> None:
+    def keep_only(self, pools: Mapping[RRsetKey, Collection[bytes]]) -> None:
         """Forget the leading answers of addresses that are in no pool any more."""
         for kept in (self._led, self._recent):
             for key in list(kept):
@@ -104,7 +104,7 @@ class Totals:
         self._since = {key: stage for key, stage in self._since.items() if key in pools}
 
 
-def _add(sums: dict[Key, Counter[bytes]], key: Key, led: Mapping[bytes, int]) -> None:
+def _add(sums: dict[RRsetKey, Counter[bytes]], key: RRsetKey, led: Mapping[bytes, int]) -> None:
     total = sums.get(key)
     if total is None:
         total = sums[key] = Counter()
