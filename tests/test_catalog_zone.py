@@ -10,7 +10,8 @@ import pytest
 from dnslb_server import eventually, started
 from peers import Address, free_port, running
 from programs import program
-from secondaries import KEY, Setting, asked
+from propagation.servers import Setting
+from secondaries import KEY, asked
 
 from dnslb.config import keys
 from dnslb.dns import name, rrtype
@@ -100,7 +101,7 @@ def test_a_new_zone_is_served_by_secondaries_and_one_that_is_gone_is_not(  # noq
     )
     stack.enter_context(started(tmp_path, "--listen", f"127.0.0.1:{port}", "--workers", "1"))
     file = there / "conf"
-    file.write_text(configure(Setting(there, place.port, [port])))
+    file.write_text(configure(Setting(there, place.port, [port], [CATALOG], KEY)))
     stack.enter_context(running([program(path, package), *options, str(file)], there / "log"))
     eventually(lambda: asked(place, "ns1.first.test", "A") is not None, "it is not there", 20.0)
     (zones / "second.test.zone").write_text(ZONE)

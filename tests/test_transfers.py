@@ -1,4 +1,4 @@
-"""Real secondaries follow what dnslb answers: NSD, Knot and BIND, over NOTIFY, IXFR and TSIG."""
+"""Real secondaries follow what dnslb answers: NSD, Knot, BIND and PowerDNS, over NOTIFY, IXFR and TSIG."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ import pytest
 from dnslb_server import Server, eventually, started
 from peers import Address, Process, free_port
 from programs import program
-from secondaries import KEY, SECONDARIES, ZONE, Secondary, following, serial, served
+from propagation.servers import BIND, KNOT, NSD, SECONDARIES, Secondary
+from secondaries import KEY, ZONE, following, serial, served
 from world import World, kill
 
 from dnslb.config import keys
@@ -38,6 +39,7 @@ class Fleet:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.world = World(directory)
         self.stack = stack
+        self.life = stack.enter_context(ExitStack())  # of the server
         self.port = free_port()
         self.here = Address("127.0.0.1", self.port)
         self.places: dict[str, Address] = {}
@@ -53,7 +55,7 @@ class Fleet:
         path = self.world.directory / "zones/example.test.yaml"
         rows = "".join(f"  - {{address: 127.0.0.1, port: {at.port}, key: fleet}}\n" for at in self.places.values())
         path.write_text(path.read_text() + (f"secondaries:\n{rows}" if rows else "") + policy)
-        server = self.stack.enter_context(self.server())
+        server = self.life.enter_context(self.server())
         for peer in peers:
             self.processes[peer.name] = self.stack.enter_context(
                 following(peer, self.world.directory, self.places[peer.name].port, [self.port])
@@ -165,7 +167,7 @@ def test_without_secondaries_transfers_are_refused_as_ever(fleet: Fleet) -> None
 
 def test_a_drain_clock_waits_for_the_last_secondary(fleet: Fleet) -> None:
     world = fleet.world
-    fleet.serve(*SECONDARIES[1:2])
+    fleet.serve(KNOT)
     [place] = fleet.places.values()
     secondary = fleet.processes["Knot"].popen
     os.kill(secondary.pid, signal.SIGSTOP)
@@ -225,7 +227,8 @@ def test_who_stops_reading_keeps_nobody_waiting(fleet: Fleet) -> None:
         assert all(one.fileno() >= 0 for one in lazy)
 
 
-def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("peer", [NSD, KNOT, BIND], ids=lambda peer: peer.name)
+def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_path: Path, peer: Secondary) -> None:
     ports = [free_port(), free_port()]
     place = Address("127.0.0.1", free_port())
     path = fleet.world.directory / "zones/example.test.yaml"
@@ -237,7 +240,7 @@ def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_pa
             here.mkdir()
             (here / "zones").symlink_to(tmp_path / "zones")
             servers.append(stack.enter_context(started(here, "--listen", f"127.0.0.1:{port}", "--workers", "1")))
-        stack.enter_context(following(SECONDARIES[1], tmp_path, place.port, ports))
+        stack.enter_context(following(peer, tmp_path, place.port, ports))
         os.kill(servers[0].parent, signal.SIGTERM)
         (fleet.world.up / "192.0.2.4").unlink()
         eventually(lambda: "192.0.2.4" not in served(place)[1], "it follows the other one", 20.0)
@@ -249,7 +252,7 @@ def transferring(server: Server) -> list[int]:
 
 
 def test_the_process_of_the_transfers_is_replaced_and_goes_on(fleet: Fleet) -> None:
-    server = fleet.serve(SECONDARIES[1])
+    server = fleet.serve(KNOT)
     [place] = fleet.places.values()
     before = serial(place)
     [pid] = transferring(server)

@@ -28,6 +28,8 @@ class Exchange(asyncio.DatagramProtocol):
         self._keys = keys
         self._transports: dict[int, asyncio.DatagramTransport] = {}
         self._waiting: dict[tuple[str, int, int], asyncio.Future[bytes]] = {}
+        # One question a turn of the loop, which reads between: replies to a thousand at once would overflow the socket.
+        self._sending = asyncio.Lock()
 
     async def open(self, sources: Mapping[int, IPv4Address | IPv6Address | None]) -> None:
         """``sources``: our address by IP version; None: what the system takes.  One that cannot be had is left out."""
@@ -54,18 +56,14 @@ class Exchange(asyncio.DatagramProtocol):
             raise OSError(f"there is no socket for IPv{to.address.version}")
         key = None if to.key is None else self._keys[dns.name.from_text(to.key)]
         where = self._place(to)
-        flags = opcode << 11 | (0x0400 if opcode == rrtype.NOTIFY else 0)  # NOTIFY has AA (RFC 1996 §3.3)
-        records = _ONE if answer else bytes(2)
-        packet = b"".join((where[2].to_bytes(2), flags.to_bytes(2), _ONE, records, bytes(4), question, answer))
-        mac = b""
-        if key is not None:
-            signer = Signer(key, where[2], b"")
-            packet, mac = signer.sign(packet), signer.mac
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[where] = future
         try:
-            async with asyncio.timeout(timeout):
+            async with self._sending:
+                packet, mac = _packet(key, opcode, where[2], question, answer)
                 transport.sendto(packet, (str(to.address), to.port))
+                await asyncio.sleep(0)
+            async with asyncio.timeout(timeout):
                 while True:
                     reply = verified(await future, key, mac)
                     # One that is forged or of another question leaves us waiting for the right one.
@@ -88,3 +86,16 @@ class Exchange(asyncio.DatagramProtocol):
             place = (str(to.address), to.port, randbelow(_IDS))
             if place not in self._waiting:
                 return place
+
+
+def _packet(
+    key: dns.tsig.Key | None, opcode: int, query_id: int, question: bytes, answer: bytes
+) -> tuple[bytes, bytes]:
+    """A question, and its signature."""
+    flags = opcode << 11 | (0x0400 if opcode == rrtype.NOTIFY else 0)  # NOTIFY has AA (RFC 1996 §3.3)
+    records = _ONE if answer else bytes(2)
+    packet = b"".join((query_id.to_bytes(2), flags.to_bytes(2), _ONE, records, bytes(4), question, answer))
+    if key is None:
+        return packet, b""
+    signer = Signer(key, query_id, b"")
+    return signer.sign(packet), signer.mac

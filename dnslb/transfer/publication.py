@@ -16,6 +16,7 @@ from dnslb.transfer.journal import Journal, Step
 from dnslb.transfer.serial import following
 
 PAUSE = 1.0          # seconds between two versions of a zone; the first after a rest goes out at once
+_UNSAVED = 2.0       # seconds by which a life that was killed may be ahead of the serial that it saved last
 MOST_JOURNAL = 4 << 20  # octets of the steps of a zone
 
 
@@ -61,7 +62,8 @@ class Publication:
         """The next version: what the pools serve now, but no rung of a TTL that climbs; None: nothing is other."""
         wanted, before = self._wanted(), self.version
         if before is None:
-            serial = following(self.last_serial, wanted.zone.serial, now)
+            unsaved = 0.0 if self.last_serial is None else _UNSAVED
+            serial = following(self.last_serial, wanted.zone.serial, now + unsaved)
         else:
             change = between(before.content, wanted)
             if not change and wanted.soa(0) == before.content.soa(0):
