@@ -145,6 +145,20 @@ def test_nothing_new_is_no_version_and_the_next_may_come_after_a_pause() -> None
     assert one.earliest == 1000.0 + PAUSE
 
 
+def test_a_new_life_begins_ahead_of_what_a_killed_one_may_have_published_last() -> None:
+    killed, new = publication(), publication()
+    saved = killed.publish(_NOW)
+    assert saved is not None
+    # In the second before it was killed, and not saved.
+    killed.lay({(WWW, rrtype.A): a(5, ADDRESSES[1])})
+    unsaved = killed.publish(_NOW + 1.0)
+    new.last_serial = saved.serial
+    first = new.publish(_NOW + 1.5)
+    assert unsaved is not None
+    assert first is not None
+    assert is_newer(first.serial, unsaved.serial)
+
+
 def test_an_edited_zone_is_a_version_with_the_difference() -> None:
     one = publication()
     first = one.publish(1000.0)
