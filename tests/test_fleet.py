@@ -16,6 +16,8 @@ import pytest
 from dnslb_server import eventually
 from programs import program
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -18,6 +18,8 @@ from scrape import fetch, value
 from secondaries import KEY, ZONE, serial
 from test_transfers import Fleet
 
+pytestmark = pytest.mark.long
+
 _MANY = 1000
 _BAR = 2.0     # seconds until all are told
 _LATE = 0.05   # seconds by which probes may start late meanwhile

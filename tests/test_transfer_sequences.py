@@ -22,6 +22,8 @@ from secondaries import ZONE
 from test_transfers import Fleet, transferred
 from world import kill
 
+pytestmark = pytest.mark.long
+
 _BACKENDS = st.sampled_from([f"192.0.2.{number}" for number in range(1, 5)])
 _HOSTS = st.sampled_from(["a", "b", "*.c", "d.e"])
 _STEPS = st.one_of(

@@ -16,6 +16,8 @@ from propagation.servers import BIND, KNOT, Secondary
 from secondaries import ZONE, asked, following
 from test_transfers import Fleet, all_of
 
+pytestmark = pytest.mark.long
+
 _SIGNING = {
     KNOT: "    dnssec-signing: on\n    serial-policy: unixtime\n",
     BIND: "  dnssec-policy default;\n  inline-signing yes;\n",
