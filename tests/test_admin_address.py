@@ -141,7 +141,7 @@ def test_who_may_not_is_told_why(  # noqa: PLR0917 - a case is a request and its
 @pytest.mark.parametrize(("body", "status", "error"), [
     ("{", 400, "the body is no JSON"),
     ("[" * 60000, 400, "the body is no JSON"),
-    ('{"mode": "drain", "addresses": ["192.0.2.9"]}', 404, "192.0.2.9 is no backend of any pool"),
+    ('{"mode": "drain", "addresses": ["192.0.2.9"]}', 404, "192.0.2.9 is no address of any name that is served here"),
     ('{"mode": "drain", "adresses": ["192.0.2.1"]}', 400, "'adresses' is unknown"),
     (" " * 70000, 413, "the body is longer than 65536 octets"),
 ])  # fmt: skip

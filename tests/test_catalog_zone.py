@@ -81,6 +81,7 @@ def stack() -> Iterator[ExitStack]:
         yield kept
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("path", "package", "configure", "options"), [
     ("knotd", "knot", knot, ("-c",)), ("named", "bind9", bind, ("-g", "-n", "1", "-c")),
 ])  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dnslb.balance.near import Near, Networks
-from dnslb.balance.pool import AllDown, Backend, Pool, Probe, TcpCheck, TtlPolicy
+from dnslb.balance.pool import AllDown, Backend, Least, OnReturn, Pool, Probe, TcpCheck, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
@@ -34,6 +34,9 @@ OTHER: dict[str, Any] = {
     "negative_ttl": 60,
     "near": Near(1, Networks()),
     "delay": 2.0,
+    "min_ready": Least(backends=1),
+    "fail_open_below": 50,
+    "on_return": OnReturn.MANUAL,
 }
 CALLED = {
     "zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near",

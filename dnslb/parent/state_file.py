@@ -66,7 +66,8 @@ class StateFile:
 
     def take_if_ordered(self) -> None:
         """Take the directory if orders stand there, and nobody else has it: a server without pools needs no other."""
-        if not (self._path.exists() and state.load(self._path, time.time())[0].orders):
+        # Where the user may not look, there is nothing of ours.
+        if not (os.path.exists(self._path) and state.load(self._path, time.time())[0].orders):
             return
         with suppress(StateTaken):
             self.take()
