@@ -59,6 +59,7 @@ def parent(pid: int) -> int:
 # The story
 
 
+@pytest.mark.long
 def test_the_story_tells_who_gets_the_traffic_and_leaves_nothing_behind() -> None:
     told = subprocess.run(
         [*DEMO, "--quick"], env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=STORY,
@@ -157,6 +158,7 @@ def live() -> Iterator[Terminal]:
         os.close(theirs)
 
 
+@pytest.mark.long
 def test_keys_kill_revive_drain_and_quit() -> None:
     with live() as terminal:
         assert len(terminal.screen()) == 24

@@ -130,6 +130,7 @@ def test_what_a_reload_did_to_a_zone_and_the_name_of_the_server_are_in_the_statu
         assert zone["changed"] > status["now"]
 
 
+@pytest.mark.long
 def test_the_first_sample_of_the_hour_comes_within_ten_seconds(tmp_path: Path, zones: Path) -> None:
     control = tmp_path / "control"
     with started(tmp_path, "--listen", f"127.0.0.1:{free_port()}", "--workers", "1"):

@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from dnslb_server import DNSLB, eventually, launched
 from peers import free_port
 from world import World, kill
@@ -70,6 +71,7 @@ def test_a_server_that_is_killed_while_it_starts_keeps_the_orders(tmp_path: Path
     assert json.loads(world.saved())["orders"] == json.loads(saved)["orders"]
 
 
+@pytest.mark.long
 def test_an_order_that_cannot_be_saved_says_so_and_is_saved_when_it_can(tmp_path: Path) -> None:
     world = World(tmp_path)
     with world.server() as server:
