@@ -44,7 +44,7 @@ def test_a_first_zone_passes_check_and_says_what_to_do_next(empty: Path) -> None
 @pytest.mark.parametrize(("checker", "package"), [
     (["named-checkzone", "example.com"], "bind9-utils"),
     (["nsd-checkzone", "example.com"], "nsd"),
-    (["kzonecheck", "-o", "example.com"], "knot-dnsutils"),
+    (["kzonecheck", "-o", "example.com"], "knot-dnssecutils"),
 ])  # fmt: skip
 def test_others_load_the_zone_too(empty: Path, checker: list[str], package: str) -> None:
     init("--zone", "example.com", *_SERVERS)
