@@ -25,6 +25,7 @@ from dnslb.transfer.answering import Source, answer
 from dnslb.transfer.content import Content, between
 from dnslb.transfer.journal import Journal, Step, serial_of
 from dnslb.transfer.publication import PAUSE, Publication, Version
+from dnslb.transfer.refusals import Refusals
 from dnslb.transfer.serial import following, is_newer
 
 APEX = name.parse("example.com.", name.ROOT)
@@ -392,3 +393,15 @@ def test_any_octets_are_a_request_or_nothing(packet: bytes) -> None:
         return
 
 
+
+
+def test_refusals_are_told_once_and_not_many_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    refusals = Refusals(lambda: now[0])
+    for number in range(1000):
+        refusals.tell(f"192.0.2.{number % 250}", f"n{number}.test. is not transferred")
+        refusals.tell("192.0.2.0", "n0.test. is not transferred")
+    assert len(caplog.messages) == 10
+    now[0] = 61.0
+    refusals.tell("192.0.2.1", "another reason")
+    assert caplog.messages[10:] == ["990 more transfers were refused", "a transfer is refused to 192.0.2.1: another reason"]

@@ -150,6 +150,21 @@ def test_dig_transfers_with_the_key_and_not_without(fleet: Fleet, tmp_path: Path
     assert len(transferred(fleet).nodes) >= 3
 
 
+def test_who_is_refused_holds_no_connection_and_fills_no_log(fleet: Fleet) -> None:
+    """The cheapest request: a name and a type that nobody may have, another name each time."""
+    server = fleet.serve(policy="transfer_to: [fleet]\n")
+    eventually(lambda: serial(fleet.here) != 1, "there is a version", 20.0)
+    for number in range(300):
+        with socket.create_connection(("127.0.0.1", fleet.port), timeout=10) as sock:
+            dns.query.send_tcp(sock, dns.message.make_query(f"n{number}.test", "AXFR"))
+            stream = sock.makefile("rb")
+            reply = dns.message.from_wire(stream.read(int.from_bytes(stream.read(2))))
+            assert reply.rcode() == dns.rcode.NOTAUTH
+            assert stream.read(2) == b""  # at once, not after half a minute
+    assert server.log.count("a transfer is refused") <= 20
+    assert len(transferred(fleet).nodes) >= 3
+
+
 def test_a_network_may_transfer_unsigned(fleet: Fleet) -> None:
     fleet.serve(policy="transfer_to: [127.0.0.0/8]\n")
     eventually(lambda: serial(fleet.here) != 1, "there is a version", 20.0)

@@ -23,7 +23,7 @@ class Assignment:
     zones: Mapping[Name, Zone]                    # all that are served
     policies: Mapping[Name, TransferPolicy]       # of those that are transferred
     keys: Mapping[str, TsigKey]                   # by name
-    ceilings: Mapping[RRsetKey, int]                   # TTLs of pools at rest
+    ceilings: Mapping[RRsetKey, int]              # TTLs of pools at rest
     served: Served                                # what the pools serve as it begins
     versions: Mapping[Name, Version]              # what was published before
     serials: Mapping[Name, int]                   # of zones without a version, from an earlier life of the server

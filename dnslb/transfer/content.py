@@ -81,11 +81,6 @@ def between(old: Content, new: Content) -> Change:
     return _of(old, new, same + [owner for owner in old.zone.nodes if owner not in new.zone.nodes])
 
 
-def laid_over(before: Content, laid: Mapping[Name, Mapping[int, RRset]]) -> Content:
-    """The same zone when its pools serve this; what is not named goes on."""
-    return Content(before.zone, {**before.laid, **laid})
-
-
 def _of(old: Content, new: Content, owners: list[Name]) -> Change:
     removed: list[tuple[Name, RRset]] = []
     added: list[tuple[Name, RRset]] = []

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from dnslb.ipc.handover import ConnectionState
+from dnslb.transfer.answering import Answered
 
 _IDLE = 30.0        # seconds for the next request, and for a message to be taken
 _MOST_ASKED = 1000  # requests of one connection
 
-Answer = Callable[[bytes], Iterator[bytes] | None]  # the messages of a reply; None: none, and the end of the connection
+Answer = Callable[[bytes], Answered | None]  # what a request gets; None: nothing, and the end of the connection
 
 
 async def converse(sock: socket.socket, state: ConnectionState, answer: Answer) -> None:
@@ -29,18 +30,22 @@ async def converse(sock: socket.socket, state: ConnectionState, answer: Answer) 
                 if not await _answer(writer, answer(packet)):
                     break
     finally:
-        writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+        if writer.transport.get_write_buffer_size():
+            writer.transport.abort()
+        else:
+            writer.close()
 
 
-async def _answer(writer: asyncio.StreamWriter, messages: Iterator[bytes] | None) -> bool:
+async def _answer(writer: asyncio.StreamWriter, answered: Answered | None) -> bool:
     """Whether the connection goes on.  A message is made when the one before has found room."""
-    if messages is None:
+    if answered is None:
         return False
-    for message in messages:
+    for message in answered.messages:
         writer.write(len(message).to_bytes(2) + message)
         async with asyncio.timeout(_IDLE):
             await writer.drain()
-    return True
+    # Who may have nothing keeps no place from those who may.
+    return not answered.refused
 
 
 async def _read(reader: asyncio.StreamReader, early: bytes, length: int) -> tuple[bytes, bytes]:

@@ -34,9 +34,9 @@ class Version:
 class Publication:
     """A zone with the addresses that its pools serve, as versions with serials."""
 
-    content: Content               # the zone as it is written, with what the pools serve now
-    ceilings: Mapping[RRsetKey, int]    # the TTL of each RRset of a pool that has been at rest for long
-    last_serial: int | None = None  # from an earlier life of the server
+    content: Content                  # the zone as it is written, with what the pools serve now
+    ceilings: Mapping[RRsetKey, int]  # the TTL of each RRset of a pool that has been at rest for long
+    last_serial: int | None = None    # from an earlier life of the server
     version: Version | None = None
     journal: Journal = field(default_factory=lambda: Journal(MOST_JOURNAL))
 

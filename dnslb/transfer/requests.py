@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -18,19 +17,17 @@ from dnslb.dns.name import Name
 from dnslb.ipc.forwarding import Forwarding, Inlet
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.transfer import tsig
-from dnslb.transfer.answering import Source, answer
+from dnslb.transfer.answering import Answered, Source, answer
 from dnslb.transfer.conversation import converse
+from dnslb.transfer.refusals import Refusals
 from dnslb.transfer.tsig import NotARequest
 
 _MOST_OPEN = 200         # connections at once
 _MOST_PER_CLIENT = 20
-_MOST_REMEMBERED = 1000  # refusals that were told
 _TURN = 20               # packets answered in one turn of the loop
 _NAME_V4 = struct.Struct("=H2s4s")      # struct sockaddr_in: family, port, address
 _NAME_V6 = struct.Struct("=H2s4s16sI")  # struct sockaddr_in6: the same, and the scope
 _CMSG = struct.Struct("=QII")           # struct cmsghdr of Linux on 64 bits: length, level, type
-
-_log = logging.getLogger("dnslb")
 
 
 class Requests:
@@ -45,7 +42,7 @@ class Requests:
         self._udp = udp
         self._open: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._refusals = Refusals()
         self._inlet: Inlet | None = None
 
     def begin(self, inlet: Inlet) -> None:
@@ -99,27 +96,20 @@ class Requests:
             if packet is None:
                 return
             client = _client(packet.name)
-            for message in self._answer(packet.octets, ip_address(client[0]), over_tcp=False) or ():
+            answered = self._answer(packet.octets, ip_address(client[0]), over_tcp=False)
+            for message in answered.messages if answered is not None else ():
                 with suppress(OSError):  # UDP promises nothing
                     self._udp[packet.number].sendmsg([message], _ancillary(packet.control), socket.MSG_DONTWAIT, client)
 
-    def _answer(self, packet: bytes, client: IPv4Address | IPv6Address, *, over_tcp: bool) -> Iterator[bytes] | None:
+    def _answer(self, packet: bytes, client: IPv4Address | IPv6Address, *, over_tcp: bool) -> Answered | None:
         try:
             request = tsig.read(packet, self._keys)
         except NotARequest:
             return None
         answered = answer(request, client, self._sources, over_tcp=over_tcp)
         if answered.refused:
-            self._tell_refusal(str(client), answered.refused)
-        return answered.messages
-
-    def _tell_refusal(self, client: str, why: str) -> None:
-        """One line for each client and reason."""
-        if (client, why) not in self._told:
-            self._told[client, why] = None
-            if len(self._told) > _MOST_REMEMBERED:
-                self._told.popitem(last=False)
-            _log.warning("a transfer is refused to %s: %s", client, why)
+            self._refusals.tell(str(client), answered.refused)
+        return answered
 
 
 def _client(sockaddr: bytes) -> tuple[str, int] | tuple[str, int, int, int]:

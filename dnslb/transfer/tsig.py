@@ -25,7 +25,6 @@ from dnslb.dns import rrtype
 from dnslb.dns.name import Name, fold
 
 FUDGE = 300    # seconds that clocks may differ (RFC 8945 §10)
-_MOST = 65535
 _ADDITIONAL = slice(10, 12)  # of a message: how many records its last section has
 
 
