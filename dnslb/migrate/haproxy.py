@@ -6,23 +6,19 @@ Names follow HAProxy's configuration manual, sections 4 and 5.
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 import yaml
 
+from dnslb.balance.pool import Address
 from dnslb.config import beginning
+from dnslb.migrate import haproxy_syntax
+from dnslb.migrate.haproxy_syntax import Line, Section
 from dnslb.migrate.imported import Imported, Unreadable
 
-_SECTIONS = {
-    "global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "program",
-    "cache", "http-errors", "ring", "log-forward", "fcgi-app", "crt-store", "traces", "crt-list", "acme",
-}  # fmt: skip
 _POOLS = {"backend", "listen"}
-_TIME = re.compile(r"(\d+)(us|ms|s|m|h|d)?")
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PLAIN_CHECKS = {
     "tcp-check", "mysql-check", "pgsql-check", "redis-check", "smtpchk", "ldap-check", "spop-check", "ssl-hello-chk",
 }  # fmt: skip
@@ -32,44 +28,15 @@ _ORDERS = {
     "leastconn": ("cyclic", "; DNS does not see connections"), "first": ("none", "; DNS does not see connections"),
 }  # fmt: skip
 _TIMES = {"inter": "interval", "fastinter": "fast_interval", "downinter": "down_interval"}
-_WITH_VALUE = {
-    "inter", "fastinter", "downinter", "rise", "fall", "port", "addr", "weight", "slowstart", "maxconn", "minconn",
-    "maxqueue", "cookie", "id", "ca-file", "crt", "verify", "sni", "check-sni", "verifyhost", "alpn", "check-alpn",
-    "on-error", "on-marked-down", "on-marked-up", "error-limit", "observe", "redir", "resolvers", "resolve-prefer",
-    "init-addr", "track", "namespace", "source", "proto", "check-proto", "pool-max-conn", "pool-purge-delay", "socks4",
-    "ciphers", "ciphersuites", "crl-file", "ssl-min-ver", "ssl-max-ver", "tcp-ut", "agent-check", "agent-port",
-    "agent-addr", "agent-inter", "agent-send", "log-proto", "ws", "hash-key", "shard", "guid",
-} - {"agent-check"}  # fmt: skip
 _PROBED = {"check", "check-ssl", "ssl"}
 _REQUESTS = "works on requests and connections: that stays with a proxy"
 _ITSELF = "is about the proxy itself"
-
-Address = IPv4Address | IPv6Address
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    place: str
-    words: tuple[str, ...]
-
-    @property
-    def what(self) -> str:
-        return " ".join(self.words)
-
-
-@dataclass(slots=True)
-class _Section:
-    place: str
-    kind: str
-    name: str
-    lines: list[_Line] = field(default_factory=list)
-
 
 @dataclass(frozen=True, slots=True)
 class _Server:
     """A server line: address, port of clients, and settings over those of default-server."""
 
-    line: _Line
+    line: Line
     address: Address | None
     port: int | None
     settings: Mapping[str, str]
@@ -78,17 +45,17 @@ class _Server:
 def read(text: str, file: str, zone: str) -> Imported:
     """The backends of a haproxy.cfg, as pools of ``zone``.  Raises Unreadable."""
     outcome = Imported()
-    defaults: dict[str, list[_Line]] = {}
+    defaults: dict[str, list[Line]] = {}
     pools: dict[str, dict[str, object]] = {}
     owners: dict[str, list[Address]] = {}
     latest = ""
-    for section in _sections(text, file, outcome):
+    for section in haproxy_syntax.sections(text, file, outcome):
         match section.kind:
             case "defaults":
                 latest = section.name
                 defaults[latest] = section.lines
             case kind if kind in _POOLS and any(line.words[0] == "server" for line in section.lines):
-                base = defaults.get(_base(section) or latest, [])
+                base = defaults.get(haproxy_syntax.base(section) or latest, [])
                 _Pool(section, base, outcome).lay(pools, owners)
             case _:
                 reason = _ITSELF if section.kind == "global" else _REQUESTS
@@ -106,48 +73,16 @@ def read(text: str, file: str, zone: str) -> Imported:
     return outcome
 
 
-def _is_inherited(line: _Line) -> bool:
+def _is_inherited(line: Line) -> bool:
     """Whether backends take it over from defaults, so that it is told of there."""
     about_checks = line.words[:2] in (("option", "httpchk"), ("timeout", "check"))
     return about_checks or line.words[0] in ("balance", "default-server")
 
 
-def _sections(text: str, file: str, outcome: Imported) -> Iterator[_Section]:
-    """Raises Unreadable."""
-    section: _Section | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        place = f"{file}:{number}"
-        try:
-            words = shlex.split(line.replace(r"\r\n", " "), comments=True)
-        except ValueError:
-            raise Unreadable(f"{place}: a quote is never closed, or a \\ ends the line; mend it") from None
-        if not words:
-            continue
-        if words[0] in _SECTIONS and not line[0].isspace():
-            if section is not None:
-                yield section
-            name = " ".join(words[1:2] if words[1:2] != ["from"] else [])
-            section = _Section(place, words[0], name, [])
-            if "from" in words[:-1]:
-                section.lines.append(_Line(place, ("from", words[words.index("from") + 1])))
-        elif words[0].startswith("."):
-            outcome.leave(place, " ".join(words), "conditions are not evaluated: both branches are read")
-        elif section is None:
-            raise Unreadable(f"{place}: {words[0]} stands before the first section; give a haproxy.cfg")
-        else:
-            section.lines.append(_Line(place, tuple(words)))
-    if section is not None:
-        yield section
-
-
-def _base(section: _Section) -> str | None:
-    return next((line.words[1] for line in section.lines if line.words[0] == "from"), None)
-
-
 class _Pool:
     """One backend on its way to a pool."""
 
-    def __init__(self, section: _Section, defaults: list[_Line], outcome: Imported) -> None:
+    def __init__(self, section: Section, defaults: list[Line], outcome: Imported) -> None:
         self._section = section
         self._outcome = outcome
         self._inherited = [line for line in defaults if _is_inherited(line)]
@@ -170,7 +105,7 @@ class _Pool:
         servers = [self._server(line) for line in self._section.lines if line.words[0] == "server"]
         known = [server for server in servers if server is not None and server.address is not None]
         if not known:
-            self._leave(_Line(self._section.place, (self._section.kind, self._section.name)), "has no address to serve")
+            self._leave(Line(self._section.place, (self._section.kind, self._section.name)), "has no address to serve")
             return
         self._build(known)
         addresses = dict.fromkeys(server.address for server in known if server.address is not None)
@@ -180,13 +115,13 @@ class _Pool:
         said = f"the name {self._owner}, addresses: {len(addresses)}; DNS tells clients no port, they know it"
         self._outcome.take(self._section.place, f"{self._section.kind} {self._section.name}", said)
 
-    def _leave(self, line: _Line, why: str) -> None:
+    def _leave(self, line: Line, why: str) -> None:
         self._outcome.leave(line.place, f"{self._section.kind} {self._section.name}: {line.what}", why)
 
-    def _take(self, line: _Line, said: str) -> None:
+    def _take(self, line: Line, said: str) -> None:
         self._outcome.take(line.place, f"{self._section.kind} {self._section.name}: {line.what}", said)
 
-    def _line(self, line: _Line, *, is_own: bool) -> None:
+    def _line(self, line: Line, *, is_own: bool) -> None:
         match line.words:
             case ("balance", algorithm, *_) if algorithm in _ORDERS:
                 order, but = _ORDERS[algorithm]
@@ -195,27 +130,27 @@ class _Pool:
             case ("balance", *_):
                 self._leave(line, "DNS does not see what it hashes; order: sticky keeps a network's leader")
             case ("default-server", *options):
-                self._base = {**self._base, **_settings(options)}
+                self._base = {**self._base, **haproxy_syntax.settings(options)}
                 self._take(line, "laid under each server")
             case ("option", "httpchk", *request):
-                self._http = {**(self._http or {}), **_request(request)}
+                self._http = {**(self._http or {}), **haproxy_syntax.request(request)}
                 self._take(line, "an http probe")
             case ("option", check, *_) if check in _PLAIN_CHECKS:
                 self._take(line, "a tcp probe: that a connection is accepted; exec: runs a program of yours for more")
             case ("http-check", "send", *options):
-                self._http = {**(self._http or {}), **_sent(options)}
+                self._http = {**(self._http or {}), **haproxy_syntax.sent(options)}
                 self._take(line, "what the http probe asks for")
             case ("http-check", "expect", *expected):
                 self._expect(line, expected)
             case ("timeout", "check", time):
-                self._probe["timeout"] = _duration(time, line.place)
-                self._take(line, f"timeout: {_duration(time, line.place)}")
+                self._probe["timeout"] = haproxy_syntax.duration(time, line.place)
+                self._take(line, f"timeout: {haproxy_syntax.duration(time, line.place)}")
             case ("timeout" | "log" | "maxconn" | "retries" | "fullconn", *_):
                 self._leave(line, _ITSELF)
             case _ if is_own:
                 self._leave(line, _REQUESTS)
 
-    def _expect(self, line: _Line, expected: list[str]) -> None:
+    def _expect(self, line: Line, expected: list[str]) -> None:
         match expected:
             case ["status", statuses]:
                 ranges = [int(word) if word.isdecimal() else word for word in statuses.split(",")]
@@ -230,14 +165,14 @@ class _Pool:
             case _:
                 self._leave(line, "write expect, body or body_matches by hand")
 
-    def _server(self, line: _Line) -> _Server | None:
+    def _server(self, line: Line) -> _Server | None:
         if len(line.words) < 3:
             raise Unreadable(f"{line.place}: a server without an address; write server NAME ADDRESS:PORT")
-        address, port = _endpoint(line.words[2])
+        address, port = haproxy_syntax.endpoint(line.words[2])
         if address is None:
             self._leave(line, "a name or a path, which is not looked up here: write its address into the zone")
             return None
-        settings = {**self._base, **_settings(line.words[3:])}
+        settings = {**self._base, **haproxy_syntax.settings(line.words[3:])}
         self._take(line, f"{address} in pool {self._owner}")
         return _Server(line, address, port, settings)
 
@@ -250,7 +185,7 @@ class _Pool:
             if checked and (server.settings.get("port") or server.port) != port:
                 self._leave(server.line, f"another port than {port}: all servers of a pool are probed on one")
         if checked and port is not None:
-            self._pool["probe"] = self._probe_of(first, _number(port, first.line.place))
+            self._pool["probe"] = self._probe_of(first, haproxy_syntax.number(port, first.line.place))
         elif checked:
             self._leave(first.line, "no port to probe; add a probe by hand")
         backends: dict[str, dict[str, object]] = {}
@@ -261,7 +196,7 @@ class _Pool:
         if backends:
             self._pool["backends"] = backends
         if slow := first.settings.get("slowstart"):
-            self._pool["slowstart"] = _duration(slow, first.line.place)
+            self._pool["slowstart"] = haproxy_syntax.duration(slow, first.line.place)
         # Weights and networks have a say in who leads; what clients make of the rest is their own affair.
         if self._pool.get("order") == "sticky" or any("weight" in settings for settings in backends.values()):
             self._pool["answers"] = 1
@@ -296,14 +231,14 @@ class _Pool:
         else:
             probe["tcp"] = port
         # HAProxy's own defaults: every 2 s, 3 to go down, 2 to return.
-        probe["interval"] = _duration(settings.get("inter", "2000"), place)
+        probe["interval"] = haproxy_syntax.duration(settings.get("inter", "2000"), place)
         for theirs in ("fastinter", "downinter"):
             if theirs in settings:
-                probe[_TIMES[theirs]] = _duration(settings[theirs], place)
-        interval = _seconds(settings.get("inter", "2000"), place)
+                probe[_TIMES[theirs]] = haproxy_syntax.duration(settings[theirs], place)
+        interval = haproxy_syntax.seconds(settings.get("inter", "2000"), place)
         probe["timeout"] = self._probe.get("timeout", f"{min(interval, 10):g}s")
-        probe["fall"] = _number(settings.get("fall", "3"), place)
-        probe["rise"] = _number(settings.get("rise", "2"), place)
+        probe["fall"] = haproxy_syntax.number(settings.get("fall", "3"), place)
+        probe["rise"] = haproxy_syntax.number(settings.get("rise", "2"), place)
         return probe
 
     def _own(self, server: _Server) -> dict[str, object]:
@@ -311,7 +246,7 @@ class _Pool:
         own: dict[str, object] = {}
         settings = server.settings
         if "weight" in settings and settings["weight"] != "1":
-            own["weight"] = _number(settings["weight"], server.line.place)
+            own["weight"] = haproxy_syntax.number(settings["weight"], server.line.place)
         if "backup" in settings:
             own["backup"] = True
         if "addr" in settings:
@@ -329,73 +264,6 @@ _TAKEN = {
     *_TIMES, *_PROBED, "rise", "fall", "port", "addr", "weight", "backup", "slowstart", "disabled", "verify",
     "verifyhost",
 }  # fmt: skip
-
-
-def _settings(options: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """Options of a server line; those without a value have an empty one."""
-    found: dict[str, str] = {}
-    words = iter(options)
-    for word in words:
-        found[word] = next(words, "") if word in _WITH_VALUE else ""
-    return found
-
-
-def _request(words: list[str]) -> dict[str, str]:
-    """``option httpchk [[method] uri [version]]``."""
-    if not words:
-        return {}
-    if len(words) == 1:
-        return {"path": words[0]}
-    found = {"method": words[0], "path": words[1]}
-    host = re.search(r"Host:\s*([^\s\\]+)", " ".join(words[2:]), re.IGNORECASE)
-    return {**found, "host": host[1]} if host else found
-
-
-def _sent(words: list[str]) -> dict[str, str]:
-    """``http-check send [meth M] [uri U] [hdr NAME VALUE]…``."""
-    found: dict[str, str] = {}
-    rest = iter(words)
-    for word in rest:
-        match word:
-            case "meth":
-                found["method"] = next(rest, "GET")
-            case "uri":
-                found["path"] = next(rest, "/")
-            case "hdr":
-                header, value = next(rest, ""), next(rest, "")
-                if header.lower() == "host":
-                    found["host"] = value
-    return found
-
-
-def _endpoint(text: str) -> tuple[Address | None, int | None]:
-    """``192.0.2.1:80``, ``[2001:db8::1]:80``, ``2001:db8::1``, ``ipv4@192.0.2.1:80``; None where it is no address."""
-    text = re.sub(r"^(?:ipv4|ipv6|tcp|tcp4|tcp6|quic4|quic6)@", "", text)
-    match = re.fullmatch(r"\[?([0-9a-fA-F:.]+?)\]?(?::\+?(\d+)(?:-\d+)?)?", text)
-    if match is None:
-        return None, None
-    try:
-        return ip_address(match[1]), int(match[2]) if match[2] else None
-    except ValueError:
-        return None, None
-
-
-def _number(text: str | int, place: str) -> int:
-    if not str(text).isdecimal() or len(str(text)) > 9:
-        raise Unreadable(f"{place}: {text} is no number; write one")
-    return int(text)
-
-
-def _seconds(text: str, place: str) -> float:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise Unreadable(f"{place}: {text} is no time of HAProxy's; write 2000, 500ms, 2s")
-    return int(match[1]) * _UNITS[match[2] or "ms"]
-
-
-def _duration(text: str, place: str) -> str:
-    seconds = _seconds(text, place)
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
 
 
 def _label(name: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeAlias
+from ipaddress import IPv4Network, IPv6Network
 
-Address: TypeAlias = IPv4Address | IPv6Address
+from dnslb.balance.pool import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from dnslb.balance.pool import Address
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, text
 from dnslb.transfer import message
-from dnslb.transfer.access import Access, Address
+from dnslb.transfer.access import Access
 from dnslb.transfer.publication import Publication
 from dnslb.transfer.serial import is_newer
 from dnslb.transfer.tsig import Request

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from benchmark.processes import cpu_seconds, running, tree
 
+from dnslb.cli.demonstration.process import last_words
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODULES = f"{ROOT / 'scripts'}:{ROOT}"    # where Python finds ours
 PORTS = range(20000, 30000)     # below the ephemeral ports: no connection is given one of these by chance
@@ -81,9 +83,7 @@ class Process:
         self.popen.send_signal(signal.SIGCONT)
 
     def last_words(self) -> str:
-        """The last line of its log: most likely why it did not start."""
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip()[-300:] if lines else "it said nothing"
+        return last_words(self.log)
 
 
 class Meter:

@@ -48,15 +48,16 @@ class Process:
         deadline = time.monotonic() + _STARTING
         while not is_ready():
             if self.has_ended:
-                raise NotStarted(f"{self.name} ended with status {self.popen.returncode}: {self._last_words()}")
+                raise NotStarted(f"{self.name} ended with status {self.popen.returncode}: {last_words(self.log)}")
             if time.monotonic() > deadline:
-                raise NotStarted(f"{self.name} is not ready after {_STARTING:g} s: {self._last_words()}")
+                raise NotStarted(f"{self.name} is not ready after {_STARTING:g} s: {last_words(self.log)}")
             time.sleep(0.02)
 
-    def _last_words(self) -> str:
-        """The last line of its log: most likely why it did not start."""
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip()[-300:] if lines else "it said nothing"
+
+def last_words(log: Path) -> str:
+    """The last line of a program's log: most likely why it did not start."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[-300:] if lines else "it said nothing"
 
 
 @contextmanager
