@@ -144,13 +144,12 @@ class Snapshot:
             owner, kind = key
             zone = self._zone(owner, b"", starts(owner) or [])
             before = self._servings.get(key)
-            n = len(serving.rrset.rdatas)
+            n, rotation = len(serving.rrset.rdatas), serving.rotation
             if before is None or not n:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                start = self._anywhere(serving.rotation, n)
-                self._turns[key] = begin_turns(serving.rotation, serving.terms, n, self._rng, start)
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, self._anywhere(rotation, n))
             elif isinstance(turns := self._turns.get(key), ClassTurns):
                 turns.retune(serving.terms)
             self._servings[key] = serving

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
+from ipaddress import IPv4Network, IPv6Network
 from math import exp, log2
 from operator import itemgetter
 
@@ -36,6 +37,13 @@ class HiddenLoad:
     networks: int = 0      # of which that is known
     requests: float = 0.0  # a second, behind all of these
     rest: float = 0.0      # queries a second of all others
+
+
+def network(octets: bytes) -> IPv4Network | IPv6Network:
+    """A /24 or /56 by its octets."""
+    if len(octets) == 3:
+        return IPv4Network((octets + bytes(1), 24))
+    return IPv6Network((octets + bytes(9), 56))
 
 
 class HiddenLoads(dict[RRsetKey, HiddenLoad]):
