@@ -29,6 +29,7 @@ _COMMANDS = {
     "ready": ("operate", "ready"),
     "reload": ("operate", "reload"),
     "serve": ("serve", "serve"),
+    "simulate": ("simulate", "simulate"),
     "status": ("status", "status"),
     "top": ("top", "top"),
     "ttl": ("ttl", "ttl"),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +45,6 @@ class Asked:
     ttls: tuple[int, ...]
 
 
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            raise click.BadParameter(f"{text} is no number") from None
-        if not isfinite(number) or not least <= number <= most:
-            raise click.BadParameter(f"{text} is out of range; write {least:g} to {most:g}")
-        return number
-
-    return parse
-
-
 def _ttl(text: str) -> int:
     """Whole seconds; without a unit too, as in zone files."""
     seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 10 else duration.parse(text)
@@ -72,7 +57,7 @@ def _ttl(text: str) -> int:
 
 _DURATION = option.seconds(0.0, LONGEST)
 _INTERVAL = option.seconds(0.01, LONGEST)
-_RATE = _number(0.001, MOST)
+_RATE = option.number(0.001, MOST)
 _COUNT = click.IntRange(1, 1000)
 
 
@@ -97,7 +82,7 @@ _COUNT = click.IntRange(1, 1000)
 )
 @click.option(
     "--zipf",
-    type=_number(0.0, 10.0),
+    type=option.number(0.0, 10.0),
     default="1",
     metavar="S",
     help="Skew of the resolvers' shares of the look-ups, 0 for equal ones; default: 1.",
@@ -132,7 +117,7 @@ _COUNT = click.IntRange(1, 1000)
 @click.option("--max-load", type=_RATE, metavar="N", help="Wanted: at most so many queries per second arrive here.")
 @click.option(
     "--max-imbalance",
-    type=_number(0.0, 1000.0),
+    type=option.number(0.0, 1000.0),
     metavar="CV",
     help="Wanted: a coefficient of variation of the backends' shares of at most CV.",
 )
