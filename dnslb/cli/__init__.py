@@ -28,6 +28,7 @@ _COMMANDS = {
     "queries": ("queries", "queries"),
     "ready": ("operate", "ready"),
     "reload": ("operate", "reload"),
+    "replay": ("replay", "replay_"),
     "serve": ("serve", "serve"),
     "simulate": ("simulate", "simulate"),
     "status": ("status", "status"),

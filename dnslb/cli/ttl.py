@@ -15,8 +15,6 @@ from dnslb.advice.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
 from dnslb.cli import complete, option, report
-from dnslb.dns import name
-from dnslb.dns.mistake import Mistaken
 from dnslb.text import duration
 
 TTLS = (0, 1, 2, 5, 10, 15, 30, 60, 120, 300)
@@ -142,7 +140,7 @@ def ttl(owner: str | None, directory: Path, zones: Path | None, as_json: bool, *
              dnslb ttl www.example.com --qps 2000
     """
     given = {key: value for key, value in options.items() if value not in (None, ())}
-    asked = _asked(given) if owner is None else asked_of_pool(_pool(owner, zones or directory), given)
+    asked = _asked(given) if owner is None else asked_of_pool(report.pool_or_exit(owner, zones or directory), given)
     advice = advise(asked.situation, asked.wishes)
     rows = [forecast.forecast(asked.situation, seconds) for seconds in asked.ttls]
     if as_json:
@@ -150,19 +148,6 @@ def ttl(owner: str | None, directory: Path, zones: Path | None, as_json: bool, *
     else:
         click.echo("\n".join([*_heading(asked.situation), "", *_table(rows), "", *_words(advice)]))
     raise SystemExit(1 if advice.conflicts else 0)
-
-
-def _pool(owner: str, directory: Path) -> Pool:
-    """The pool of that name; the command ends when there is none."""
-    try:
-        wanted = name.fold(name.parse(owner, name.ROOT))
-    except Mistaken as error:
-        raise click.UsageError(str(error)) from None
-    pools = report.load_or_exit(directory).pools
-    if wanted not in pools:
-        known = ", ".join(sorted(pool.owner for pool in pools.values())) or "none"
-        raise click.ClickException(f"{owner} has no pool in {directory}; pools there: {known}")
-    return pools[wanted]
 
 
 def asked_of_pool(pool: Pool, given: dict[str, Any]) -> Asked:

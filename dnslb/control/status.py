@@ -144,3 +144,4 @@ class ProbeStatus:
     address: str
     took: tuple[float, ...]   # seconds
     passed: tuple[bool, ...]
+    at: tuple[float, ...] = ()  # Unix times at which they had ended
