@@ -30,7 +30,7 @@ class Caches:
 
     def __init__(self, authority: Authority, demand: Demand, rng: Random) -> None:
         self._authority = authority
-        self._minimum = demand.resolver_minimum
+        self._minimum, self._clock = demand.resolver_minimum, demand.clock
         self._rates = demand.rates
         self._rng = rng
         self.held: dict[int, Held] = {}  # by resolver: the last answer, which may have ended
@@ -41,14 +41,16 @@ class Caches:
 
     def run(self, until: float) -> Iterator[Held]:
         """The answers that resolvers ask for up to then, one after another."""
-        queue, authority, rates, minimum = self._queue, self._authority, self._rates, self._minimum
+        queue, authority, rates = self._queue, self._authority, self._rates
+        minimum, clock = self._minimum, self._clock
         expovariate, held = self._rng.expovariate, self.held
         while queue[0][0] < until:
             now, resolver = queue[0]
             if now >= authority.next_at:
                 authority.advance(now)
             chosen, ttl = authority.answer(resolver)
-            end = now + (ttl if ttl > minimum else minimum)
+            kept = ttl if ttl > minimum else minimum
+            end = now + kept if not clock or not kept else now // clock * clock + kept + clock
             answer = held[resolver] = Held(resolver, chosen, now, end)
             heapreplace(queue, (end + expovariate(rates[resolver]), resolver))
             yield answer

@@ -25,6 +25,7 @@ class Demand:
     utilisation: float = 2 / 3     # of all backends together, above 0; from 1 on they are overloaded
     window: float = 8.0            # over which a backend's utilisation is measured
     resolver_minimum: float = 0.0  # a TTL below it is raised to it: ``cache-min-ttl`` in unbound
+    clock: float = 1.0             # resolvers keep a copy to the end of its last such part of time; 0: exactly its TTL
 
     @cached_property
     def rates(self) -> tuple[float, ...]:
