@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from dnslb.balance import health
 from dnslb.balance.health import Health, Outcome
-from dnslb.balance.pool import AllDown, Backend, Pool, Probe, TcpCheck, TtlPolicy
+from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TcpCheck, TtlPolicy
 from dnslb.balance.unsteady import Unsteady
 from dnslb.cli import main
 from dnslb.simulation import record
 from dnslb.simulation.record import Unreadable
 from dnslb.simulation.replay import Seen, replay
 
-HOSTS = [IPv4Address("127.0.1.11"), IPv4Address("127.0.1.12")]
+HOSTS: list[Address] = [IPv4Address("127.0.1.11"), IPv4Address("127.0.1.12")]
 PROBE = Probe(TcpCheck(80), interval=10.0, fast_interval=10.0, timeout=2.0, fall=3, rise=2)
 POOL = Pool("www.example.net.", tuple(map(Backend, HOSTS)), {4: 20}, PROBE, ttl=TtlPolicy(min=20))
 STEADY = [Seen(10.0 * number, 0.0, True) for number in range(100)]

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -93,11 +94,9 @@ def replay_(
 def _records(files: tuple[Path, ...], control: Place, pool: Pool) -> Records:
     """Those of the pool; the command ends when there are none."""
     try:
-        if files:
-            told = (reply for path in files for reply in record.replies(_text(path)))
-        else:
-            told = iter([ask(control, "GET", f"/probes/{quote(pool.owner, safe='')}")])
-        records = record.read(told, pool)
+        told = chain.from_iterable(record.replies(_text(path)) for path in files)
+        asked = () if files else (ask(control, "GET", f"/probes/{quote(pool.owner, safe='')}"),)
+        records = record.read(chain(told, asked), pool)
     except Unreadable as error:
         raise click.ClickException(f"{', '.join(map(str, files)) or 'the server'}: {error}") from None
     if not records:
@@ -130,7 +129,8 @@ def _heading(pool: Pool, version: int, records: Records) -> list[str]:
 
 
 def _table(judged: list[Judged], qps: float) -> list[str]:
-    rows = [("settings", "taken out", "for", "of that failing", f"clients failed at {qps:.9g}/s")]
+    heading = ("settings", "taken out", "for", "of that failing", f"clients failed at {qps:.9g}/s")
+    rows: list[tuple[str, ...]] = [heading]
     for title, found in ((each.title, each.replayed) for each in judged):
         times = report.count(len(found.absences), "time")
         rows.append((title, times, f"{found.away:.1f} s", f"{found.failing:.1f} s", f"{found.exposed * qps:,.0f}"))
@@ -141,13 +141,12 @@ def _absences(judged: list[Judged]) -> Iterator[str]:
     now = time.time()
     for each in judged:
         found = each.replayed.absences
-        if found:
-            yield ""
-            yield each.title
-        yield from columns([
+        rows: list[tuple[str, ...]] = [
             (clock(one.begin, now), str(one.address), f"out for {one.end - one.begin:.1f} s", one.reason)
             for one in found[:_MOST_SHOWN]
-        ]) if found else ()
+        ]
+        if rows:
+            yield from ("", each.title, *columns(rows))
         if len(found) > _MOST_SHOWN:
             yield f"  and {report.count(len(found) - _MOST_SHOWN, 'time')} more"
 

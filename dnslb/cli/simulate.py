@@ -110,7 +110,7 @@ def _pool(policy: Path, owner: str | None) -> Pool:
         wanted = None if owner is None else name.fold(name.parse(owner, name.ROOT))
     except Mistaken as error:
         raise click.UsageError(str(error)) from None
-    if wanted in pools:
+    if wanted is not None and wanted in pools:
         return pools[wanted]
     own = [pool for at, pool in pools.items() if wanted is None and name.is_at_or_below(at, apex)]
     if len(own) == 1:
