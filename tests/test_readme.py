@@ -34,7 +34,12 @@ from dnslb.text.problem import Level, Problem
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "zones"
-DOCUMENTS = [ROOT / "README.md", SAMPLES / "README.md", ROOT / "scripts" / "README.md", ROOT / "dnslb" / "README.md"]
+MANUAL = ROOT / "dnslb" / "manual"
+DOCUMENTS = [
+    *(directory / "README.md" for directory in (ROOT, SAMPLES, ROOT / "scripts", ROOT / "dnslb")),
+    *sorted(MANUAL.glob("*.md")),
+]
+MOST_LINES = 400  # of README.md, so that somebody reads it
 REFERENCE = SAMPLES / "README.md"
 PORT = 5300  # as the documents have it
 COMMANDS = {"cat", "dig", "dnslb"}
@@ -309,9 +314,16 @@ def test_the_reference_lists_all_record_types() -> None:
     assert sorted(without) == sorted(stored - set(with_syntax))
 
 
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    led_to = {(ROOT / file).resolve() for file, _ in LINK.findall(text)}
+    assert {document.resolve() for document in DOCUMENTS[1:]} <= led_to
+
+
 def test_what_happens_when_is_held_by_tests() -> None:
     """Each row of the table names tests, which exist."""
-    text = DOCUMENTS[0].read_text().partition("\n## What happens when")[2].partition("\n## ")[0]
+    text = (MANUAL / "faults.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| **", "| ---"))][1:]
     assert len(rows) > 25
     for row in rows:

@@ -23,7 +23,7 @@ from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
 pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
 
-README = Path(__file__).parent.parent / "README.md"
+REFERENCE = Path(__file__).parent.parent / "zones" / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, dnstap, include_from, keys, "
@@ -184,8 +184,8 @@ def test_every_setting_has_a_key() -> None:
     assert ", ".join(sorted(names())) == KNOWN
 
 
-def test_every_setting_is_in_the_readme_with_its_option() -> None:
-    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
+def test_every_setting_is_in_the_reference_with_its_option() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", REFERENCE.read_text(), re.MULTILINE)
     options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
     for name in names():
         assert (name, options.get(name, "")) in rows
