@@ -373,11 +373,12 @@ def test_who_comes_through_a_proxy_that_has_a_token_needs_none(chromium: Browser
         eventually(lambda: [one.mode for one in operations.given] == [Mode.DRAIN], "no order comes")
 
 
-def test_the_page_leads_to_the_other_nodes_and_there_to_the_same_pool(chromium: Browser) -> None:
+def test_the_page_tells_of_query_records_and_leads_to_the_same_pool_at_other_nodes(chromium: Browser) -> None:
     operations = pool()
     peers = (Peer("ns2", "https://ns2.example.com:5380"),)
-    operations.now = replace(operations.now, server=replace(QUIET.server, peers=peers))
+    operations.now = replace(operations.now, server=replace(QUIET.server, peers=peers, recorded=12345, unrecorded=4))
     with carried(operations) as url, visiting(chromium, f"{url}#pool/www.example.test.") as page:
+        assert "12.3K, 4 dropped" in page.text()
         page.eventually("document.querySelector('#peers a')?.innerText === 'ns2'")
         link = page.value("document.querySelector('#peers a').href")
         assert link == "https://ns2.example.com:5380/#pool/www.example.test."

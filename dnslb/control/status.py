@@ -119,6 +119,8 @@ class ServerStatus:
     silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
     name: str = ""    # of this server, so that two are told apart
     peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
+    recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
+    unrecorded: int = 0  # those that nobody took in time
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ class RunningServer:
             silent=self.silent(),
             queries=totals.queries,
             name=self._generations.name,
+            recorded=totals.recorded.total(),
+            unrecorded=totals.unrecorded.total(),
             peers=tuple(Peer(called, url) for called, url in self._current.catalog.settings.peers.items()),
         )
 

@@ -108,6 +108,10 @@ function serverView(status) {
     ["Restarts", server.restarts, ""],
     ["Running for", age(status.now - server.started), ""],
   ];
+  if (server.recorded + server.unrecorded > 0) {
+    const dropped = server.unrecorded > 0 ? `, ${short(server.unrecorded)} dropped` : "";
+    facts.push(["Query records", `${short(server.recorded)}${dropped}`, dropped ? "bad" : ""]);
+  }
   return facts.map(([name, value, kind]) =>
     h("div", { "data-key": name, class: kind || null }, h("dt", null, name), h("dd", null, String(value))));
 }
