@@ -27,6 +27,8 @@ from dnslb_server import DNSLB, eventually, launched, serving
 from peers import STARTING, free_port, zone_files
 from programs import program
 
+from dnslb.config import settings
+from dnslb.config.catalog import load as load_directory
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.rdata.table import FORMATS
 from dnslb.dns.zone import Zone
@@ -89,6 +91,7 @@ INCLUDED = {"zones/printers.inc": "p1 A 192.0.2.81\n"}
 
 RECORD = re.compile(r"[0-9.]+|\S+\s+\d+\tIN\t.*")  # as dig shows it
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+YAML = re.compile(r"(?<=^```yaml\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 HEADER = re.compile(r"\| (you write|the whole file) \| (it means|error|warning) \|")
 ROW = re.compile(r"\| (.*?) \|( .*)? \|")
 SPAN = re.compile(r"`([^`]+)`")
@@ -291,10 +294,25 @@ def test_a_row_of_examples_is_true(row: Row) -> None:
     assert row.text == filled(row)
 
 
+@pytest.mark.parametrize(
+    ("document", "example"),
+    [(document, example) for document in DOCUMENTS for example in YAML.findall(document.read_text())],
+    ids=title,
+)
+def test_an_example_of_a_yaml_file_is_read_without_a_word(document: Path, example: str, tmp_path: Path) -> None:
+    if not example.startswith("pools:"):
+        assert settings.read(example.encode(), "dnslb.yaml")[1] == []
+        return
+    (tmp_path / "example.com.zone").write_text(f"{EXAMPLE}www A 192.0.2.11\nwww A 192.0.2.12\n")
+    (tmp_path / "example.com.yaml").write_text(example)
+    assert load_directory(tmp_path)[1] == []
+
+
 def test_every_block_and_table_is_tried() -> None:
     for document in DOCUMENTS:
         text = document.read_text()
         assert text.count("```console") == len(BLOCK.findall(text))
+        assert text.count("```yaml") == len(YAML.findall(text))
         assert len(re.findall(r"^\| (?:you write|the whole file) \|", text, re.MULTILINE)) == len(HEADER.findall(text))
 
 
