@@ -18,6 +18,8 @@ import dns.rrset
 import dns.tsig
 import pytest
 from dnslb_server import started
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peers import free_port, zone_files
 from test_import import imported
 
@@ -111,6 +113,19 @@ def test_what_is_no_transfer_is_said_and_nothing_is_kept(reply: Reply, key: Tsig
     assert outcome.files == {}
     (remark,) = outcome.remarks
     assert remark.said.startswith(says)
+
+
+@settings(max_examples=50, deadline=None)
+@given(changes=st.lists(st.tuples(st.integers(2, 140), st.integers(0, 255)), max_size=8), cut=st.integers(0, 200))
+def test_any_octets_are_a_transfer_or_are_refused(changes: list[tuple[int, int]], cut: int) -> None:
+    def reply(query: dns.message.Message) -> list[dns.message.Message | bytes]:
+        octets = bytearray(transfer(query, *RECORDS, RECORDS[0]).to_wire())
+        for place, octet in changes:
+            octets[place % len(octets)] = octet
+        return [bytes(octets[: cut or None])]
+
+    outcome = fetched(reply)
+    assert len(outcome.remarks) == 1
 
 
 def test_a_transfer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
