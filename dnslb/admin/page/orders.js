@@ -63,13 +63,15 @@ function askForToken() {
 /** Who comes through a proxy that knows them, and that adds a token of its own, needs none. */
 async function askProxy() {
   try {
-    const { name } = await post("/operator", {}, "");
+    const { name } = await (await fetch("/operator", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).json();
+    if (!name) return;
+    await post("/operator", {}, "");
     token = "";
-    find("token-ask").textContent = `Orders are given by ${name || "the proxy"}`;
+    find("token-ask").textContent = `Orders are given by ${name}`;
     find("token-ask").disabled = find("reads").hidden = true;
     redraw();
   } catch {
-    // As ever: a token must be given.
+    // That token is for reading, or nobody answers: one must be given.
   }
 }
 
