@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, Literal
 
+from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
 from dnslb.answer.responder import ForTransfers
+from dnslb.dns.cookie import HASH
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
@@ -72,6 +74,7 @@ class Batches:
         ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
         """
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
+        self.cookies = Cookies((), 0)  # that replies may end with
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -99,7 +102,7 @@ class Batches:
         self._out_sizes = _column(self._out_vectors, "length", "Q")[1::2]
         # A slot is a whole number of heads long, so that all heads are had by one stride.
         self._heads = memoryview(self._replies).cast("Q")[:: PAYLOAD // _HEAD]
-        self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
+        self._sparse = (_Message * _BATCH)()  # headers of a batch in which some get no reply
 
     def answer(self) -> None:
         # The clock is read only when more than a batch waits.
@@ -119,7 +122,8 @@ class Batches:
             self._interfaces[:] = self._no_interface
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
         octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
-        unsent = missed = 0
+        waiting, ends, silent = self.cookies.waiting, [], []
+        missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
             query = octets[at + ID : at + length]
@@ -139,9 +143,10 @@ class Batches:
                 except Exception:  # our bug: the loop goes on
                     self._bugs.report(bytes(ID) + query)
                     reply = None
+                if len(waiting) > len(ends):
+                    ends.append(to + len(reply or b""))
             if reply is None:
-                self._send(unsent, index)
-                unsent = index + 1
+                silent.append(index)
                 replies[to : to + _HEAD] = NO_REPLY
             else:
                 size = len(reply)
@@ -150,11 +155,22 @@ class Batches:
             at += QUERY
             to += PAYLOAD
             by += NAME
-        self._send(unsent, count)
+        if ends:
+            self._complete(ends)
+        if silent:
+            self._send_all_but(silent, count)
+        else:
+            self._send(self._out, range(count))
         if missed:
             self._remember(missed, query)
         self._counter.count(self._heads[:count].tolist())
         return count
+
+    def _complete(self, ends: list[int]) -> None:
+        """Write the hashes of cookies to where the replies end that wait for them."""
+        for end, found in zip(ends, self.cookies.complete(), strict=True):
+            if end % PAYLOAD:  # else there is no reply
+                self._replies[end - HASH : end] = found
 
     def _leave(self, index: int, query: bytes) -> None:
         """Have another process answer the query of that slot."""
@@ -178,13 +194,28 @@ class Batches:
         end = rest + self._lengths[index] - QUERY
         return bytes(self._queries[start + ID : start + QUERY] + self._rests[rest:end])
 
-    def _send(self, first: int, end: int) -> None:
-        """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
-        while first < end:
-            sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
+    def _send_all_but(self, silent: list[int], count: int) -> None:
+        """Send the replies of a batch, but for these places: the headers of the others are put side by side."""
+        size = ctypes.sizeof(_Message)
+        packed, headers = memoryview(self._sparse).cast("B"), memoryview(self._out).cast("B")
+        places: list[int] = []
+        start = 0
+        for end in (*silent, count):
+            to = len(places)
+            packed[to * size : (to + end - start) * size] = headers[start * size : end * size]
+            places += range(start, end)
+            start = end + 1
+        self._send(self._sparse, places)
+
+    def _send(self, headers: ctypes.Array[_Message], places: Sequence[int]) -> None:
+        """Send the replies in these places of the batch.  One that cannot be sent is lost, as UDP may lose it."""
+        first, count = 0, len(places)
+        while first < count:
+            start = ctypes.byref(headers, first * ctypes.sizeof(_Message))
+            sent: int = _libc.sendmmsg(self._descriptor, start, count - first, socket.MSG_DONTWAIT)
             if sent <= 0:
                 sent = 1
-                to = first * PAYLOAD
+                to = places[first] * PAYLOAD
                 self._replies[to : to + _HEAD] = UNSENT
             first += sent
 
