@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-from dnslb.balance.rotation import RRsetOrder
+from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
 from dnslb.config import hook, named_zone, recording, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
@@ -203,7 +203,7 @@ def _zone_name(parsed: Document, node: Node) -> Name | None:
 
 
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
-    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    word = parsed.choice(node, PLAIN_ORDERS)
     return RRsetOrder(word) if word is not None else None
 
 
