@@ -73,7 +73,7 @@ class Cookies:
             return False
         self._verifies -= 1
         message, found = shown[: -cookie.HASH] + address, shown[-cookie.HASH :]
-        if not any(compare_digest(*cookie.hashes(secret, [message]), found) for secret in self._secrets):
+        if not any(compare_digest(cookie.hashes(secret, [message])[0], found) for secret in self._secrets):
             return False
         self._known.put(key, shown)
         return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET
 from sys import byteorder
 
 from dnslb.answer.cookies import Cookies
 from dnslb.dns import cookie, edns, rrtype
-from dnslb.dns.edns import COOKIE, KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
+from dnslb.dns.edns import COOKIE, KEEPALIVE, NSID, PLAIN_PAYLOAD, Edns
 from dnslb.dns.name import MAX_NAME
 from dnslb.dns.query import HEADER
 
@@ -19,28 +18,18 @@ _ROOMS = 1000    # of OPT records, remembered
 _IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """What differs between UDP and TCP."""
-
-    limit: int                 # octets of the largest reply
-    idle: int | None = None    # tenths of a second a connection may be idle (RFC 7828 §3.1); None over UDP
-
-
-UDP = Transport(limit=PAYLOAD)
-
-
 class ReplyOpt:
     """``cookies``: None when there are none; else the option comes last, with zeros for ``with_cookie`` to fill."""
 
-    def __init__(self, transport: Transport, server_id: str | None, cookies: Cookies | None) -> None:
+    def __init__(self, limit: int, idle: int | None, server_id: str | None, cookies: Cookies | None) -> None:
+        """``limit``: octets of a reply; ``idle``: tenths of a second that a connection may be, None over UDP."""
         self.room = lru_cache(maxsize=_ROOMS)(self._find_room)
         self.cookies = cookies
-        self.is_over_udp = transport is UDP
-        self._limit = transport.limit
+        self._is_over_udp = idle is None
+        self._limit = limit
         self.options = {NSID: server_id.encode()} if server_id else {}
-        if transport.idle is not None:
-            self.options[KEEPALIVE] = transport.idle.to_bytes(2)
+        if idle is not None:
+            self.options[KEEPALIVE] = idle.to_bytes(2)
         self._needed = {} if cookies is None else {COOKIE: bytes(cookie.LENGTH)}
         self.options |= self._needed
 
@@ -54,10 +43,10 @@ class ReplyOpt:
 
     def limit(self, asked: Edns | None) -> int:
         """Octets of the whole reply."""
-        if not self.is_over_udp:
+        if not self._is_over_udp:
             return self._limit
         # A size below 512 counts as 512 (RFC 6891 §6.2.3).
-        return PLAIN_PAYLOAD if asked is None else max(PLAIN_PAYLOAD, min(asked.payload, PAYLOAD))
+        return PLAIN_PAYLOAD if asked is None else max(PLAIN_PAYLOAD, min(asked.payload, self._limit))
 
     def bare(self, tail: bytes) -> bytes:
         """An OPT record without the options that mean nothing to us; as it is if there are others, or it is broken."""
@@ -70,16 +59,16 @@ class ReplyOpt:
 
     def wants_cookie(self, shown: bytes, client: bytes) -> bool:
         """Whether the client at this socket address must show one of ours first."""
-        is_required = self.is_over_udp and self.cookies is not None and self.cookies.required
+        is_required = self._is_over_udp and self.cookies is not None and self.cookies.required
         return is_required and not self.is_ours(shown, client)
 
     def is_ours(self, shown: bytes, client: bytes) -> bool:
         """Whether that client has this cookie from us."""
-        return self.cookies is not None and self.cookies.is_ours(shown, _host(client))
+        return self.cookies is not None and self.cookies.is_ours(shown, host(client))
 
     def with_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes:
         """A packed record with our cookie for the client in it; without the option if there can be none."""
-        made = self.cookies.reply(shown, _host(client)) if self.cookies is not None else None
+        made = self.cookies.reply(shown, host(client)) if self.cookies is not None else None
         if made is None:
             options = opt[_OPT_FIXED : -cookie.LENGTH - 4]
             return opt[: _OPT_FIXED - 2] + len(options).to_bytes(2) + options
@@ -93,7 +82,8 @@ class ReplyOpt:
     def completed(self, reply: bytes | None) -> bytes | None:
         """A reply alone, with the hash of the cookie at its end, if that still waits."""
         found = self.cookies.complete() if self.cookies is not None and self.cookies.waiting else []
-        return reply[: -cookie.HASH] + found[0] if reply and found else reply
+        # One that was made before a bug struck has no reply.
+        return reply[: -cookie.HASH] + found[-1] if found and reply and reply.endswith(bytes(cookie.HASH)) else reply
 
     def _find_room(self, asked: Edns | None) -> tuple[int, bytes]:
         """The octets of a reply before its OPT record, and that record."""
@@ -101,6 +91,6 @@ class ReplyOpt:
         return self.limit(asked) - len(opt), opt
 
 
-def _host(client: bytes) -> bytes:
+def host(client: bytes) -> bytes:
     """The address in a struct sockaddr_in or sockaddr_in6."""
     return client[4:8] if client[:2] == _IPV4 else client[8:24]

@@ -16,12 +16,13 @@ from zlib import crc32
 
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo, Remembered
-from dnslb.answer.ready import Ready, whole
-from dnslb.answer.reply_opt import UDP, ReplyOpt, Transport
+from dnslb.answer.ready import Ready, heads, whole
+from dnslb.answer.reply_opt import ReplyOpt
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
 from dnslb.dns import edns, message, rrtype
 from dnslb.dns.cookie import is_well_formed
+from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.name import fold, starts
 from dnslb.dns.query import HEADER, Query, parse
 
@@ -35,6 +36,18 @@ _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
 
 _VERSION_NAMES = frozenset({b"\x07version\x04bind\0", b"\x07version\x06server\0"})
 _IDENTITY_NAMES = frozenset({b"\x02id\x06server\0", b"\x08hostname\x04bind\0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What differs between UDP and TCP."""
+
+    limit: int                 # octets of the largest reply
+    idle: int | None = None    # tenths of a second a connection may be idle (RFC 7828 §3.1); None over UDP
+
+
+UDP = Transport(limit=PAYLOAD)
+_PUT_OFF = heads(message.AA | message.TC, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,7 @@ class Responder:
         self._snapshot = snapshot
         self._transport = transport
         self._identity = identity
-        self._opts = ReplyOpt(transport, identity.server, cookies)
+        self._opts = ReplyOpt(transport.limit, transport.idle, identity.server, cookies)
         self._zones = snapshot.zones
         self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
         # Bound once: each is looked up for every query.
@@ -156,6 +169,28 @@ class Responder:
             return _special(query, end, ready, plan, client, plan.opt)
         return ready.heads[plan.head] + query[10:end] + ready.next() + plan.opt
 
+    def put_off(self, query: bytes, client: bytes) -> bytes | None:
+        """A reply by which its client comes again: with a cookie of ours, if it has cookies, or over TCP."""
+        end, plan = self._planned(query)
+        if plan is not None and plan.cookie is None:
+            return _PUT_OFF[plan.head] + query[10:end] + plan.opt
+        return _put_off(self._opts, query, client, has_cookies=plan is not None)
+
+    def is_known(self, query: bytes, client: bytes) -> bool:
+        """Whether the client shows a cookie of ours."""
+        end, plan = self._planned(query)
+        shown = None if plan is None else plan.cookie
+        return shown is not None and self._opts.is_ours(shown or query[end + _OPT_START :], client)
+
+    def _planned(self, query: bytes) -> tuple[int, _Plan | None]:
+        """Where the question ends, and what is behind it, if that is common."""
+        plans = self._plans.get(query[:10])
+        end = query.find(b"\0", 10) + 5
+        plan = None if plans is None else plans.get(query[end : end + _OPT_START])
+        if plans is None or (plan is not None and plan.length == len(query) - end):
+            return end, plan
+        return end, self._plan(query, end)
+
     def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
         """The reply to who shows a cookie: with ours."""
         shown = plan.cookie or query[end + _OPT_START :]
@@ -215,7 +250,7 @@ class Responder:
         # A signature is read as NOTAUTH: nobody here can check it.
         if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or _is_transfer(asked, self._transport)):
             raise ForTransfers
-        refused = partial(self._refusal, packet, asked, client)
+        refused = partial(_refusal, self._opts, packet, asked, client)
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
             return refused(rrtype.NOTIMP)
         if asked.rcode != rrtype.NOERROR:
@@ -228,7 +263,7 @@ class Responder:
         if shown is not None and self._opts.wants_cookie(shown, client):
             return refused(rrtype.BADCOOKIE)
         if asked.rrclass != rrtype.IN:
-            return self._chaos(packet, asked, client)
+            return _chaos(self._opts, self._identity, packet, asked, client)
         kind = packet[asked.end - 4 : asked.end]
         if kind[:2] in _TRANSFERS:
             return refused(rrtype.REFUSED)
@@ -239,29 +274,43 @@ class Responder:
             return self._with_cookie(query, asked.end - 2, ready, plan, client)
         return _special(query, asked.end - 2, ready, plan, client, opt)
 
-    def _refusal(self, packet: bytes, asked: Query, client: bytes, rcode: int) -> bytes:
-        """A reply without records; the question comes back when it could be read."""
-        opt = self._opts.reply(asked.edns, client, rcode, asked.end)
-        flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
-        counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
-        return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
-
-    def _chaos(self, packet: bytes, asked: Query, client: bytes) -> bytes:
-        """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
-        text = _own_name(self._identity, asked)
-        if text is None:
-            return self._refusal(packet, asked, client, rrtype.REFUSED)
-        record = message.chaos_txt(text)
-        opt = self._opts.reply(asked.edns, client, rrtype.NOERROR, asked.end + len(record))
-        flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
-        head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
-        return head + packet[HEADER : asked.end] + record + opt
-
 
 def _is_transfer(asked: Query, transport: Transport) -> bool:
     """Whether a zone is asked for, over a transport by which it can be had."""
     wanted = (rrtype.IXFR,) if transport is UDP else (rrtype.AXFR, rrtype.IXFR)
     return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
+
+
+def _refusal(  # noqa: PLR0913, PLR0917 - what stands in a reply comes from as many places
+    opts: ReplyOpt, packet: bytes, asked: Query, client: bytes, rcode: int, flags: int = 0
+) -> bytes:
+    """A reply without records; the question comes back when it could be read."""
+    opt = opts.reply(asked.edns, client, rcode, asked.end)
+    flags |= int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
+    counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
+    return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
+
+
+def _put_off(opts: ReplyOpt, query: bytes, client: bytes, *, has_cookies: bool) -> bytes | None:
+    packet = bytes(2) + query
+    asked = parse(packet)
+    if asked is None:
+        return None
+    if has_cookies:
+        return _refusal(opts, packet, asked, client, rrtype.BADCOOKIE)
+    return _refusal(opts, packet, asked, client, rrtype.NOERROR, message.AA | message.TC)
+
+
+def _chaos(opts: ReplyOpt, identity: Identity, packet: bytes, asked: Query, client: bytes) -> bytes:
+    """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
+    text = _own_name(identity, asked)
+    if text is None:
+        return _refusal(opts, packet, asked, client, rrtype.REFUSED)
+    record = message.chaos_txt(text)
+    opt = opts.reply(asked.edns, client, rrtype.NOERROR, asked.end + len(record))
+    flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
+    head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
+    return head + packet[HEADER : asked.end] + record + opt
 
 
 def _own_name(identity: Identity, asked: Query) -> str | None:

@@ -110,6 +110,7 @@ class ServerStatus:
     hung: int = 0     # of the workers that died, those that were killed because they hung
     silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
     name: str = ""    # of this server, so that two are told apart
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)

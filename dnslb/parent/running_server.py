@@ -170,6 +170,7 @@ class RunningServer:
             silent=self.silent(),
             queries=totals.queries,
             name=self._generations.name,
+            held=totals.held,
         )
 
     async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:

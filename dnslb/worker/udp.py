@@ -12,6 +12,7 @@ import ctypes
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from dnslb.dns.cookie import HASH
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
+from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
@@ -53,6 +55,8 @@ class _Message(ctypes.Structure):
     )  # fmt: skip
 
 
+_NOTHING = Memo()
+
 # The calls never block, so they need not let other threads run: PyDLL keeps the lock.
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -75,6 +79,8 @@ class Batches:
         """
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
         self.cookies = Cookies((), 0)  # that replies may end with
+        self.limit: RateLimit | None = None
+        self._until = inf  # queries until the limit looks at one
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -104,6 +110,10 @@ class Batches:
         self._heads = memoryview(self._replies).cast("Q")[:: PAYLOAD // _HEAD]
         self._sparse = (_Message * _BATCH)()  # headers of a batch in which some get no reply
 
+    def hold_to(self, limit: RateLimit) -> None:
+        """Hold clients to that from now on."""
+        self.limit, self._until = limit, limit.gap()
+
     def answer(self) -> None:
         # The clock is read only when more than a batch waits.
         if self._batch() < _BATCH:
@@ -112,7 +122,7 @@ class Batches:
         while self._batch() == _BATCH and monotonic() < end:
             pass
 
-    def _batch(self) -> int:
+    def _batch(self) -> int:  # noqa: PLR0912, PLR0915 - functions would make it dearer
         """How many queries were read; their replies are sent."""
         count: int = _libc.recvmmsg(self._descriptor, self._in, _BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
@@ -121,8 +131,12 @@ class Batches:
             # The interface by which a packet came in need not be the one that leads back.
             self._interfaces[:] = self._no_interface
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
+        if self.limit is not None and self.limit.watched:
+            known, respond = _NOTHING.get, self.limit.respond
         octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
-        waiting, ends, silent = self.cookies.waiting, [], []
+        waiting, silent = self.cookies.waiting, list[int]()
+        ends: list[int] = []  # of replies with a cookie that waits
+        waiting.clear()       # of what a bug has lost
         missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
@@ -163,8 +177,19 @@ class Batches:
             self._send(self._out, range(count))
         if missed:
             self._remember(missed, query)
+        self._until -= count
+        if self._until < 0:
+            self._look(octets, count)
         self._counter.count(self._heads[:count].tolist())
         return count
+
+    def _look(self, octets: bytes, count: int) -> None:
+        """Have the limit look at some of the queries of a batch; what lies in their slots is enough."""
+        while self._until < 0 and self.limit is not None:
+            index = count + int(self._until)
+            start, name = index * QUERY, index * NAME
+            self.limit.look(octets[start + ID : start + self._lengths[index]], bytes(self._clients[name : name + NAME]))
+            self._until += self.limit.gap()
 
     def _complete(self, ends: list[int]) -> None:
         """Write the hashes of cookies to where the replies end that wait for them."""
