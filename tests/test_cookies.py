@@ -1,4 +1,4 @@
-"""DNS cookies: the figures of RFC 9018, what a client gets, what a hostile one costs, and BIND, NSD and Knot as neighbours."""
+"""DNS cookies: the figures of RFC 9018, what a client gets, what a hostile one costs, and three neighbours."""
 
 from __future__ import annotations
 
@@ -104,8 +104,9 @@ def test_the_answer_is_the_one_without_cookies_and_fits() -> None:
 @pytest.mark.parametrize("length", [0, 1, 7, 9, 15, 41, 100])
 @pytest.mark.parametrize("others", [(), (NSID,)])
 def test_a_malformed_cookie_is_told(length: int, others: tuple[dns.edns.Option, ...]) -> None:
-    assert answer(server(Cookies([SECRET], NOW)), shows(bytes(length), "www.example.com A", *others)) == ("FORMERR", b"")
-    assert answer(server(None), shows(bytes(length), "www.example.com A", *others)) == ("NOERROR", b"")
+    packet = shows(bytes(length), "www.example.com A", *others)
+    assert answer(server(Cookies([SECRET], NOW)), packet) == ("FORMERR", b"")
+    assert answer(server(None), packet) == ("NOERROR", b"")
 
 
 @pytest.mark.parametrize(("shown", "rcode"), [
@@ -174,7 +175,7 @@ def test_hashing_is_bounded_and_so_is_memory() -> None:
     (f"{SECRET.hex()}\n", (SECRET,)),
     (f"# the new one\n0x{NEW.hex().upper()}  # comes first\n\n{OLD.hex()}", (NEW, OLD)),
     ("", "the file has 0 secrets; write 1 to 8; openssl rand -hex 16 makes one"),
-    (f"{SECRET.hex()}\n{SECRET.hex()[1:]}", "line 2 is no secret of 32 hexadecimal digits; openssl rand -hex 16 makes one"),
+    (f"{SECRET.hex()}\nabc", "line 2 is no secret of 32 hexadecimal digits; openssl rand -hex 16 makes one"),
 ])  # fmt: skip
 def test_files_of_secrets(text: str, found: tuple[bytes, ...] | str) -> None:
     try:
@@ -193,7 +194,7 @@ def with_cookies(peer: Peer) -> Peer:
     def configure(setting: object) -> str:
         text = peer.configure(setting)  # type: ignore[arg-type]
         if peer is KNOT:
-            text = text.replace("    journal-content: none\n", "    journal-content: none\n    global-module: mod-cookies/c\n")
+            text = text.replace("zone:\n", "    global-module: mod-cookies/c\nzone:\n")
             return f"mod-cookies:\n  - id: c\n    secret: 0x{SECRET.hex()}\n{text}"
         before, after = BIND_COOKIES if peer is BIND else NSD_COOKIES
         assert before in text
@@ -234,9 +235,12 @@ def test_a_cookie_of_another_server_with_the_same_secret_is_ours_and_ours_is_its
     (plain / "example.test.zone").write_text("".join(line for line in ZONE.splitlines(True) if "$GENERATE" not in line)
                                              + "www 30 A 192.0.2.1\n")
     (directory / "peer").mkdir()
-    with started(directory, "--listen", f"127.0.0.1:{port}"), serving(with_cookies(peer), plain, directory / "peer") as other:
+    with (
+        started(directory, "--listen", f"127.0.0.1:{port}"),
+        serving(with_cookies(peer), plain, directory / "peer") as other,
+    ):
         ours = Address("127.0.0.1", port)
-        rcode, theirs = given_by(other, MINE)
+        theirs = given_by(other, MINE)[1]
         assert len(theirs) == cookie.LENGTH
         assert given_by(ours, MINE)[0] == "BADCOOKIE"
         assert given_by(ours, theirs)[0] == "NOERROR"
@@ -262,12 +266,13 @@ def test_dig_learns_a_cookie_and_shows_it(directory: Path) -> None:
 def test_a_full_batch_of_fresh_cookies_is_answered_each_with_its_own(directory: Path) -> None:
     port = free_port()
     with started(directory, "--listen", f"127.0.0.1:{port}"):
-        address = Address("127.0.0.1", port)
+        def ask(cookies: list[bytes]) -> list[dns.message.Message]:
+            packets = [shows(one, "www.example.test A") for one in cookies]
+            return [dns.message.from_wire(reply or b"") for reply in ask_udp(Address("127.0.0.1", port), packets)]
+
         mine = [secrets.token_bytes(8) for _ in range(2_000)]
-        replies = [dns.message.from_wire(reply or b"") for reply in ask_udp(address, [shows(one, "www.example.test A") for one in mine])]
-        given = [reply.options[0].to_wire() or b"" for reply in replies]
+        given = [reply.options[0].to_wire() or b"" for reply in ask(mine)]
         for one, found in zip(mine, given, strict=True):
             assert found[:8] == one
             assert cookie.hashes(SECRET, [found[:-8] + bytes((127, 0, 0, 1))]) == [found[-8:]]
-        again = [dns.message.from_wire(reply or b"") for reply in ask_udp(address, [shows(one, "www.example.test A") for one in given])]
-        assert {dns.rcode.to_text(reply.rcode()) for reply in again} == {"NOERROR"}
+        assert {dns.rcode.to_text(reply.rcode()) for reply in ask(given)} == {"NOERROR"}

@@ -30,6 +30,7 @@ TEXT = "\n".join([
     "*.wild 30 A 192.0.2.5", "sub 30 NS ns.example.net.", "a.b 30 A 192.0.2.6",
 ])  # fmt: skip
 WORLD = zone("example.com.", TEXT)
+LIMITED = Wanted(RATE)
 
 
 def sockaddr(address: str) -> bytes:
@@ -40,7 +41,7 @@ def sockaddr(address: str) -> bytes:
 class World:
     """A responder with a limit, and clients of any address: every query is as one alone in its batch."""
 
-    def __init__(self, wanted: Wanted = Wanted(RATE), share: int = 1) -> None:
+    def __init__(self, wanted: Wanted = LIMITED, share: int = 1) -> None:
         made = snapshot(WORLD)
         self.cookies = Cookies([SECRET], NOW)
         self.responder = Responder(made, UDP, ANONYMOUS, self.cookies)
@@ -205,7 +206,7 @@ def test_the_log_has_a_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     ]  # fmt: skip
 
 
-# -- what resolvers meet ------------------------------------------------------------------------------------------------
+# -- what resolvers meet -----------------------------------------------------------------------------------------------
 
 class Cache:
     """A resolver's: it asks when a record has expired and somebody wants it; of several who want it, once."""
@@ -249,10 +250,12 @@ def test_resolvers_never_meet_the_limit(caches: int, clients: int, names: int, t
     assert got.total() > 30
 
 
-# -- over sockets -------------------------------------------------------------------------------------------------------
+# -- over sockets ------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("setting", "is_held"), [
-    ("rate_limit: {per_second: 50, exempt: []}", True), ("rate_limit: {per_second: 50}", False), ("rate_limit: no", False),
+    ("rate_limit: {per_second: 50, exempt: []}", True),
+    ("rate_limit: {per_second: 50}", False),
+    ("rate_limit: no", False),
 ])  # fmt: skip
 def test_a_flood_over_sockets(tmp_path: Path, setting: str, is_held: bool) -> None:
     port = free_port()

@@ -110,7 +110,7 @@ def _workers(server: dict[str, Any]) -> list[str]:
     if server["hung"]:
         told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
     if server["held"]:
-        told.append(f"{report.count(server['held'], 'query', 'queries')} held up by the rate limit since the start")
+        told.append(f"{server['held']:,} queries held up by the rate limit since the start; the log says of whom")
     return told
 
 
