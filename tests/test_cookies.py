@@ -131,7 +131,7 @@ def test_who_has_cookies_must_show_one_of_ours_where_they_are_required(shown: by
 ])  # fmt: skip
 def test_a_cookie_is_taken_from_an_hour_ago_to_five_minutes_ahead(seconds: int, is_taken: bool) -> None:
     address = CLIENT[4:8]
-    begin = cookie.begin(MINE, NOW + seconds)
+    begin = MINE + cookie.stamp(NOW + seconds)
     (found,) = cookie.hashes(SECRET, [begin + address])
     assert Cookies([SECRET], NOW).is_ours(begin + found, address) is is_taken
 
@@ -151,7 +151,7 @@ def test_a_cookie_for_one_client_cannot_be_had_by_another() -> None:
     of_ipv6 = bytes(12) + CLIENT[4:8]
     cookies.reply(MINE, of_ipv6)
     cookies.complete()
-    assert cookies.reply(MINE + of_ipv6[:12], CLIENT[4:8]) == cookie.begin(MINE, NOW) + bytes(8)
+    assert cookies.reply(MINE + of_ipv6[:12], CLIENT[4:8]) == MINE + cookie.stamp(NOW) + bytes(8)
 
 
 def test_hashing_is_bounded_and_so_is_memory() -> None:
@@ -246,7 +246,7 @@ def test_a_cookie_of_another_server_with_the_same_secret_is_ours_and_ours_is_its
         assert given_by(ours, theirs)[0] == "NOERROR"
         given = given_by(ours, MINE)[1]
         # With the same time in it, it is the same cookie, so that server takes it for its own.
-        again = cookie.begin(MINE, int.from_bytes(theirs[12:16]))
+        again = MINE + cookie.stamp(int.from_bytes(theirs[12:16]))
         assert again == theirs[: -cookie.HASH]
         (found,) = cookie.hashes(SECRET, [given[: -cookie.HASH] + bytes((127, 0, 0, 1))])
         assert found == given[-cookie.HASH :]

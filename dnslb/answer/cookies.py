@@ -15,6 +15,8 @@ from dnslb.dns import cookie
 _KNOWN = 20_000     # cookies remembered, of 300 octets with all that is around them; and as many before them
 _PERIOD = 300       # seconds for which they are remembered unused
 _MADE = 10_000      # new ones a second: 1 to 2 µs each when many clients ask at once
+_STAMPED = cookie.LENGTH - cookie.HASH  # octets of a cookie up to its hash
+_NO_HASH = bytes(cookie.HASH)
 _VERIFIED = 1_000   # of those that are shown to us for the first time, a second: some 15 µs for each secret
 
 
@@ -30,23 +32,22 @@ class Cookies:
         self.waiting: list[bytes] = []
         self._secrets = secrets
         self._known: Recent[bytes, bytes] = Recent(_KNOWN)  # by the client's part, or all of it, and its address
-        self._now, self._period = now, now // _PERIOD
-        self._makes, self._verifies = _MADE, _VERIFIED       # left for this second
+        self._period = now // _PERIOD
+        self.tick(now)
 
     def tick(self, now: int) -> None:
         """A second has passed."""
-        self._now, self._makes, self._verifies = now, _MADE, _VERIFIED
+        self._now, self._stamp = now, cookie.stamp(now)
+        self._makes, self._verifies = _MADE, _VERIFIED  # left for this second
         if now // _PERIOD != self._period:
             self._period = now // _PERIOD
             self._known.turn_over()
 
     def reply(self, shown: bytes, address: bytes) -> bytes | None:
-        """The cookie for who shows this one; None: no more are made in this second.
+        """The cookie for who shows this well-formed one; None: no more are made in this second.
 
-        None, too, for what is malformed.  ``address`` are the 4 or 16 octets of the client's.
+        ``address`` are the 4 or 16 octets of the client's.
         """
-        if not cookie.is_well_formed(shown):
-            return None
         key = shown[: cookie.CLIENT] + address
         known = self._known.get(key) or self._recall(key)
         if known is not None:
@@ -54,9 +55,9 @@ class Cookies:
         if self._makes <= 0:
             return shown if self.is_ours(shown, address) else None
         self._makes -= 1
-        made = cookie.begin(shown, self._now)
+        made = shown[: cookie.CLIENT] + self._stamp
         self.waiting.append(made + address)
-        return made + bytes(cookie.HASH)
+        return made + _NO_HASH
 
     def is_ours(self, shown: bytes, address: bytes) -> bool:
         """Whether this client has the cookie from us, or from who has the same secret; also False when more are shown
@@ -81,14 +82,15 @@ class Cookies:
     def complete(self) -> list[bytes]:
         """The hashes of those that wait, in their order; none wait any more."""
         waiting, self.waiting[:] = self.waiting[:], []
-        made: dict[bytes, bytes] = {}
-        for size in {len(message) for message in waiting}:
+        found: dict[bytes, bytes] = {}
+        for size in set(map(len, waiting)):
             some = [message for message in waiting if len(message) == size]
-            made.update(zip(some, cookie.hashes(self._secrets[0], some), strict=True))
-        start = cookie.LENGTH - cookie.HASH
-        for message, found in made.items():
-            self._known.put(message[: cookie.CLIENT] + message[start:], message[:start] + found)
-        return [made[message] for message in waiting]
+            found.update(zip(some, cookie.hashes(self._secrets[0], some), strict=True))
+        self._known.update({
+            message[: cookie.CLIENT] + message[_STAMPED:]: message[:_STAMPED] + octets
+            for message, octets in found.items()
+        })  # fmt: skip
+        return [found[message] for message in waiting]
 
     def _recall(self, key: bytes) -> bytes | None:
         """What was not asked for since long, if it need not be made anew."""

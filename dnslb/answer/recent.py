@@ -5,6 +5,7 @@ Pure: no I/O.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 _Key = TypeVar("_Key")
@@ -25,12 +26,18 @@ class Recent(Generic[_Key, _Value]):
 
     def take(self, key: _Key) -> _Value | None:
         """What may soon be forgotten: whoever goes on to use it puts it in again."""
-        return self._old.pop(key, None)
+        return self._old.pop(key, None) if self._old else None
 
     def put(self, key: _Key, value: _Value) -> None:
         if len(self._young) >= self._size:
             self.turn_over()
         self._young[key] = value
+
+    def update(self, more: Mapping[_Key, _Value]) -> None:
+        """Put in several; they may be beyond the size once."""
+        if len(self._young) >= self._size:
+            self.turn_over()
+        self._young.update(more)
 
     def turn_over(self) -> None:
         """From now on all that is there is old, and what was is forgotten."""

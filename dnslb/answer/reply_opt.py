@@ -30,6 +30,7 @@ class ReplyOpt:
         self.options = {NSID: server_id.encode()} if server_id else {}
         if idle is not None:
             self.options[KEEPALIVE] = idle.to_bytes(2)
+        self.demands_cookie = self._is_over_udp and cookies is not None and cookies.required
         self._needed = {} if cookies is None else {COOKIE: bytes(cookie.LENGTH)}
         self.options |= self._needed
 
@@ -59,25 +60,23 @@ class ReplyOpt:
 
     def wants_cookie(self, shown: bytes, client: bytes) -> bool:
         """Whether the client at this socket address must show one of ours first."""
-        is_required = self._is_over_udp and self.cookies is not None and self.cookies.required
-        return is_required and not self.is_ours(shown, client)
+        return self.demands_cookie and not self.is_ours(shown, client)
 
     def is_ours(self, shown: bytes, client: bytes) -> bool:
         """Whether that client has this cookie from us."""
         return self.cookies is not None and self.cookies.is_ours(shown, host(client))
 
     def with_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes:
-        """A packed record with our cookie for the client in it; without the option if there can be none."""
-        made = self.cookies.reply(shown, host(client)) if self.cookies is not None else None
-        if made is None:
-            options = opt[_OPT_FIXED : -cookie.LENGTH - 4]
-            return opt[: _OPT_FIXED - 2] + len(options).to_bytes(2) + options
-        return opt[: -cookie.LENGTH] + made
+        """A packed record with our cookie for who shows this well-formed one; without any if none can be made."""
+        made = None if self.cookies is None else self.cookies.reply(shown, host(client))
+        return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
 
     def reply(self, asked: Edns | None, client: bytes, rcode: int, rest: int) -> bytes:
         """The record of one reply, which may end with a cookie that is to be completed."""
         opt, shown = self.pack(asked, rcode, rest), self.cookie(asked)
-        return opt if shown is None else self.with_cookie(opt, shown, client)
+        if shown is None:
+            return opt
+        return self.with_cookie(opt, shown, client) if cookie.is_well_formed(shown) else _without_cookie(opt)
 
     def completed(self, reply: bytes | None) -> bytes | None:
         """A reply alone, with the hash of the cookie at its end, if that still waits."""
@@ -89,6 +88,12 @@ class ReplyOpt:
         """The octets of a reply before its OPT record, and that record."""
         opt = self.pack(asked, rrtype.NOERROR, _LONGEST)
         return self.limit(asked) - len(opt), opt
+
+
+def _without_cookie(opt: bytes) -> bytes:
+    """A packed record without its last option, which is the cookie."""
+    options = opt[_OPT_FIXED : -cookie.LENGTH - 4]
+    return opt[: _OPT_FIXED - 2] + len(options).to_bytes(2) + options
 
 
 def host(client: bytes) -> bytes:

@@ -178,7 +178,8 @@ class Responder:
 
     def is_known(self, query: bytes, client: bytes) -> bool:
         """Whether the client shows a cookie of ours."""
-        end, plan = self._planned(query)
+        # Quickly told when nothing is behind the question.
+        end, plan = (0, None) if query[9:10] == b"\0" else self._planned(query)
         shown = None if plan is None else plan.cookie
         return shown is not None and self._opts.is_ours(shown or query[end + _OPT_START :], client)
 
@@ -186,15 +187,15 @@ class Responder:
         """Where the question ends, and what is behind it, if that is common."""
         plans = self._plans.get(query[:10])
         end = query.find(b"\0", 10) + 5
-        plan = None if plans is None else plans.get(query[end : end + _OPT_START])
-        if plans is None or (plan is not None and plan.length == len(query) - end):
-            return end, plan
-        return end, self._plan(query, end)
+        if plans is None:
+            return end, None
+        plan = plans.get(query[end : end + _OPT_START])
+        return end, plan if plan is not None and plan.length == len(query) - end else self._plan(query, end)
 
     def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
         """The reply to who shows a cookie: with ours."""
         shown = plan.cookie or query[end + _OPT_START :]
-        if self._opts.wants_cookie(shown, client):
+        if self._opts.demands_cookie and not self._opts.is_ours(shown, client):
             return self._considered(query, client)
         opt = self._opts.with_cookie(plan.opt, shown, client)
         if ready.special:

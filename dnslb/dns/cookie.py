@@ -26,12 +26,11 @@ def is_well_formed(cookie: bytes) -> bool:
     return len(cookie) == CLIENT or _SHORTEST <= len(cookie) <= _LONGEST
 
 
-def begin(client: bytes, now: int) -> bytes:
-    """A cookie up to its hash, which is made of these octets and the client's address (RFC 9018 §4).
-
-    ``client`` begins with the client's part; ``now`` is Unix time in seconds.
+def stamp(now: int) -> bytes:
+    """What comes behind the client's part in a cookie of that Unix time; then the hash, of both and of the client's
+    address (RFC 9018 §4).
     """
-    return client[:CLIENT] + _VERSION + (now & 0xFFFFFFFF).to_bytes(4)
+    return _VERSION + (now & 0xFFFFFFFF).to_bytes(4)
 
 
 def is_timely(cookie: bytes, now: int) -> bool:

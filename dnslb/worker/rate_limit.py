@@ -14,7 +14,8 @@ from random import Random
 from socket import AF_INET
 from sys import byteorder
 
-from dnslb.answer.account import account
+from dnslb.answer.account import Accounts
+from dnslb.answer.account import network as network_of
 from dnslb.answer.recent import Recent
 from dnslb.answer.reply_opt import host
 from dnslb.answer.responder import Responder
@@ -54,7 +55,7 @@ class RateLimit:
         """``share``: how many workers there are, each of which grants a part.  Nothing is limited before ``tick``."""
         self.watched: dict[bytes, int] = {}  # and when they were last held up
         self._responder = responder
-        self._zones = zones
+        self._names = Accounts(zones)
         self._rng = rng
         self._rate = -(-wanted.per_second // share)
         self._slip = wanted.slip
@@ -81,7 +82,7 @@ class RateLimit:
         """Somebody who is not watched yet has asked this.  ``client`` is a socket address."""
         if self._exempt.include(host(client)):
             return
-        key = _network(client), account(self._zones, query)
+        key = network_of(client), self._names.find(query)
         self._seen[key] += 1
         if self._seen[key] >= max(_FEW, self._rate // self._every):
             if len(self.watched) >= _NETWORKS:
@@ -92,9 +93,15 @@ class RateLimit:
 
     def respond(self, query: bytes, client: bytes) -> bytes | None:
         """The reply, as from the responder; or another, or none, for who is held up."""
-        network = _network(client)
-        if network in self.watched and self._is_over(network, query) and not self._responder.is_known(query, client):
-            return self._hold_up(network, query, client)
+        network = client[4:7] if client[:2] == _IPV4 else client[8:15]
+        if network in self.watched:
+            key = network, self._names.find(query)
+            left, since = self._accounts.get(key) or self._accounts.take(key) or (_BURST * self._rate, self._now)
+            if since != self._now:
+                left = min(_BURST * self._rate, left + (self._now - since) * self._rate)
+            self._accounts.put(key, (left and left - 1, self._now))
+            if not left and not self._responder.is_known(query, client):
+                return self._hold_up(network, query, client)
         turns = self._responder.memo.get(query)
         if turns is not None:
             known: bytes = next(turns)
@@ -108,13 +115,6 @@ class RateLimit:
         self._put_off = 0
         return found
 
-    def _is_over(self, network: bytes, query: bytes) -> bool:
-        key = network, account(self._zones, query)
-        left, since = self._accounts.get(key) or self._accounts.take(key) or (_BURST * self._rate, self._now)
-        left = min(_BURST * self._rate, left + (self._now - since) * self._rate)
-        self._accounts.put(key, (max(0, left - 1), self._now))
-        return left == 0
-
     def _hold_up(self, network: bytes, query: bytes, client: bytes) -> bytes | None:
         self.watched[network] = self._now
         if network in self._held or len(self._held) < _NETWORKS:
@@ -125,8 +125,3 @@ class RateLimit:
         reply = self._responder.put_off(query, client)
         self._put_off += reply is not None
         return reply
-
-
-def _network(client: bytes) -> bytes:
-    """The first 24 bits of an IPv4 address, 56 of an IPv6 address."""
-    return client[4:7] if client[:2] == _IPV4 else client[8:15]

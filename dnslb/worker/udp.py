@@ -226,9 +226,10 @@ class Batches:
         places: list[int] = []
         start = 0
         for end in (*silent, count):
-            to = len(places)
-            packed[to * size : (to + end - start) * size] = headers[start * size : end * size]
-            places += range(start, end)
+            if end > start:
+                to = len(places)
+                packed[to * size : (to + end - start) * size] = headers[start * size : end * size]
+                places += range(start, end)
             start = end + 1
         self._send(self._sparse, places)
 
