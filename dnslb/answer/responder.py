@@ -122,10 +122,7 @@ class Responder:
         return self._opts.completed(self.reply(query, client))
 
     def reply(self, query: bytes, client: bytes) -> bytes | None:  # noqa: PLR0912 - functions would make it dearer
-        """The same without the id: from the octets after it to those after it.
-
-        It may end with a cookie that the caller has to complete.
-        """
+        """The same without the id, from after it to after it; it may end with a cookie that the caller completes."""
         plans = self._plans.get(query[:10])
         if plans is None:
             return self._considered(query, client)

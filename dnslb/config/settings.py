@@ -93,6 +93,7 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
     admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
+    peers: Mapping[str, str] = field(default_factory=dict)  # URLs of other nodes' status pages, by their names
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     dnstap: Dnstap | None = None         # who gets queries and replies as they come
     query_log: QueryLog | None = None    # where queries are written down
@@ -184,6 +185,18 @@ def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
+def _peers(parsed: Document, node: Node) -> dict[str, str]:
+    """The URLs of other nodes, by their names."""
+    found: dict[str, str] = {}
+    for word, key, value in parsed.entries(node, "peers"):
+        name, url = parse_host(word), hook.read_url(parsed, value)
+        if name is None:
+            parsed.report(key, f"{word} is no name of a node", "write it as in ns2: https://ns2.example.com:5380")
+        elif url is not None:
+            found[name] = url
+    return found
+
+
 def _keys(parsed: Document, node: Node) -> dict[str, Path]:
     """The files of TSIG keys, by the keys' names."""
     found: dict[str, Path] = {}
@@ -273,6 +286,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "watch": _yes_or_no,
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
+    "peers": _peers,
     "on_change": hook.read,
     "dnstap": recording.read_dnstap,
     "query_log": recording.read_query_log,
