@@ -121,6 +121,7 @@ class ServerStatus:
     peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
     recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
     unrecorded: int = 0  # those that nobody took in time
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)
