@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"
-    " interval, method, port, rise, source, tcp, timeout, type, unsteady, verify"
+    " interval, load, method, port, rise, source, tcp, timeout, type, unsteady, verify"
 )
 
 
@@ -359,13 +359,13 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
         " ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
         " ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.

@@ -60,13 +60,15 @@ class ServedPool:
         self.judgement.follow(old.judgement)
         self.burdens.follow(old.burdens)
 
-    def follow_records(self, addresses: Iterable[Address]) -> None:
+    def follow_records(self, addresses: Iterable[Address], copies: Copies, now: float) -> None:
         """Before a reload there was no pool: the zone's records, if any, were served as they stand in its file."""
         plain = list(addresses)
         self.judgement.stand_in(dict.fromkeys(plain, Health()))
         for version in {address.version for address in plain}:
             self._before[version] = Before({address for address in plain if address.version == version})
         self.judgement.served = self._before.keys() & self.pool.zone_ttls.keys()
+        for version, seconds in self.pool.zone_ttls.items():
+            self.assume_copies(copies, version, now + seconds)
 
     def begin(
         self, orders: Mapping[Scope, Order], changed_at: Mapping[str, float], copies: Copies, now: float
