@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from dnslb.answer.snapshot import RRsetKey, Serving
-from dnslb.balance import burdens, selection, ttl
+from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health
 from dnslb.balance.load import Burden
 from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
@@ -30,7 +30,7 @@ class Facts:
     healths: Mapping[Address, Health] = field(default_factory=dict)  # by probed address; others count as up
     orders: Mapping[Scope, Order] = field(default_factory=dict)      # of the operator
     unsure: Mapping[Address, str] = field(default_factory=dict)      # by probed address: why its health is not known
-    burdens: Mapping[Address, Burden] = burdens.NONE                 # by probed address; others are idle
+    burdens: Mapping[Address, Burden] = field(default_factory=dict)  # by probed address; others are idle
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,12 @@ Pure: no clock, no I/O, no logging.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from dnslb.balance.health import Health
 from dnslb.balance.load import NOBODY, Burden, Pace, observe, relieved
 from dnslb.balance.operator_order import Order, Scope, is_in_force, order_for
 from dnslb.balance.pool import Address, Pool
 from dnslb.balance.reading import Reading
-
-NONE: Mapping[Address, Burden] = MappingProxyType({})
-
 
 class Burdens(dict[Address, Burden]):
     """Empty where a pool has no load feedback.  Who shares what is probed, shares the burden."""

@@ -38,8 +38,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, inf, lcm
+from types import MappingProxyType
 
-from dnslb.balance.burdens import NONE
 from dnslb.balance.health import NOT_YET, Health
 from dnslb.balance.load import NOBODY, STEPS, Burden, Standing
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for, next_change_for
@@ -47,6 +47,7 @@ from dnslb.balance.pool import Address, AllDown, Backend, Pool
 
 # The sum of weights is the number of arrangements in a table of ready replies.
 MOST_TURNS = 256
+_NO_BURDENS: Mapping[Address, Burden] = MappingProxyType({})
 _STEPS = 9  # of a ramp, from one tenth of the weight to ten
 
 
@@ -73,7 +74,7 @@ def select(  # noqa: PLR0913, PLR0917 - each is a fact of its own, and none belo
     healths: Mapping[Address, Health],
     orders: Mapping[Scope, Order],
     now: float,
-    burdens: Mapping[Address, Burden] = NONE,
+    burdens: Mapping[Address, Burden] = _NO_BURDENS,
 ) -> Selection:
     """What the pool's A (``version`` 4) or AAAA (6) RRset consists of, by the rules above.
 
@@ -95,7 +96,7 @@ def next_change(
     healths: Mapping[Address, Health],
     orders: Mapping[Scope, Order],
     now: float,
-    burdens: Mapping[Address, Burden] = NONE,
+    burdens: Mapping[Address, Burden] = _NO_BURDENS,
 ) -> float | None:
     """The time up to which ``select`` gives, for both versions, what it gives now, as long as nothing else changes.
 
