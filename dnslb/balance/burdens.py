@@ -13,6 +13,7 @@ from dnslb.balance.operator_order import Order, Scope, is_in_force, order_for
 from dnslb.balance.pool import Address, Pool
 from dnslb.balance.reading import Reading
 
+
 class Burdens(dict[Address, Burden]):
     """Empty where a pool has no load feedback.  Who shares what is probed, shares the burden."""
 
