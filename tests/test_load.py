@@ -27,6 +27,7 @@ PROBE = Probe(AgentCheck(8888), interval=2.0, timeout=1.0, fall=3, rise=2)
 PACE = Pace(PROBE, ttl=5, overload=None, rest=0.0)
 HOSTS = [ip_address(f"192.0.2.{host}") for host in (11, 12, 13, 14)]
 POOL = Pool(OWNER, tuple(map(Backend, HOSTS)), {4: 5}, Probe(TcpCheck(80)), answers=1, load=Load(PROBE))
+NO_ORDERS: dict[Scope, Order] = {}
 SILENT = Reading(fault="no line within 1 s")
 
 
@@ -195,7 +196,8 @@ def test_silence_is_noticed_after_fall_askings_and_leads_to_what_others_have() -
     pace = replace(PACE, rest=0.2)
     heard = after(*[told(0.8)] * 3, pace=pace)
     doubtful = after(SILENT, SILENT, pace=pace, burden=heard)
-    assert (doubtful.is_known, doubtful.load) == (True, pytest.approx(0.8))
+    assert doubtful.is_known
+    assert doubtful.load == pytest.approx(0.8)
     aged = after(*[SILENT] * 60, pace=pace, burden=heard)
     assert (aged.is_known, aged.steps, aged.why()) == (False, 16, "unknown: no line within 1 s")
 
@@ -258,12 +260,12 @@ def test_no_sequence_leaves_the_limits_or_moves_faster_than_stated(
 # What is handed out.
 
 
-def weights(pool: Pool = POOL, orders: dict[Scope, Order] | None = None, **burdens: Burden) -> str:
+def weights(pool: Pool, burdens: dict[str, Burden], orders: dict[Scope, Order] = NO_ORDERS) -> str:
     """``11*20 12*5``: who is handed out, with which weight."""
     known = Burdens(pool)
     known |= {ip_address(f"192.0.2.{host[1:]}"): burden for host, burden in burdens.items()}
-    force = known.in_force(orders or {}, NOW)
-    chosen = select(pool, 4, judged({}, force), orders or {}, NOW, force)
+    force = known.in_force(orders, NOW)
+    chosen = select(pool, 4, judged({}, force), orders, NOW, force)
     return " ".join(f"{str(share.address)[8:]}*{share.weight}" for share in chosen.shares) + " open" * chosen.fails_open
 
 
@@ -297,17 +299,17 @@ HEAVY = replace(POOL, backends=(Backend(HOSTS[0], weight=3), Backend(HOSTS[1])))
     (TWO,   {"b11": DOWN, "b12": DOWN},                "11*1 12*1 open"),
 ])  # fmt: skip
 def test_load_decides_who_is_handed_out(pool: Pool, burdens: dict[str, Burden], said: str) -> None:
-    assert weights(pool, **burdens) == said
+    assert weights(pool, burdens) == said
 
 
 @pytest.mark.parametrize(("mode", "said"), [(Mode.READY, "11*1 12*1"), (Mode.DRAIN, "12*1"), (Mode.MAINT, "12*1")])
 def test_an_order_is_above_an_agents_word(mode: Mode, said: str) -> None:
-    assert weights(TWO, {Scope(OWNER, HOSTS[0]): Order(mode, NOW)}, b11=DOWN) == said
+    assert weights(TWO, {"b11": DOWN}, {Scope(OWNER, HOSTS[0]): Order(mode, NOW)}) == said
 
 
 def test_the_operators_drain_stays_though_the_agent_is_ready() -> None:
     ready = after(reading.of_agent(b"ready up 100%"))
-    assert weights(TWO, {Scope(None, HOSTS[0]): Order(Mode.DRAIN, NOW)}, b11=ready) == "12*1"
+    assert weights(TWO, {"b11": ready}, {Scope(None, HOSTS[0]): Order(Mode.DRAIN, NOW)}) == "12*1"
 
 
 def test_the_silent_one_of_a_busy_pool_keeps_its_configured_share() -> None:

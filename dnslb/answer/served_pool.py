@@ -67,8 +67,8 @@ class ServedPool:
         for version in {address.version for address in plain}:
             self._before[version] = Before({address for address in plain if address.version == version})
         self.judgement.served = self._before.keys() & self.pool.zone_ttls.keys()
-        for version, seconds in self.pool.zone_ttls.items():
-            self.assume_copies(copies, version, now + seconds)
+        for each, seconds in self.pool.zone_ttls.items():
+            self.assume_copies(copies, each, now + seconds)
 
     def begin(
         self, orders: Mapping[Scope, Order], changed_at: Mapping[str, float], copies: Copies, now: float

@@ -86,8 +86,8 @@ def select(  # noqa: PLR0913, PLR0917 - each is a fact of its own, and none belo
     weights = _weights(pool, chosen, healths, now)
     if burdens and not fails_open:
         weights = _left(weights, chosen, burdens)
-    weights = quantise(weights)
-    shares = (Share(backend.address, weight) for backend, weight in zip(chosen, weights, strict=True))
+    places = zip(chosen, quantise(weights), strict=True)
+    shares = (Share(backend.address, weight) for backend, weight in places)
     return Selection(tuple(shares), fails_open, up)
 
 

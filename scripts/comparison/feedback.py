@@ -84,7 +84,7 @@ def start_dns(lab: Lab, ttl: int) -> tuple[dict[str, Way], list[Backend]]:
     """Each way has clones of its own, and the undamped server resolvers of its own."""
     farms = {mode: farm(lab) for mode in MODES}
     labels = {mode: f"pool-{at}" for at, mode in enumerate(MODES)}
-    ways = {}
+    ways: dict[str, Way] = {}
     for number, module in enumerate(("dnslb", "comparison.naive"), 1):
         pools = {labels[mode]: Pool(tuple(clone.address for clone in clones), clones[0].port, ttl, answers=1,
                                     load=MODES[mode])
