@@ -323,7 +323,7 @@ def test_the_probes_are_told_one_by_one_and_as_counts(scene: Scene) -> None:
     assert value(text, "dnslb_backend_weight", pool="www.example.test.", address=HOSTS[0]) == 2
 
 
-# The list in the README, the dashboard and the alerts
+# The list in the manual, the dashboard and the alerts
 
 
 def names(text: str) -> set[str]:
@@ -336,10 +336,10 @@ OF_SECONDARIES = {"dnslb_secondary_serial", "dnslb_secondary_lag_seconds"}
 NAME = re.compile(r"\bdnslb_[a-z_]+\b")
 
 
-def test_the_readme_lists_every_metric(scene: Scene) -> None:
+def test_the_manual_lists_every_metric(scene: Scene) -> None:
     scene.order("drain", HOSTS[0])  # else no drain clock runs
-    readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (.*?) \|", readme, re.MULTILINE)
+    manual = (ROOT / "dnslb" / "manual" / "monitoring.md").read_text()
+    rows = re.findall(r"^\| (.*?) \|", manual, re.MULTILINE)
     listed = {name for row in rows for name in NAME.findall(row)}
     parts = re.compile(r"_(bucket|sum|count)$")
     # Those of secondaries, of which there are none here, are in test_transfers.py.

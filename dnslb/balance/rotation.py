@@ -36,7 +36,12 @@ class RRsetOrder(Enum):
     SPREAD = "spread"  # each in turn; the rest in another order each lap, so that a dead leader's clients spread
     RANDOM = "random"  # any; the rest in any order
     NONE = "none"      # the first of the file, always
+    LEAST_ASSIGNED = "least_assigned"  # who has the least of the hidden load, for its weight
     STICKY = "sticky"  # for a client's network always the same
+
+
+# What suits names of which nobody counts who asks: all but LEAST_ASSIGNED.
+PLAIN_ORDERS = tuple(order.value for order in RRsetOrder if order is not RRsetOrder.LEAST_ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,13 @@ class Turns:
 
     __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_summed", "_ticks", "_turns", "drawn")
 
-    def __init__(self, rotation: Rotation, n: int, rng: Random, start: int = 0) -> None:
-        """``start``: the first turn, of the period."""
+    def __init__(
+        self, rotation: Rotation, n: int, rng: Random, start: int = 0, assigned: Iterable[int] | None = None
+    ) -> None:
+        """``start``: the first turn, of the period.  ``assigned``: for LEAST_ASSIGNED, the leaders as they come."""
         count = self._count = period(rotation, n)
         self._start = start
-        self.drawn = [0] * n  # by record, where the turns do not tell: of random orders, and of sticky ones
+        self.drawn = [0] * n  # by record, where the turns do not tell: of all orders but cycles
         self._leaders = _leaders(rotation, n)
         self._place = start % len(self._leaders)  # of the first turn that is not yet counted
         # Turns in a cycle are counted by what is left of this: a tick for each, and no Python.
@@ -107,6 +114,8 @@ class Turns:
         self._turns: Iterator[int]
         if count == 1:
             self._turns = self._ticks
+        elif assigned is not None:
+            self._turns = self._follow(assigned)
         elif rotation.order is RRsetOrder.RANDOM:
             self._turns = self._draw(count, rng)
         else:
@@ -149,11 +158,17 @@ class Turns:
             drawn[leaders[turn % len(leaders)]] += 1
             yield turn
 
+    def _follow(self, assigned: Iterable[int]) -> Iterator[int]:
+        drawn = self.drawn
+        for leader in assigned:
+            drawn[leader] += 1
+            yield leader
+
 
 def _leaders(rotation: Rotation, n: int) -> Sequence[int]:
     if rotation.order is RRsetOrder.NONE:
         return (0,)
-    if rotation.weights is None or rotation.order is RRsetOrder.STICKY:
+    if rotation.weights is None or rotation.order in {RRsetOrder.STICKY, RRsetOrder.LEAST_ASSIGNED}:
         return range(n)
     return smooth(rotation.weights)
 
