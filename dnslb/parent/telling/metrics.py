@@ -300,6 +300,15 @@ def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as man
     return _Row(text, up, mode.value, backend.weight, share, led, record, expires, burden)
 
 
+def _loads(laden: list[tuple[str, Burden]]) -> list[tuple[Family, str]]:
+    """Only where somebody asks."""
+    return [
+        (_LOAD, _LOAD.lines((text, burden.load) for text, burden in laden if burden.is_known)),
+        (_LEFT, _LEFT.lines((text, burden.left) for text, burden in laden)),
+        (_OVER, _OVER.lines((text, int(burden.is_over)) for text, burden in laden)),
+    ]
+
+
 @lru_cache(maxsize=1000)
 def _outcome(ok: bool, reason: str) -> str:
     return labels(result="pass" if ok else "fail", reason=reason)
@@ -314,9 +323,7 @@ def _backends(rows: list[_Row]) -> list[tuple[Family, str]]:
         (_MODE, _MODE.lines((f'{row.labels},mode="{row.mode}"', 1) for row in rows)),
         (_WEIGHT, _WEIGHT.lines((row.labels, row.weight) for row in rows)),
         (_SHARE, _SHARE.lines((row.labels, row.share) for row in rows)),
-        (_LOAD, _LOAD.lines((text, burden.load) for text, burden in laden if burden.is_known)),
-        (_LEFT, _LEFT.lines((text, burden.left) for text, burden in laden)),
-        (_OVER, _OVER.lines((text, int(burden.is_over)) for text, burden in laden)),
+        *(_loads(laden) if laden else ()),
         (_EXPIRES, _EXPIRES.lines((row.labels, row.expires) for row in rows if row.expires is not None)),
         (_LED, _LED.lines((row.labels, row.led) for row in rows)),
         (_CHANGES, _CHANGES.lines((text, record.changes) for text, record in probed)),
