@@ -15,7 +15,7 @@ FLOORS = [
     ["cli"],
     ["parent", "admin", "migrate"],
     ["worker", "transfer"],
-    ["ipc", "probe"],
+    ["ipc", "probe", "simulation"],
     ["config", "answer", "control"],
     ["advice"],
     ["dns", "balance"],

@@ -419,11 +419,12 @@ UP, DOWN = Health(up=True), Health(up=False)
 def test_a_record_is_bounded_whatever_the_probes_say() -> None:
     records = ProbeRecords()
     for number in range(100):
-        records.record_outcome(KEY, Outcome(False, f"load {number}", number / 100), UP, UP)
+        records.record_outcome(KEY, Outcome(False, f"load {number}", number / 100), UP, UP, float(number))
     record = records[KEY]
     assert len(record.outcomes) == 9
     assert record.outcomes[False, OTHER] == 92
     assert list(record.took) == [number / 100 for number in range(70, 100)]
+    assert list(record.at) == list(range(70, 100))
     assert len(record.passed) == 30
     assert sum(record.buckets) == 100
     assert len(record.buckets) == len(BOUNDS) + 1
@@ -432,7 +433,7 @@ def test_a_record_is_bounded_whatever_the_probes_say() -> None:
 def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target() -> None:
     records = ProbeRecords()
     for before, after in ((None, UP), (UP, UP), (UP, DOWN), (DOWN, DOWN), (DOWN, UP), (UP, DOWN)):
-        records.record_outcome(KEY, Outcome(after.up, "", 0.1), before, after)
+        records.record_outcome(KEY, Outcome(after.up, "", 0.1), before, after, 0.0)
     assert records[KEY].changes == 3
     records.keep_only([KEY])
     assert KEY in records

@@ -124,6 +124,7 @@ class ServerStatus:
     peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
     recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
     unrecorded: int = 0  # those that nobody took in time
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +159,4 @@ class ProbeStatus:
     address: str
     took: tuple[float, ...]   # seconds
     passed: tuple[bool, ...]
+    at: tuple[float, ...] = ()  # Unix times at which they had ended

@@ -101,6 +101,7 @@ function serverView(status) {
   const up = probed.filter((backend) => backend.up).length;
   const facts = [
     ["Queries", rate(), ""],
+    ...(server.held > 0 ? [["Held up", server.held.toLocaleString("en"), ""]] : []),
     ["Backends up", probed.length > 0 ? `${up} of ${probed.length}` : "–", up < probed.length ? "bad" : ""],
     ["Zones", status.zones.length.toLocaleString("en"), ""],
     ["Generation", server.generation, ""],
