@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import struct
@@ -10,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import dns.flags
@@ -18,7 +20,7 @@ import dns.rcode
 import dns.rrset
 import dns.tsig
 import pytest
-from dnslb_server import started
+from dnslb_server import eventually, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers import BIND, KNOT, NSD, Address, Peer, free_port, serving, zone_files
@@ -26,7 +28,7 @@ from test_import import imported
 
 from dnslb.config import keys
 from dnslb.config.keys import TsigKey
-from dnslb.config.settings import parse_endpoint
+from dnslb.config.settings import Endpoint, parse_endpoint
 from dnslb.dns import master, name
 from dnslb.dns.zone import Zone
 from dnslb.migrate import primary
@@ -159,6 +161,8 @@ def giving(peer: Peer | None, directory: Path, key: Path) -> Iterator[Address]:
     (directory / "zones/dnslb.yaml").write_text(f"keys: {{fleet: {key}}}\ntransfer_to: [fleet]\n")
     port = free_port()
     with started(directory, "--listen", f"127.0.0.1:{port}", "--workers", "1"):
+        place = Endpoint(ip_address("127.0.0.1"), port)
+        eventually(lambda: bool(primary.read(place, ["example"], KEY).files), "no transfers yet")
         yield Address("127.0.0.1", port)
 
 
@@ -171,11 +175,15 @@ def test_zones_come_as_the_primary_has_them(tmp_path: Path, peer: Peer | None) -
     zones = zone_files(ZONES)
     options = [word for zone in zones for word in ("--zone", zone)]
     with giving(peer, tmp_path, key) as (host, port):
-        status, said = imported(f"{host}:{port}", str(tmp_path / "there"), "--key", str(key), *options)
+        place, signed = f"{host}:{port}", ("--key", str(key))
+        status, said = imported(place, str(tmp_path / "there"), *signed, *options)
+        partly = imported(place, str(tmp_path / "some"), *signed, "--zone", "example", "--zone", "a")
         key.write_text(keys.text(replace(KEY, secret=bytes(32))))
-        refused = imported(f"{host}:{port}", str(tmp_path / "none"), "--key", str(key), "--zone", "example")
+        refused = imported(place, str(tmp_path / "none"), *signed, "--zone", "example")
     assert status == 0, said
-    assert refused[0] == 1
+    assert partly[0] == refused[0] == 1
+    assert "example.zone, 11 records" in partly[1]
+    assert re.search(r"not taken \(1\):\n.*zone a: it answers (REFUSED|NOTAUTH); ", partly[1])
     assert "zone example: the signature does not hold" in refused[1]
     spelled = str.lower if peer in (NSD, KNOT) else str  # those two keep names in small letters
     for zone, file in zones.items():
