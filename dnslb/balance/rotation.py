@@ -5,6 +5,7 @@ A rotation has a table of arrangements; a turn indexes it.  Pure: turn, client a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -235,15 +236,15 @@ def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[in
         leaders = [-1] * SLOTS
         for position, (name, weight) in enumerate(zip(names, shares, strict=True)):
             until = horizon * weight
-            count, has_ended = _enough(until), False
-            while not has_ended:
-                for time, slot in arrivals(name, count):
-                    if time >= until:
-                        has_ended = True
-                        break
-                    if time / weight < first[slot]:
-                        first[slot], leaders[slot] = time / weight, position
+            count = _enough(until)
+            times, places = arrivals(name, count)
+            while times[-1] < until:
                 count *= 2
+                times, places = arrivals(name, count)
+            times = times[: bisect_left(times, until)]
+            for time, slot in zip(times if weight == 1 else [each / weight for each in times], places, strict=False):
+                if time < first[slot]:
+                    first[slot], leaders[slot] = time, position
         if -1 not in leaders:
             return tuple(leaders)
         horizon *= 1.25
@@ -257,7 +258,7 @@ def _enough(until: float) -> int:
     return -(-int(wanted + 1) // step) * step
 
 
-def _arrivals(name: bytes, count: int) -> Iterator[tuple[float, int]]:
+def _arrivals(name: bytes, count: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Times, ascending, and slots: one arrival in a unit of time, on average, and at any slot.
 
     The same in every process, and more of them begin with the same: a Poisson process drawn by a hash of the name.
@@ -265,12 +266,10 @@ def _arrivals(name: bytes, count: int) -> Iterator[tuple[float, int]]:
     size = 4 * count
     bits = int.from_bytes(shake_128(name).digest(size), "little") & _mask(count)
     numbers = unpack(f"<{2 * count}H", bits.to_bytes(size, "little"))
-    return zip(accumulate(map(_pauses().__getitem__, numbers[::2])), numbers[1::2], strict=True)
+    return tuple(accumulate(map(_pauses().__getitem__, numbers[::2]))), numbers[1::2]
 
 
-@lru_cache(maxsize=1024)
-def _remembered_arrivals(name: bytes, count: int) -> tuple[tuple[float, int], ...]:
-    return tuple(_arrivals(name, count))
+_remembered_arrivals = lru_cache(maxsize=1024)(_arrivals)
 
 
 @lru_cache(maxsize=64)
