@@ -65,21 +65,21 @@ REFUSED, KILLED, DONE = 38, -signal.SIGSYS, 0  # ENOSYS
 
 @needs_filters
 @pytest.mark.parametrize(("act", "alone", "with_dnstap"), [
-    (lambda: open("/etc/passwd"),                         REFUSED, REFUSED),
+    (lambda: os.open("/etc/passwd", os.O_RDONLY),         REFUSED, REFUSED),
     (lambda: os.stat("/etc/passwd"),                      REFUSED, REFUSED),
     (lambda: os.unlink("/nonexistent"),                   REFUSED, REFUSED),
     (lambda: os.kill(os.getppid(), 0),                    REFUSED, REFUSED),
     (lambda: os.setuid(0),                                REFUSED, REFUSED),
     (lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_EXEC),    REFUSED, REFUSED),
     (lambda: mmap.mmap(-1, 4096),                         DONE,    DONE),
-    (lambda: socket.socketpair(),                         DONE,    DONE),
+    (socket.socketpair,                                   DONE,    DONE),
     (lambda: os.write(2, b""),                            DONE,    DONE),
     (lambda: os.execv("/bin/true", ["true"]),             KILLED,  KILLED),
-    (lambda: os.fork(),                                   KILLED,  KILLED),
+    (os.fork,                                             KILLED,  KILLED),
     (lambda: socket.socket(socket.AF_INET),               KILLED,  KILLED),
     (lambda: socket.socket(socket.AF_PACKET),             KILLED,  KILLED),
     (lambda: socket.socket(socket.AF_UNIX),               KILLED,  DONE),
-    (lambda: prctl.drop_capabilities(),                   REFUSED, REFUSED),
+    (prctl.drop_capabilities,                             REFUSED, REFUSED),
 ])  # fmt: skip
 def test_what_a_confined_process_may_do(act: Callable[[], object], alone: int, with_dnstap: int) -> None:
     assert (ending(act), ending(act, connects=True)) == (alone, with_dnstap)
@@ -111,6 +111,15 @@ else:
             {act}
         return plain(self, query, client)
     Responder.reply = reply
+"""
+
+
+WITHOUT_FILTERS = """\
+try:
+    from dnslb.system import prctl
+    prctl.has_filters = lambda: False
+except ImportError:
+    pass
 """
 
 
@@ -161,9 +170,7 @@ def test_what_a_service_manager_lends_is_given_back() -> None:
 def test_where_the_kernel_cannot_the_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = tmp_path / "hook"
     hook.mkdir()
-    (hook / "sitecustomize.py").write_text(
-        "try:\n    from dnslb.system import prctl\n    prctl.has_filters = lambda: False\nexcept ImportError:\n    pass\n"
-    )
+    (hook / "sitecustomize.py").write_text(WITHOUT_FILTERS)
     monkeypatch.setenv("PYTHONPATH", f"{hook}:{os.environ.get('PYTHONPATH', '')}")
     port = free_port()
     with started(tmp_path, "--workers", "1", "--listen", f"127.0.0.1:{port}") as server:
