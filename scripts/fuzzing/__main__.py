@@ -30,7 +30,7 @@ from types import FrameType
 
 from dnslb.system.usage import usage
 from fuzzing import live, packets
-from fuzzing.targets import HERE, Target, targets
+from fuzzing.targets import HERE, Target, Wrong, targets
 
 CRASHES = HERE / "crashes"
 SLOW = 10.0             # seconds for one input, after which it hangs
@@ -121,9 +121,8 @@ def replay(target: Target) -> None:
 def fuzz_live(name: str, count: int | None, seconds: float, seed: int) -> Outcome:
     """The same over sockets; afterwards the server must be as it was."""
     with tempfile.TemporaryDirectory() as directory, live.served(Path(directory)) as server:
-        kinds = {"udp": live.OverUdp, "tcp": live.OverTcp, "requests": live.Requests}
         make = live.request if name == "requests" else packets.mutated
-        target = Target(name, LIVE[name], make, kinds[name](server).read)
+        target = Target(name, LIVE[name], make, live.reader(name, server))
         first = fuzz(target, None if count is None else count // 5, seconds / 5, seed + 1)
         before = server.memory()
         outcome = fuzz(target, None if count is None else count - first.count, seconds, seed)
@@ -135,7 +134,7 @@ def fuzz_live(name: str, count: int | None, seconds: float, seed: int) -> Outcom
             outcome.faults[f"the server grew by {outcome.growth >> 20} MB"] = b""
         try:
             server.judge()
-        except live.Wrong as wrong:
+        except Wrong as wrong:
             outcome.faults[str(wrong)] = b""
     return outcome
 

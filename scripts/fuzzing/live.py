@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,3 +179,13 @@ class Requests:
 
 def request(rng: random.Random) -> bytes:
     return texts.mutated(REQUESTS, rng)
+
+
+def reader(name: str, live: Live) -> Callable[[bytes], None]:
+    """What has that server read an input."""
+    match name:
+        case "udp":
+            return OverUdp(live).read
+        case "tcp":
+            return OverTcp(live).read
+    return Requests(live).read

@@ -64,14 +64,14 @@ def questions(world: World) -> list[Question]:
     """Pools are asked for most."""
     def of_pool(name: str) -> Question:
         def check(reply: dns.message.Message, start: float, end: float) -> str | None:
-            answer = [rdata.address for rrset in reply.answer for rdata in rrset]  # type: ignore[attr-defined]
+            answer = [rdata.address for rrset in reply.answer for rdata in rrset]
             most = max((rrset.ttl for rrset in reply.answer), default=0)
             wrong = fault(answer, world.pools[name], world.most[name], start, end)
             return wrong or (f"TTL {most}" if most > 60 else None)
         return Question(f"{name}.soak.test", "A", check)
 
     def version(reply: dns.message.Message, start: float, end: float) -> str | None:
-        told = int(reply.answer[0][0].strings[0])  # type: ignore[attr-defined]
+        told = int(reply.answer[0][0].strings[0])
         possible = world.version.possible(start, end)
         return None if told in possible else f"version {told} in place of {sorted(possible)}"
 
