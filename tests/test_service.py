@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dns.query
+import dns.zone
 import dnslb_server
 import pytest
-from dnslb_server import Server, eventually
+from dnslb_server import Server, eventually, started
+from peers import free_port
 from programs import program
 from world import World
 
@@ -183,3 +186,46 @@ def test_it_runs_where_memory_that_was_written_may_not_be_executed(
     with world.server() as server:
         assert world.ask("GET", "/status")["refused"] is None
         assert "Traceback" not in server.log
+
+
+# Under a filter that refuses the system calls of these numbers (EPERM), as systemd makes it.
+REFUSING = """
+import os, struct, sys
+from dnslb.system import prctl
+count = int(sys.argv[1])
+numbers = map(int, sys.argv[2 : 2 + count])
+step = struct.Struct("=HBBI").pack
+refuse = b"".join(step(0x15, 0, 1, number) + step(0x06, 0, 0, 0x00050001) for number in numbers)
+prctl.set_filter(step(0x20, 0, 0, 0) + refuse + step(0x06, 0, 0, 0x7FFF0000))
+os.execv(sys.argv[2 + count], sys.argv[2 + count :])
+"""
+HEADER = Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h")
+
+
+def numbers(group: str) -> list[str]:
+    """Of the system calls in a group of systemd's."""
+    command = [program("systemd-analyze", "systemd"), "syscall-filter", group]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split("\n")[2:]
+    known = dict(re.findall(r"#define __NR_(\w+) (\d+)", HEADER.read_text()))
+    names = [line.strip() for line in listed if line.strip()]
+    return [
+        number for name in names
+        for number in (numbers(name) if name.startswith("@") else [known[name]] if name in known else [])
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not HEADER.exists(), reason="linux-libc-dev for x86_64 is missing")
+def test_it_runs_under_the_filter_of_its_unit(tmp_path: Path) -> None:
+    (refused,) = re.findall(r"^SystemCallFilter=~(.*)$", UNIT.read_text(), re.MULTILINE)
+    those = sorted({number for group in refused.split() for number in numbers(group)})
+    assert len(those) > 40
+    world, port = World(tmp_path), free_port()
+    world.configure("transfer_to: [127.0.0.0/8]\n")
+    under = (sys.executable, "-c", REFUSING, str(len(those)), *those)
+    with started(tmp_path, "--workers", "1", "--listen", f"127.0.0.1:{port}", under=under) as server:
+        zone = dns.zone.from_xfr(dns.query.xfr("127.0.0.1", "example.test", port=port), relativize=False)
+        assert len(zone.nodes) == 3
+        world.ask("POST", "/orders", {"mode": "drain", "addresses": ["192.0.2.1"]})
+        world.ask("POST", "/reload")
+        assert server.log.count("\n") < 10
+        assert not any(word in server.log for word in ("Traceback", "bug", "not permitted"))

@@ -15,6 +15,7 @@ import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dnslb.system import prctl
@@ -90,7 +91,8 @@ def confine(connects: bool) -> None:
 
     ``connects``: to Unix sockets too.  Where there is no filter, it still loses what root may do and others may not.
     """
-    prctl.drop_capabilities()
+    with suppress(PermissionError):  # the filter of our unit refuses that; ours makes them worth nothing
+        prctl.drop_capabilities()
     machine = _machine()
     if machine is not None and prctl.has_filters():
         time.localtime()  # which reads a file, the first time
@@ -126,7 +128,9 @@ def _each(numbers: Iterable[int], verdict: int) -> Iterator[bytes]:
         yield _instruction(_RETURN, verdict)
 
 
-def _each_by(numbers: Iterable[int], argument: int, test: int, value: int, verdicts: tuple[int, int]) -> Iterator[bytes]:
+def _each_by(
+    numbers: Iterable[int], argument: int, test: int, value: int, verdicts: tuple[int, int]
+) -> Iterator[bytes]:
     """The verdict on these calls by one of their arguments, of which the lower half says all: if so, and if not."""
     then, otherwise = verdicts
     for number in numbers:

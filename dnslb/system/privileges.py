@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from dnslb.system import prctl
@@ -51,7 +52,9 @@ def keep_nothing() -> None:
     """
     try:
         prctl.clear_ambient_capabilities()
+    except OSError as error:
+        _log.warning("probes and hooks may have rights that they do not need: %s", error.strerror)
+    # The filter of our unit refuses it, since systemd counts the call as one of root's.
+    with suppress(PermissionError):
         if os.geteuid() != 0:
             prctl.drop_capabilities()
-    except OSError as error:
-        _log.warning("we and our probes and hooks may have rights that are not needed: %s", error.strerror)

@@ -62,6 +62,7 @@ sub NS ns.sub
 ns.sub A 192.0.2.77
 svc SVCB 1 . alpn=h2 ipv4hint=192.0.2.1
 """
+KEY = keys.text(TsigKey("fleet.", "hmac-sha256", bytes(32))).encode()
 STATE = """\
 {"version": 1, "saved": 1700000000.0, "orders": [{"owner": null, "address": "192.0.2.1", "mode": "drain",
 "since": 1.0, "at": null, "until": 2e9, "reason": "x", "by": "me"}], "healths": {"tcp 80 -> 192.0.2.1": {"up": false,
@@ -160,7 +161,7 @@ class _Texts:
 
 def _directory(name: str, octets: bytes) -> None:
     """One file of a directory is this; every problem in it must be printable in one line."""
-    files = {"fuzz.test.zone": ZONE, "dnslb.yaml": b"", "fuzz.test.yaml": b"", name: octets}
+    files = {"fuzz.test.zone": ZONE, "dnslb.yaml": b"", "fuzz.test.yaml": b"", "fleet.key": KEY, name: octets}
     _, problems = catalog.load(Path("/fuzz"), _Texts(files))
     for problem in problems:
         if not str(problem).isprintable():
@@ -271,7 +272,7 @@ def targets() -> dict[str, Target]:
                _quietly(_look_up, Rejected)),
         Target("state", "the state file", _mutating([STATE.encode()]),
                _quietly(lambda octets: state.decode(octets.decode(errors="replace"), 1e9), state.Damaged)),
-        Target("keys", "files of TSIG keys", _mutating([keys.text(TsigKey("k.", "hmac-sha256", bytes(32))).encode()]),
+        Target("keys", "files of TSIG keys", _mutating([KEY]),
                _quietly(lambda octets: keys.read(octets.decode(errors="replace"), "key"), Mistaken)),
         Target("takeover", "who wants our sockets", _mutating(messages), _quietly(takeover_messages.parse, ValueError)),
         Target("dnstap", "who reads dnstap", _mutating(frames),
