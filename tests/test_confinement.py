@@ -132,7 +132,7 @@ def intrude(port: int) -> None:
 @needs_filters
 @pytest.mark.parametrize(("act", "said"), [
     ("os.system('touch {treasure}')", "was killed by SIGSYS: it began what no worker does; please report it"),
-    ("socket.create_connection(('127.0.0.1', 1))", "was killed by SIGSYS: it began what no worker does"),
+    ("socket.socket()", "was killed by SIGSYS: it began what no worker does"),
     ("open('{treasure}', 'w')", "Function not implemented"),
 ])  # fmt: skip
 def test_who_has_got_into_a_worker_gets_no_further(

@@ -95,7 +95,7 @@ def verdict(
     found += [f"never done: {what.__name__}" for what, *_ in TROUBLES if not troubles.done[what.__name__]]
     parents = [each.parent for each in taken if each.at >= began + (0.25 + SETTLING) * seconds]
     workers = [each.workers for each in taken if each.at >= began + (0.75 + SETTLING) * seconds]
-    found += samples.faults("parent", parents) + samples.faults("workers", workers)
+    found += samples.faults("parent", parents, seconds) + samples.faults("workers", workers, seconds)
     log = world.log.read_text(errors="replace").splitlines()
     return found + [f"log: {line}" for line in log if any(word in line for word in NOT_IN_THE_LOG)]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, TypeAlias
 
 import dns.exception
 import dns.message
@@ -26,6 +27,9 @@ TCP_CLIENTS = 4
 TCP_PAUSE = 0.05   # seconds between the queries of one
 RUBBISH = 0.05     # packets that make no sense, for each query
 NEW_PORTS = 20.0   # seconds that clients keep their ports
+
+
+Stream: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,10 @@ class Tally:
         self.asked[f"{question.rrtype} over {transport}"] += 1
         self.took.append((start, end - start))
         try:
-            found = question.check(dns.message.from_wire(reply), start, end)
+            message = dns.message.from_wire(reply)
+            found = question.check(message, start, end)
+            if str(message.question[0].name) != f"{question.name}.":
+                found = f"another question: {message.question[0]}"
         except dns.exception.DNSException as error:
             found = f"no DNS message: {error}"
         if found is not None:
@@ -101,11 +108,10 @@ class Client(asyncio.DatagramProtocol):
         self._tally = tally
         self._waiting: dict[int, tuple[Question, float]] = {}
         self._number = 0
-        self.transport: asyncio.DatagramTransport | None = None
+        self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = transport  # of datagrams, though Python 3.11 does not say so
 
     def send(self, octets: bytes) -> None:
         if self.transport is not None:
@@ -179,24 +185,34 @@ async def _client(world: World, tally: Tally) -> Client:
 async def over_tcp(world: World, tally: Tally, rng: Random) -> None:
     """One client that keeps its connection as long as it can, until cancelled."""
     asked = questions(world)
+    stream: Stream | None = None
     while True:
         question, start = rng.choice(asked), time.monotonic()
-        try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        # A server may close a connection at any time between queries: then it is asked again (RFC 7766 §6.2.4).
+        for is_last in (stream is None, True):
             try:
-                while True:
-                    question, start = rng.choice(asked), time.monotonic()
-                    query = packet(question, rng.randrange(1 << 16))
-                    writer.write(len(query).to_bytes(2) + query)
-                    async with asyncio.timeout(PATIENCE):
-                        length = int.from_bytes(await reader.readexactly(2))
-                        tally.judge(question, await reader.readexactly(length), start, "TCP")
-                    await asyncio.sleep(TCP_PAUSE)
-            finally:
-                writer.close()
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            tally.lost.append((start, f"{question.name} {question.rrtype} over TCP"))
-            await asyncio.sleep(0.2)
+                async with asyncio.timeout(PATIENCE):
+                    stream = stream or await asyncio.open_connection("127.0.0.1", world.port)
+                    reply = await _exchange(stream, packet(question, rng.randrange(1 << 16)))
+            except (OSError, asyncio.IncompleteReadError) as error:
+                if stream is not None:
+                    stream[1].close()
+                stream = None
+                if is_last or isinstance(error, TimeoutError):
+                    tally.lost.append((start, f"{question.name} {question.rrtype} over TCP: {error!r}"))
+                    await asyncio.sleep(0.2)
+                    break
+            else:
+                tally.judge(question, reply, start, "TCP")
+                break
+        await asyncio.sleep(TCP_PAUSE)
+
+
+async def _exchange(stream: Stream, query: bytes) -> bytes:
+    """Raises OSError and asyncio.IncompleteReadError."""
+    reader, writer = stream
+    writer.write(len(query).to_bytes(2) + query)
+    return await reader.readexactly(int.from_bytes(await reader.readexactly(2)))
 
 
 async def idle(world: World, rng: Random) -> None:

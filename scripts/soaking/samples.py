@@ -15,6 +15,8 @@ from soaking.world import World
 
 MOST_GROWTH = 0.05       # of the memory
 SPARE_GROWTH = 4 << 20   # octets: an allocator's own ways
+WARMING = 1200.0         # seconds of a run, below which tables still fill and shared memory is still copied:
+SPARE_AT_FIRST = 20 << 20  # then there is so much
 SPARE_FILES = 8          # descriptors that come and go: probes, connections
 
 
@@ -61,13 +63,14 @@ def growth(values: Sequence[int]) -> tuple[int, int]:
     return int(median(values[:fifth])), int(median(values[-fifth:]))
 
 
-def faults(name: str, those: Sequence[Held]) -> list[str]:
-    """What has grown."""
+def faults(name: str, those: Sequence[Held], seconds: float) -> list[str]:
+    """What has grown, in a run of so many seconds."""
     if len(those) < 10:
         return [f"{name}: only {len(those)} samples"]
     found = []
     first, last = growth([each.memory for each in those])
-    if last > first * (1 + MOST_GROWTH) + SPARE_GROWTH:
+    spare = SPARE_GROWTH if seconds >= WARMING else SPARE_AT_FIRST
+    if last > first * (1 + MOST_GROWTH) + spare:
         found.append(f"{name}: memory grew from {first / 2**20:.1f} to {last / 2**20:.1f} MB")
     first, last = growth([each.files for each in those])
     if last > first + SPARE_FILES:

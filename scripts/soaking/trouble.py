@@ -110,8 +110,8 @@ async def mistake(troubles: Troubles) -> None:
 
 
 async def look(troubles: Troubles) -> None:
-    """Monitoring, by every way."""
-    for target in ("/status", "/healthz", "/readyz", "/history", "/top"):
+    """Monitoring, by many ways."""
+    for target in ("/status", "/healthz", "/history", "/queries", "/probes", "/lookup/p1.soak.test/A"):
         await troubles.expect(200, "GET", target)
 
 
