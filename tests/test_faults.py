@@ -84,37 +84,33 @@ def test_a_clock_that_is_set_changes_no_verdict_and_stops_no_probe(
 
 
 @as_root
-@pytest.mark.parametrize("fault", ["is full", "becomes read-only"])
+@pytest.mark.parametrize("fault", ["is full", "is read-only"])
 def test_a_state_that_cannot_be_written_loses_what_a_crash_would_lose_and_nothing_else(
     world: World, fault: str
 ) -> None:
     state = world.directory / "state"
     state.mkdir()
-    mounting = f'mount -t tmpfs -o size=128k none {state} && exec "$@"'
+    options = "size=128k" if fault == "is full" else "ro"
+    mounting = f'mount -t tmpfs -o {options} none {state} && exec "$@"'
     under = (program("unshare", "util-linux"), "--mount", "sh", "-c", mounting, "sh")
     with started(world.directory, "--workers", "1", "--listen", f"127.0.0.1:{free_port()}", under=under) as server:
-        assert order(world, "192.0.2.1") == []
-        saved = within(server, state) / "state.json"
-        filler = within(server, state) / "filler"
-        nsenter = [program("nsenter", "util-linux"), "-t", str(server.parent), "-m", "mount", "-o"]
+        saved, filler = (within(server, state) / name for name in ("state.json", "filler"))
         if fault == "is full":
+            assert order(world, "192.0.2.1") == []
             with pytest.raises(OSError, match="No space left"):
                 filler.write_bytes(bytes(1 << 20))
-            reason = "no space left on device"
-        else:
-            subprocess.run([*nsenter, "remount,ro", str(state)], check=True)
-            reason = "read-only file system"
+        reason = "no space left on device" if fault == "is full" else "read-only file system"
         assert order(world, "192.0.2.2") == [
             f"{state}/state.json cannot be written: {reason}; orders, verdicts and history would be lost now"
         ]
-        # In force all the same, and what was saved before is whole.
         assert world.backends()["192.0.2.2"]["handed_out"] is False
-        assert saved.read_text().count('"mode": "drain"') == 1
         if fault == "is full":
+            assert saved.read_text().count('"mode": "drain"') == 1  # what was saved before is whole
             filler.unlink()
         else:
-            subprocess.run([*nsenter, "remount,rw", str(state)], check=True)
-        eventually(lambda: saved.read_text().count('"mode": "drain"') == 2, "it is not tried again", 20)
+            nsenter = [program("nsenter", "util-linux"), "-t", str(server.parent), "-m"]
+            subprocess.run([*nsenter, "mount", "-o", "remount,rw", str(state)], check=True)
+        eventually(lambda: saved.exists() and "192.0.2.2" in saved.read_text(), "it is not tried again", 20)
 
 
 @as_root
@@ -135,16 +131,15 @@ def test_without_descriptors_the_parent_refuses_a_reload_and_goes_on(world: Worl
     port = free_port()
     with started(world.directory, "--workers", "1", "--no-watch", "--listen", f"127.0.0.1:{port}") as server:
         most = resource.prlimit(server.parent, resource.RLIMIT_NOFILE)
-        held = len(os.listdir(f"/proc/{server.parent}/fd"))
-        resource.prlimit(server.parent, resource.RLIMIT_NOFILE, (held + 2, most[1]))
-        try:
+        for left in range(1, 12):
+            held = len(os.listdir(f"/proc/{server.parent}/fd"))
+            resource.prlimit(server.parent, resource.RLIMIT_NOFILE, (held + left, most[1]))
             status, answer = client.ask(world.directory / "control", "POST", "/reload")
-            assert status == 409, answer
+            assert status in (200, 409), (left, answer)
             assert answers(port)
-            time.sleep(1.0)
-        finally:
-            resource.prlimit(server.parent, resource.RLIMIT_NOFILE, most)
+        resource.prlimit(server.parent, resource.RLIMIT_NOFILE, most)
         world.ask("POST", "/reload")
+        assert "too many open files; the old data go on being served" in server.log
         assert all(backend["up"] for backend in world.backends().values())
 
 
@@ -195,10 +190,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
 def test_an_address_that_goes_and_comes_back_is_answered_again(world: World) -> None:
     """Lost: what is asked while it is gone."""
     ip = program("ip", "iproute2")
-    make = (
-        f"{ip} link set lo up && {ip} link add d0 type dummy && {ip} address add 10.9.9.9/24 dev d0 && "
-        f'{ip} link set d0 up && exec "$@"'
-    )
+    make = f'{ip} link set lo up && {ip} address add 10.9.9.9/32 dev lo && exec "$@"'
     under = (program("unshare", "util-linux"), "--net", "sh", "-c", make, "sh")
     with started(world.directory, "--workers", "1", "--listen", "10.9.9.9:53", under=under) as server:
         inside = [program("nsenter", "util-linux"), "-t", str(server.parent), "-n"]
@@ -210,15 +202,12 @@ def test_an_address_that_goes_and_comes_back_is_answered_again(world: World) -> 
         workers = server.workers()
         assert ask() == "1"
         for gone, back in (
-            ("address del 10.9.9.9/24 dev d0", "address add 10.9.9.9/24 dev d0"),
-            ("link del d0", "link add d0 type dummy"),
+            ("address del 10.9.9.9/32 dev lo", "address add 10.9.9.9/32 dev lo"),
+            ("link set lo down", "link set lo up"),
         ):
             subprocess.run([*inside, ip, *gone.split()], check=True)
             assert ask() == "nobody"
             subprocess.run([*inside, ip, *back.split()], check=True)
-            if back.startswith("link"):
-                subprocess.run([*inside, ip, "address", "add", "10.9.9.9/24", "dev", "d0"], check=True)
-                subprocess.run([*inside, ip, "link", "set", "d0", "up"], check=True)
             eventually(lambda: ask() == "1", "it is not answered again")
         assert server.workers() == workers
         assert "Traceback" not in server.log
