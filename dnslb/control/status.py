@@ -45,6 +45,9 @@ class BackendStatus:
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
     expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+    load: float | None = None     # of what it can take, smoothed, 0 to 1; None: nobody asks, or it does not tell
+    left: float | None = None     # of its weight, by its load: 0.05 to 1; None: nobody asks
+    load_why: str = ""            # what follows from its load, or from the words of its agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,14 @@ class SecondaryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node, and where its status page is."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """The process rather than what it serves."""
 
@@ -110,6 +121,10 @@ class ServerStatus:
     hung: int = 0     # of the workers that died, those that were killed because they hung
     silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
     name: str = ""    # of this server, so that two are told apart
+    peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
+    recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
+    unrecorded: int = 0  # those that nobody took in time
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +159,4 @@ class ProbeStatus:
     address: str
     took: tuple[float, ...]   # seconds
     passed: tuple[bool, ...]
+    at: tuple[float, ...] = ()  # Unix times at which they had ended

@@ -22,7 +22,7 @@ from typing import Any, TypeVar, assert_never
 
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over
-from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.pool import Address, AgentCheck, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.control.change import Change
 from dnslb.system import file
 from dnslb.text import timestamp
@@ -104,6 +104,7 @@ def encode(state: State) -> str:
     ]
     healths = {
         name: {"up": health.up, "since": health.since, "reason": health.reason, "recovered": health.recovered}
+        | ({"recent": health.recent, "unsteady": health.unsteady} if health.recent else {})
         for name, health in state.healths.items()
     }
     changes = [
@@ -220,6 +221,8 @@ def _words(check: Check) -> list[str]:
         case ExecCheck():
             program, *arguments = check.command
             return ["exec", program, *([_digest(*arguments)] if arguments else [])]
+        case AgentCheck():
+            return ["agent", f":{check.port}"]
     assert_never(check)
 
 
@@ -282,6 +285,8 @@ def _health(item: Any, now: float) -> Health:
         since=_past(item, "since", now),
         reason=_part(item, "reason", str),
         recovered=_part(item, "recovered", bool),
+        recent=_part(item, "recent", int) if "recent" in item else 0,
+        unsteady=_part(item, "unsteady", bool) if "recent" in item else False,
     )
 
 
