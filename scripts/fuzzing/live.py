@@ -29,7 +29,8 @@ REQUESTS = [
     b"GET /metrics HTTP/1.1\r\nHost: dnslb\r\nAccept: */*\r\n\r\n" * 2,
     b"GET /history?since=1 HTTP/1.0\r\nHost: dnslb\r\n\r\n", b"HEAD / HTTP/1.1\r\nHost: dnslb\r\n\r\n",
     b"GET /events HTTP/1.1\r\nHost: dnslb\r\nConnection: close\r\n\r\n",
-    b'POST /orders/effect HTTP/1.1\r\nHost: dnslb\r\nContent-Length: 46\r\n\r\n{"mode": "drain", "addresses": ["192.0.2.99"]}',
+    b"POST /orders/effect HTTP/1.1\r\nHost: dnslb\r\nContent-Length: 46\r\n\r\n"
+    b'{"mode": "drain", "addresses": ["192.0.2.99"]}',
     b'POST /orders HTTP/1.1\r\nHost: dnslb\r\nTransfer-Encoding: chunked\r\n\r\n2e\r\n'
     b'{"mode": "drain", "addresses": ["192.0.2.99"]}\r\n0\r\n\r\n',
 ]  # fmt: skip
