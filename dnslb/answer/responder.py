@@ -175,9 +175,8 @@ class Responder:
         end, plan = self._planned(query)
         if plan is not None and plan.cookie is None:
             return _PUT_OFF[plan.head] + query[10:end] + plan.opt
-        if plan is not None:
-            return refused(self.opts, query, client, rrtype.BADCOOKIE)
-        return refused(self.opts, query, client, rrtype.NOERROR, message.AA | message.TC)
+        rcode, flags = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
+        return refused(self.opts, query, client, rcode, flags)
 
     def is_known(self, query: bytes, client: bytes) -> bool:
         """Whether the client shows a cookie of ours."""
@@ -190,10 +189,9 @@ class Responder:
         """Where the question ends, and what is behind it, if that is common."""
         plans = self._plans.get(query[:10])
         end = query.find(b"\0", 10) + 5
-        if plans is None:
-            return end, None
-        plan = plans.get(query[end : end + _OPT_START])
-        return end, plan if plan is not None and plan.length == len(query) - end else self._plan(query, end)
+        plan = None if plans is None else plans.get(query[end : end + _OPT_START])
+        is_right = plans is None or (plan is not None and plan.length == len(query) - end)
+        return end, plan if is_right else self._plan(query, end)
 
     def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
         """The reply to who shows a cookie: with ours."""
@@ -201,9 +199,7 @@ class Responder:
         if self.opts.demands_cookie and not self.opts.is_ours(shown, client):
             return self._considered(query, client)
         opt = self.opts.with_cookie(plan.opt, shown, client)
-        if ready.special:
-            return _special(query, end, ready, plan, client, opt)
-        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
+        return _special(query, end, ready, plan, client, opt)
 
     def _compose(self, query: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
