@@ -146,7 +146,7 @@ def _rows(rrset: dict[str, Any], now: float) -> list[str]:
         unknown = "not judged" if backend["unsure"] else "not probed"
         verdict = {None: unknown, True: "up", False: "down"}[backend["up"]]
         since = "" if backend["since"] is None else age(now - backend["since"])
-        weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}"
+        weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}{_lease(backend.get('joined'), now)}"
         share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
         # What it had of the leading answers, beside what it should have had.
         led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
@@ -156,6 +156,11 @@ def _rows(rrset: dict[str, Any], now: float) -> list[str]:
     if all(backend["handed_out"] for backend in rrset["backends"]):
         rows = [(*row[:-2], row[-1]) for row in rows]
     return columns(rows)
+
+
+def _lease(joined: dict[str, Any] | None, now: float) -> str:
+    """Of who has joined by itself."""
+    return "" if joined is None else f" joined, {age(joined['until'] - now)} left"
 
 
 def _caches(backend: dict[str, Any], now: float) -> str:

@@ -27,6 +27,15 @@ class OrderStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a backend stays that has joined by itself."""
+
+    since: float
+    until: float   # unless it is renewed
+    by: str        # who has registered it
+
+
+@dataclass(frozen=True, slots=True)
 class BackendStatus:
     """One address under one name."""
 
@@ -45,6 +54,7 @@ class BackendStatus:
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
     expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+    joined: Lease | None = None  # None: the zone file lists it
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,19 @@ class Balancer:
         if self._publisher.is_started:
             self._begin(served)
 
+    def replace(self, pools: Mapping[Name, Pool]) -> None:
+        """Some have joined or left these: from now on they have other backends.  It is published before this returns.
+
+        That is, unless it is much: then when it is ``settled``.
+        """
+        now, changed = self._clock(), []
+        for owner, pool in pools.items():
+            self.pools[owner], served = pool, self.served.replace(owner, pool, now)
+            self._publisher.forget(served)
+            self._prepared.discard(owner)
+            changed.append(served)
+        self._publisher.publish_now(changed)
+
     def record(self, key: ProbeKey, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         finding = self.verdicts.record(key, before, after)

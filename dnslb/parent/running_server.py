@@ -10,16 +10,19 @@ from itertools import chain
 
 from dnslb import __version__
 from dnslb.balance.operator_order import Mode
+from dnslb.balance.pool import Pool
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
-from dnslb.control.errors import Delayed
+from dnslb.control.errors import Delayed, Unknown
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import Left, OrderRequest, OrderResult
+from dnslb.control.registration import Gone, Joined, JoinRequest
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.parent import amendment, concerned, recall, safety
 from dnslb.parent.concerned import Concerned
@@ -98,6 +101,34 @@ class RunningServer:
             work_left = safety.left(generation.balancer, wanted, about, now)
             left = [each async for some in gently(work_left) for each in some if each is not None][-1]
         return OrderResult(tuple(told), () if warning is None else (warning,), left)
+
+    async def join(self, wanted: JoinRequest) -> Joined:
+        pool = self._pool(wanted.owner)
+        before = self._generations.registrations.of(pool.owner).get(wanted.address)
+        one = self._generations.registrations.join(pool, wanted)
+        lease = 0.0 if pool.register is None else pool.register.lease
+        owner, address = pool.owner, str(wanted.address)
+        if one is None:
+            return Joined(owner, address, wanted.weight, None, None, lease)
+        warning = None
+        if before is None:  # renewed it is soon again, be it forgotten
+            warning = await self._generations.memory.file.save()
+        return Joined(owner, address, one.weight, one.since, one.until, lease, tuple(filter(None, (warning,))))
+
+    async def leave(self, wanted: JoinRequest) -> Gone:
+        pool = self._pool(wanted.owner)
+        self._generations.registrations.leave(pool, wanted)
+        try:
+            async with asyncio.timeout(_LONGEST):
+                await self._generations.registrations.settled()
+                await self._generations.settled()
+        except TimeoutError:
+            raise Delayed from None
+        warning = await self._generations.memory.file.save()
+        owner = name.fold(name.parse(pool.owner, name.ROOT))
+        now = time.time()
+        expires = self._current.balancer.copies.last_copy(owner, wanted.address, now)
+        return Gone(pool.owner, str(wanted.address), expires, now, tuple(filter(None, (warning,))))
 
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
@@ -197,12 +228,21 @@ class RunningServer:
             return chain(list(pools), listing.owners() if listing is not None else ())
         return concerned.matching(pools, pattern, self._current.rotated)
 
+    def _pool(self, text: str) -> Pool:
+        """That of a name.  Raises Unknown."""
+        try:
+            owner = name.fold(name.parse(text.rstrip(".") + ".", name.ROOT))
+            return self._current.balancer.pools[owner]
+        except (KeyError, Mistaken):
+            raise Unknown(f"no pool is called {text}", "see dnslb status") from None
+
     def _pools(self, pattern: str | None, listing: Listing, now: float) -> Iterator[PoolStatus | None]:
         balancer, rotated = self._current.balancer, self._current.rotated
         for owner in self._owners(pattern, listing):
             if owner is None:
                 yield None
             elif owner in balancer.served:
-                yield status.pool_status(balancer, self._generations.totals, owner, now)
+                registered = self._generations.registrations.of(balancer.served[owner].name)
+                yield status.pool_status(balancer, self._generations.totals, owner, now, registered)
             elif (pool := rotated.pool(owner)) is not None:
                 yield rotated_status.pool_status(pool)

@@ -100,11 +100,16 @@ class Schedule:
         ``first_round`` can be awaited again, for the new ones.
         """
         wanted = dict.fromkeys(keys)
-        for key in [key for key in self._entries if key not in wanted]:
-            entry = self._entries.pop(key)
+        self.change_keys(wanted, [key for key in self._entries if key not in wanted], healths)
+
+    def change_keys(
+        self, added: Iterable[ProbeKey], dropped: Iterable[ProbeKey], healths: Mapping[ProbeKey, Health] | None = None
+    ) -> None:
+        """Probe these too, unless they are probed already, and those no more."""
+        for entry in [self._entries.pop(key) for key in dropped if key in self._entries]:
             entry.removed = True
             self._stop(entry)
-        self._new += [self._add(key, (healths or {}).get(key)) for key in wanted if key not in self._entries]
+        self._new += [self._add(key, (healths or {}).get(key)) for key in added if key not in self._entries]
         self._new = [entry for entry in self._new if not entry.removed]
         self._lanes.drop_removed()
         if self._lanes.is_active:
