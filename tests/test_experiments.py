@@ -11,7 +11,20 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import busy, clients, deploys, evenness, joining, palette, paper, relay, resolving, sessions, stubborn, ttl_load
+from comparison import (
+    busy,
+    clients,
+    deploys,
+    evenness,
+    joining,
+    palette,
+    paper,
+    relay,
+    resolving,
+    sessions,
+    stubborn,
+    ttl_load,
+)
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record

@@ -115,8 +115,8 @@ def report(lab: Lab, cases: dict[str, Case]) -> Result:
              "-" if case.even_at is None else f"{case.even_at:.0f} s"] for name, case in cases.items()]
     table = Table("While a fleet doubles: requests that fail, and when the new ones have their share",
                   ["those who join", "failed", f"in the worst {WINDOW:g} s", "45 % at the new ones after"], rows)
-    notes = [*lab.notes, f"{FLEET} warm clones, {WARM * 1000:.0f} ms for a request, one after the other, at {LOAD:.0%} of "
-             f"what they can; {FLEET} more join, one in {PACE:g} s, and take {COLD * 1000:.0f} ms at first, "
+    notes = [*lab.notes, f"{FLEET} warm clones, {WARM * 1000:.0f} ms for a request, one after the other, at {LOAD:.0%} "
+             f"of what they can; {FLEET} more join, one in {PACE:g} s, and take {COLD * 1000:.0f} ms at first, "
              f"{WARM * 1000:.0f} ms after {WARMING:.0f} s; {RESOLVERS} resolvers, TTL {TTL}, one address in an answer; "
              f"clients wait {load.DEADLINE:g} s"]
     measurements: dict[str, Any] = {"window": WINDOW, "cases": {name: asdict(case) for name, case in cases.items()}}
