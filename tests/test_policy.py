@@ -367,15 +367,15 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, register, rise, slowstart, source,"
-        " timeout,"
+        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout,"
         " ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, register, rise, slowstart, source,"
-        " timeout,"
+        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout,"
         " ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
