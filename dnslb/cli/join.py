@@ -57,7 +57,6 @@ def leave(control: Place, *, waits: bool, **wanted: Any) -> None:
 
 def _leave(control: Place, wanted: dict[str, Any], waits: bool) -> None:
     done = ask(control, "DELETE", "/backends", {key: wanted[key] for key in ("name", "address")})
-    _warn(done)
     now = done["now"]
     left = max(0.0, done["expires"] - now)
     last = f"the last cached copy expires at {clock(done['expires'], now)}, in {age(left + 0.999)}"
@@ -97,15 +96,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _tell(done: dict[str, Any]) -> None:
-    _warn(done)
     called = f"{done['owner']} {done['address']}"
     if done["until"] is None:
         click.echo(f"{called}: the zone file lists it: nothing to do")
     else:
         until = clock(done["until"], time.time())
         click.echo(f"{called}: joined until {until}, unless renewed; handed out when a probe has passed")
-
-
-def _warn(done: dict[str, Any]) -> None:
-    for warning in done["warnings"]:
-        click.echo(warning, err=True)

@@ -31,7 +31,6 @@ class Joined:
     since: float | None    # None: the zone file lists it, and nothing was registered
     until: float | None    # when it leaves unless it is renewed
     lease: float           # seconds
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +41,3 @@ class Gone:
     address: str
     expires: float         # when the last cached copy of it does, or did
     now: float
-    warnings: tuple[str, ...] = ()

@@ -104,16 +104,10 @@ class RunningServer:
 
     async def join(self, wanted: JoinRequest) -> Joined:
         pool = self._pool(wanted.owner)
-        before = self._generations.registrations.of(pool.owner).get(wanted.address)
         one = self._generations.registrations.join(pool, wanted)
         lease = 0.0 if pool.register is None else pool.register.lease
-        owner, address = pool.owner, str(wanted.address)
-        if one is None:
-            return Joined(owner, address, wanted.weight, None, None, lease)
-        warning = None
-        if before is None:  # renewed it is soon again, be it forgotten
-            warning = await self._generations.memory.file.save()
-        return Joined(owner, address, one.weight, one.since, one.until, lease, tuple(filter(None, (warning,))))
+        since, until = (None, None) if one is None else (one.since, one.until)
+        return Joined(pool.owner, str(wanted.address), wanted.weight, since, until, lease)
 
     async def leave(self, wanted: JoinRequest) -> Gone:
         pool = self._pool(wanted.owner)
@@ -124,11 +118,9 @@ class RunningServer:
                 await self._generations.settled()
         except TimeoutError:
             raise Delayed from None
-        warning = await self._generations.memory.file.save()
-        owner = name.fold(name.parse(pool.owner, name.ROOT))
-        now = time.time()
+        owner, now = name.fold(name.parse(pool.owner, name.ROOT)), time.time()
         expires = self._current.balancer.copies.last_copy(owner, wanted.address, now)
-        return Gone(pool.owner, str(wanted.address), expires, now, tuple(filter(None, (warning,))))
+        return Gone(pool.owner, str(wanted.address), expires, now)
 
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
