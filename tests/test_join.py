@@ -128,6 +128,7 @@ def test_who_may_not_join_is_told_why(
 def test_who_has_joined_is_still_there_after_a_crash_and_not_when_the_policy_says_no_more(clones: Clones) -> None:
     with clones.serving() as server:
         clones.run("join", "www.example.test", "--weight", "2")
+        eventually(lambda: '"weight": 2' in clones.saved(), "it is not saved")
         kill(server)
     with clones.serving():
         assert clones.backends()["127.0.0.1"]["weight"] == 2
