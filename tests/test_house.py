@@ -15,7 +15,7 @@ FLOORS = [
     ["cli"],
     ["parent", "admin", "migrate"],
     ["worker", "transfer"],
-    ["ipc", "probe"],
+    ["ipc", "probe", "simulation"],
     ["config", "answer", "control"],
     ["advice"],
     ["dns", "balance"],
@@ -27,7 +27,7 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "dns": {"transfer.tsig", "transfer.exchange", "transfer.requests"},  # dnspython: never in a worker
+    "dns": {"transfer.tsig", "transfer.exchange", "transfer.requests", "migrate.primary"},  # not in a worker
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
     "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system", "cli.demonstration"},

@@ -23,11 +23,11 @@ from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
 pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either parser
 
-README = Path(__file__).parent.parent / "README.md"
+REFERENCE = Path(__file__).parent.parent / "zones" / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
     "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, dnstap, include_from, keys, "
-    "listen, log_format, log_level, on_change, order, orphan_grace, query_log, secondaries, server_id, "
+    "listen, log_format, log_level, on_change, order, orphan_grace, peers, query_log, secondaries, server_id, "
     "server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, "
     "worker_timeout, workers, zones"
 )
@@ -75,6 +75,7 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("admin: '[::1]:80'", Settings(admin=endpoint("::1", 80))),
     ("admin_hosts: NS1.example.com.", Settings(admin_hosts=("ns1.example.com",))),
     ("admin_hosts: [ns1, ns2.example.com]", Settings(admin_hosts=("ns1", "ns2.example.com"))),
+    ("peers: {NS2.: 'https://ns2.example.com:5380'}", Settings(peers={"ns2": "https://ns2.example.com:5380"})),
     ("admin_token_file: /etc/dnslb/token", Settings(admin_token_file=Path("/etc/dnslb/token"))),
     ("zones: {Long.Example.: short.zone}", Settings(zones=(NamedZone(wire("long.example."), "short.zone"),))),
     ("zones: {'0/25.2.0.192.in-addr.arpa': x.zone}", Settings(
@@ -126,6 +127,10 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("admin_hosts: [a, 'http://b', 'c:5380']", [
         "1:18: http://b is no host name; write it without port, as in ns1.example.com",
         "1:30: c:5380 is no host name; write it without port, as in ns1.example.com",
+    ]),
+    ("peers: {a b: 'http://b', c: 'javascript:x'}", [
+        "1:9: a b is no name of a node; write it as in ns2: https://ns2.example.com:5380",
+        "1:29: javascript:x is no URL; write http://192.0.2.1:9000/path or https://example.com/path",
     ]),
     ("dnstap: /run/tap", ["1:9: dnstap is no mapping; write keys and values: sample, socket"]),
     ("dnstap: {sample: 1%}", ["1:9: dnstap has no socket; write {socket: /run/dnstap.sock, sample: 1%}"]),
@@ -184,8 +189,8 @@ def test_every_setting_has_a_key() -> None:
     assert ", ".join(sorted(names())) == KNOWN
 
 
-def test_every_setting_is_in_the_readme_with_its_option() -> None:
-    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", README.read_text(), re.MULTILINE)
+def test_every_setting_is_in_the_reference_with_its_option() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, `(--[\w-]+)`)? \|", REFERENCE.read_text(), re.MULTILINE)
     options = {str(parameter.name): parameter.opts[0] for parameter in serve.params if isinstance(parameter, Option)}
     for name in names():
         assert (name, options.get(name, "")) in rows

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-from dnslb.balance.rotation import RRsetOrder
+from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
 from dnslb.config import hook, named_zone, recording, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
@@ -88,6 +88,7 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
     admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
+    peers: Mapping[str, str] = field(default_factory=dict)  # URLs of other nodes' status pages, by their names
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     dnstap: Dnstap | None = None         # who gets queries and replies as they come
     query_log: QueryLog | None = None    # where queries are written down
@@ -179,6 +180,18 @@ def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
+def _peers(parsed: Document, node: Node) -> dict[str, str]:
+    """The URLs of other nodes, by their names."""
+    found: dict[str, str] = {}
+    for word, key, value in parsed.entries(node, "peers"):
+        name, url = parse_host(word), hook.read_url(parsed, value)
+        if name is None:
+            parsed.report(key, f"{word} is no name of a node", "write it as in ns2: https://ns2.example.com:5380")
+        elif url is not None:
+            found[name] = url
+    return found
+
+
 def _keys(parsed: Document, node: Node) -> dict[str, Path]:
     """The files of TSIG keys, by the keys' names."""
     found: dict[str, Path] = {}
@@ -203,7 +216,7 @@ def _zone_name(parsed: Document, node: Node) -> Name | None:
 
 
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
-    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    word = parsed.choice(node, PLAIN_ORDERS)
     return RRsetOrder(word) if word is not None else None
 
 
@@ -265,6 +278,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "watch": _yes_or_no,
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
+    "peers": _peers,
     "on_change": hook.read,
     "dnstap": recording.read_dnstap,
     "query_log": recording.read_query_log,

@@ -143,17 +143,12 @@ class Balancer:
             self._begin(served)
 
     def replace(self, pools: Mapping[Name, Pool]) -> None:
-        """Some have joined or left these: from now on they have other backends.  It is published before this returns.
-
-        That is, unless it is much: then when it is ``settled``.
-        """
-        now, changed = self._clock(), []
+        """Some have joined or left these, which have other backends from now on.  It is published as by ``obey``."""
+        now = self._clock()
         for owner, pool in pools.items():
-            self.pools[owner], served = pool, self.served.replace(owner, pool, now)
-            self._publisher.forget(served)
-            self._prepared.discard(owner)
-            changed.append(served)
-        self._publisher.publish_now(changed)
+            self.pools[owner] = pool
+            self._publisher.forget(self.served.replace(owner, pool, now))
+        self._publisher.publish_now(self.served[owner] for owner in pools)
 
     def record(self, key: ProbeKey, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
@@ -236,13 +231,16 @@ class Balancer:
             self.hasten(key)
         self._publisher.wake(pool, None if change.next_at is None else change.next_at - now)
 
-    def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
-        """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
-        for owner, address in concerned:
-            changed_at = self.served[owner].rrsets[address.version].changed_at
-            if changed_at is not None and changed_at >= since:
-                self.copies.extend(owner, address, now - since)
-            yield
+
+def linger(
+    balancer: Balancer, concerned: Iterable[tuple[Name, Address]], since: float, now: float
+) -> Iterator[None]:
+    """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
+    for owner, address in concerned:
+        changed_at = balancer.served[owner].rrsets[address.version].changed_at
+        if changed_at is not None and changed_at >= since:
+            balancer.copies.extend(owner, address, now - since)
+        yield
 
 
 def _is_kept_out(balancer: Balancer, scope: Scope, now: float) -> bool:

@@ -51,7 +51,7 @@ class Prober:
         """Some have joined pools or left them: these keys may be probed from now on, or no more."""
         used = {key: any(key in each.served.probed for each in self._balancers) for key in keys}
         dropped = [key for key, is_used in used.items() if not is_used]
-        self.schedule.change_keys([key for key, is_used in used.items() if is_used], dropped)
+        self.schedule.change_keys([key for key, is_used in used.items() if is_used], dropped, {})
         for key in dropped:
             self.records.pop(key, None)
             self.faults.forget(key)
@@ -77,7 +77,7 @@ class Prober:
         """One more probe has ended."""
         _log_outcome(key, outcome)
         self.faults.record_probe(key)
-        self.records.record_outcome(key, outcome, before, after)
+        self.records.record_outcome(key, outcome, before, after, time.time())
         for balancer in self._balancers:
             balancer.record(key, before, after)
         if before is not None and before.up == after.up:

@@ -10,21 +10,20 @@ from itertools import chain
 
 from dnslb import __version__
 from dnslb.balance.operator_order import Mode
-from dnslb.balance.pool import Pool
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
-from dnslb.control.errors import Delayed, Unknown
+from dnslb.control.errors import Delayed, Rejected
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.registration import Gone, Joined, JoinRequest
 from dnslb.control.reload import Reloaded
-from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.status import Peer, PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
-from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned, recall, safety
+from dnslb.parent import amendment, concerned, joining, recall, safety
+from dnslb.parent.balancer import linger
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
@@ -90,7 +89,7 @@ class RunningServer:
             raise Delayed from None
         generations.memory.file.save_soon()  # what was much to work out may have changed answers since
         now = time.time()
-        async for _ in gently(generation.balancer.linger(altered, given, now)):
+        async for _ in gently(linger(generation.balancer, altered, given, now)):
             pass
         if altered:
             generations.memory.file.save_soon()  # the drain clocks
@@ -103,24 +102,10 @@ class RunningServer:
         return OrderResult(tuple(told), () if warning is None else (warning,), left)
 
     async def join(self, wanted: JoinRequest) -> Joined:
-        pool = self._pool(wanted.owner)
-        one = self._generations.registrations.join(pool, wanted)
-        lease = 0.0 if pool.register is None else pool.register.lease
-        since, until = (None, None) if one is None else (one.since, one.until)
-        return Joined(pool.owner, str(wanted.address), wanted.weight, since, until, lease)
+        return joining.join(self._generations, wanted)
 
     async def leave(self, wanted: JoinRequest) -> Gone:
-        pool = self._pool(wanted.owner)
-        self._generations.registrations.leave(pool, wanted)
-        try:
-            async with asyncio.timeout(_LONGEST):
-                await self._generations.registrations.settled()
-                await self._generations.settled()
-        except TimeoutError:
-            raise Delayed from None
-        owner, now = name.fold(name.parse(pool.owner, name.ROOT)), time.time()
-        expires = self._current.balancer.copies.last_copy(owner, wanted.address, now)
-        return Gone(pool.owner, str(wanted.address), expires, now)
+        return await joining.leave(self._generations, wanted)
 
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
@@ -129,9 +114,15 @@ class RunningServer:
         generation, about = await self._concerned(wanted)
         now, standing = time.time(), self._generations.orders.standing
         after = amendment.amended(standing, wanted, about, now)
+        refused = ""
+        try:
+            await self._check(generation, wanted, about, now)
+        except Rejected as rejected:
+            refused = rejected.fact
         return Effect(
             rrsets=preview.effects(generation.balancer, after, wanted, about, now),
             standing=preview.standing(standing, about),
+            refused=refused,
         )
 
     def timeline(self, pattern: str | None) -> Timeline:
@@ -193,6 +184,9 @@ class RunningServer:
             silent=self.silent(),
             queries=totals.queries,
             name=self._generations.name,
+            recorded=totals.recorded.total(),
+            unrecorded=totals.unrecorded.total(),
+            peers=tuple(Peer(called, url) for called, url in self._current.catalog.settings.peers.items()),
         )
 
     async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:
@@ -219,14 +213,6 @@ class RunningServer:
         if pattern is None:
             return chain(list(pools), listing.owners() if listing is not None else ())
         return concerned.matching(pools, pattern, self._current.rotated)
-
-    def _pool(self, text: str) -> Pool:
-        """That of a name.  Raises Unknown."""
-        try:
-            owner = name.fold(name.parse(text.rstrip(".") + ".", name.ROOT))
-            return self._current.balancer.pools[owner]
-        except (KeyError, Mistaken):
-            raise Unknown(f"no pool is called {text}", "see dnslb status") from None
 
     def _pools(self, pattern: str | None, listing: Listing, now: float) -> Iterator[PoolStatus | None]:
         balancer, rotated = self._current.balancer, self._current.rotated

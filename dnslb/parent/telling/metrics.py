@@ -1,4 +1,4 @@
-"""What the server measures, for Prometheus.  README.md holds the list.
+"""What the server measures, for Prometheus.  manual/monitoring.md holds the list.
 
 It comes in pieces, between which the parent goes on with its work: probes must not wait for a scrape.
 """
