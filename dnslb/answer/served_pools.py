@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import TypeVar
 
 from dnslb.answer.served_pool import ServedPool
@@ -25,6 +25,7 @@ class ServedPools(dict[Name, ServedPool]):
         self._verdicts = verdicts
         self._users: dict[ProbeKey, list[tuple[ServedPool, tuple[Backend, ...]]]] = {}
         self._holders: dict[Address, list[ServedPool]] = {}
+        self._laden: dict[ProbeKey, list[ServedPool]] = {}
         for owner, pool in pools.items():
             self.add(owner, pool)
 
@@ -38,6 +39,9 @@ class ServedPools(dict[Name, ServedPool]):
         if pool.probe is not None:
             for target, backends in by_target.items():
                 self._users.setdefault((pool.probe, target), []).append((served, backends))
+        if pool.load is not None:
+            for target in by_target:
+                self._laden.setdefault((pool.load.told_by, target), []).append(served)
         return served
 
     def replace(self, owner: Name, pool: Pool, now: float) -> ServedPool:
@@ -47,6 +51,8 @@ class ServedPools(dict[Name, ServedPool]):
             _remove(self._holders, backend.address, lambda served: served is old)
             if old.pool.probe is not None:
                 _remove(self._users, (old.pool.probe, backend.target), lambda user: user[0] is old)
+            if old.pool.load is not None:
+                _remove(self._laden, (old.pool.load.told_by, backend.target), lambda served: served is old)
         served = self.add(owner, pool)
         served.succeed(old, now)
         return served
@@ -59,6 +65,16 @@ class ServedPools(dict[Name, ServedPool]):
     def going_by(self, key: ProbeKey) -> Sequence[tuple[ServedPool, tuple[Backend, ...]]]:
         """The pools with backends that go by this key, and those."""
         return self._users.get(key, ())
+
+    @property
+    def telling_load(self) -> Set[ProbeKey]:
+        """All that tells how busy backends are."""
+        return self._laden.keys()
+
+    def laden_by(self, key: ProbeKey) -> Sequence[ServedPool]:
+        """The pools with backends whose load this key tells."""
+        # Where nobody wants to know, nothing is looked up: that takes its time.
+        return self._laden.get(key, ()) if self._laden else ()
 
     def holding(self, address: Address) -> Sequence[ServedPool]:
         """The pools that have the address."""

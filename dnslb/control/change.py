@@ -9,6 +9,7 @@ KINDS = {
     "verdict": ("up", "down"),
     "backend": ("joined", "left"),
     "order": ("drain", "drain planned", "maint", "maint planned", "ready", "ready planned"),
+    "load": ("overloaded", "relieved", "load unknown", "load known"),
     "reload": ("reloaded", "not reloaded"),
     "server": ("started", "stopped", "worker hung"),
 }

@@ -22,7 +22,17 @@ from typing import Any, TypeVar, assert_never
 
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over
-from dnslb.balance.pool import MOST_WEIGHT, Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.pool import (
+    MOST_WEIGHT,
+    Address,
+    AgentCheck,
+    Check,
+    DnsCheck,
+    ExecCheck,
+    HttpCheck,
+    Probe,
+    TcpCheck,
+)
 from dnslb.balance.registration import Registration
 from dnslb.control.change import Change
 from dnslb.system import file
@@ -237,6 +247,8 @@ def _words(check: Check) -> list[str]:
         case ExecCheck():
             program, *arguments = check.command
             return ["exec", program, *([_digest(*arguments)] if arguments else [])]
+        case AgentCheck():
+            return ["agent", f":{check.port}"]
     assert_never(check)
 
 

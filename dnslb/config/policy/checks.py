@@ -52,6 +52,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
+    _check_load(document, pool, written)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)
     check_register(document, pool, written.settings, written.own)
@@ -151,6 +152,16 @@ def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
             _warn(document, node, "order: none has one leader, so slowstart does nothing", "write another order")
     elif not pool.is_single:
         _warn(document, node, f"slowstart without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
+
+
+def _check_load(document: Document, pool: Pool, written: Written) -> None:
+    if pool.load is None or written.draft is None:
+        return
+    node = written.draft.settings["load"].node
+    if pool.order is RRsetOrder.NONE:
+        _warn(document, node, "order: none has one leader, so load does nothing", "write another order")
+    elif not pool.is_single:
+        _warn(document, node, f"load without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
 
 
 def _check_promise(document: Document, pool: Pool, written: Written) -> None:
