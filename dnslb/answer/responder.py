@@ -221,7 +221,9 @@ class Responder:
         return _special(query, asked.end - 2, ready, plan, client)
 
     def _is_transfer(self, asked: Query) -> bool:
-        """Whether a zone is asked for, over a transport by which it can be had."""
+        """Whether a zone is asked for, over a transport by which it can be had, or said to have changed."""
+        if asked.opcode == rrtype.NOTIFY:
+            return asked.rcode == rrtype.NOERROR
         wanted = (rrtype.IXFR,) if self._transport is UDP else (rrtype.AXFR, rrtype.IXFR)
         return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
 

@@ -15,6 +15,7 @@ from dnslb.dns.name import Name
 from dnslb.parent import state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.memory import Memory
 from dnslb.parent.orders import Orders
 from dnslb.parent.prober import Prober
@@ -38,7 +39,9 @@ class Generations:
         self.memory = Memory(state_file, self.hooks.tell)
         self.orders = Orders(self._obey, self.memory.remember)
         self.prober = Prober(self.memory, self.orders.hold)
-        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
+        udp = socks.shares[0].udp_by_endpoint()
+        self.inbound = Inbound(udp)
+        self.transfers = Transfers(udp, self.inbound.notify)
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
@@ -78,6 +81,7 @@ class Generations:
             self._act(self._acting)
             raise
         new.transfer()
+        self.inbound.follow(catalog)
         self._current, self._before = new, State()
         self._act([new])
         self.orders.wake()
@@ -119,6 +123,7 @@ class Generations:
         await self.current.answer()
 
     async def stop(self) -> None:
+        await self.inbound.stop()
         await self.transfers.stop()
         if self._current is not None:
             await self._current.stop()
