@@ -309,7 +309,9 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
 
 @pytest.mark.parametrize(("text", "problems"), [
     # The file.
-    ("- a", ["f:1:1: the file is no mapping; write keys and values: defaults, pools, primary, secondaries, transfer_to"]),
+    ("- a", [
+        "f:1:1: the file is no mapping; write keys and values: defaults, pools, primary, secondaries, transfer_to"
+    ]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
