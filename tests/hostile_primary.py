@@ -45,6 +45,8 @@ class HostilePrimary:
         with suppress(OSError):
             while True:
                 packet, client = self._udp.recvfrom(65535)
+                if not packet:  # it was shut down
+                    return
                 query = dns.message.from_wire(packet)
                 if self.serial is not None:
                     self._udp.sendto(message(query, [soa(self.serial)]), client)

@@ -184,7 +184,7 @@ BAD: dict[str, tuple[Callable[[dns.message.Message], Any], str]] = {
         lambda query: framed(message(query, [soa(2), *GOOD])[:-1]), "it sends a message that cannot be read"),
     "what is checked": (
         transfer(soa(2), *GOOD, "www.example.test. 60 IN CNAME ns1.example.test.", soa(2)),
-        "what comes has mistakes: www.example.test. has A and CNAME"),
+        "what comes has mistakes: www.example.test. has CNAME and A"),
     "nothing": (lambda query: (), "it ends the connection before the end of the zone"),
 }  # fmt: skip
 
@@ -249,12 +249,13 @@ def test_a_zone_expires_and_comes_back(copy: Copy, hostile: HostilePrimary) -> N
     assert copy.rcode() == "NOERROR"  # it is refreshed
     hostile.serial, hostile.reply = None, lambda query: ()
     eventually(lambda: copy.rcode() == "SERVFAIL", "it expires", 15.0)
-    assert (copy.replica()["serial"], copy.replica()["expires"]) == (None, None)
+    eventually(lambda: copy.replica()["expires"] is None, "it is told")
+    assert copy.replica()["serial"] is None
     assert copy.status()["pools"] == []
-    assert server.log.count("example.test. has expired") == 1
+    eventually(lambda: server.log.count("example.test. has expired") == 1, "it is said once")
     hostile.reply = transfer(soa(1, **times), *GOOD, soa(1, **times))
     eventually(lambda: copy.rcode() == "NOERROR", "it comes back", 70.0)
-    assert [pool["owner"] for pool in copy.status()["pools"]] == [f"www.{ZONE}."]
+    eventually(lambda: [pool["owner"] for pool in copy.status()["pools"]] == [f"www.{ZONE}."], "with its pool")
 
 
 def test_a_copy_that_has_expired_is_not_served_after_a_restart(copy: Copy, hostile: HostilePrimary) -> None:
@@ -282,9 +283,9 @@ def test_pools_lie_over_it_and_do_without_what_the_primary_takes_away(copy: Copy
     eventually(lambda: served(copy.here)[1] == ADDRESSES, "it comes", 20.0)
     (up / "192.0.2.1").unlink()
     eventually(lambda: served(copy.here)[1] == {"192.0.2.2"}, "a verdict counts", 10.0)
+    # As of any zone with pools that is transferred.
+    eventually(lambda: (serial(copy.here) or 0) > 1_700_000_000, "there is a version")
     first = serial(copy.here)
-    assert first is not None
-    assert first > 1_700_000_000  # as of any zone with pools that is transferred
     # The address is not there any more, and then the name.
     for number, rest in ((2, GOOD), (3, GOOD[:2])):
         hostile.reply, hostile.serial = transfer(soa(number), *rest, soa(number)), number
@@ -292,11 +293,10 @@ def test_pools_lie_over_it_and_do_without_what_the_primary_takes_away(copy: Copy
         eventually(partial(copy.holds, number), "it comes", 10.0)
     assert copy.rcode() == "NXDOMAIN"
     assert copy.replica()["error"] == ""
+    eventually(lambda: server.log.count("example.test. has no www.example.test.") == 1, "it is said")
     assert server.log.count("warning: 192.0.2.2 is no address of www.example.test.") == 1
-    assert server.log.count("the zone example.test. has no www.example.test.") == 1
-    last = serial(copy.here)
-    assert last is not None
-    assert last > first  # what our own secondaries see never runs backwards
+    # What our own secondaries see never runs backwards.
+    assert (serial(copy.here) or 0) > (first or 0)
 
 
 def test_the_next_primary_is_asked_when_one_is_silent(copy: Copy) -> None:
@@ -305,7 +305,8 @@ def test_the_next_primary_is_asked_when_one_is_silent(copy: Copy) -> None:
         copy.policy(f"{dead} {primary.address.port}")
         with copy.server():
             eventually(lambda: serial(copy.here) == 1, "it comes from the other", 20.0)
-            assert copy.replica()["primary"] == f"127.0.0.1:{primary.address.port}"
+            told = f"127.0.0.1:{primary.address.port}"
+            eventually(lambda: copy.replica()["primary"] == told, "it is named")
 
 
 @pytest.mark.parametrize("kind", [NSD, BIND], ids=lambda kind: kind.name)

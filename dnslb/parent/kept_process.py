@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from dnslb.parent.forked_process import ForkedProcess
-from dnslb.transfer.messages import Instruction
+from dnslb.transfer.messages import Instruction, Notified
 
 _PAUSE = 1.0     # seconds before one that died is replaced
 _PARTING = 1.0   # seconds for it to leave at the end
@@ -87,8 +87,8 @@ class KeptProcess:
         self._begun()
 
     def _hear(self, process: ForkedProcess, said: object) -> None:
-        # What an old process says of a generation that is gone is no news.
-        if process is self._current:
+        # What an old process says of a generation that is gone is no news; but what others have told it last is.
+        if process is self._current or isinstance(said, Notified):
             self._receive(said)
 
     def _bury(self, dead: ForkedProcess, status: int) -> None:

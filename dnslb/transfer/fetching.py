@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from secrets import randbelow
@@ -147,7 +148,7 @@ def told(error: BaseException) -> str:
         case TimeoutError():
             return "it does not answer"
         case OSError():
-            return (error.strerror or str(error)).lower()
+            return (os.strerror(error.errno) if error.errno else str(error)).lower()
         case _:
             return str(error)
 

@@ -15,6 +15,7 @@ from time import time
 from dnslb.config.nameserver import Nameserver
 from dnslb.dns import rrtype, soa
 from dnslb.dns.name import Name
+from dnslb.system.wall_clock import look_in
 from dnslb.transfer import copy_file, fetching
 from dnslb.transfer.copy_file import Copy
 from dnslb.transfer.exchange import Exchange
@@ -49,7 +50,10 @@ class Follower:
         self.following = following
         self._apex = apex
         self._shared = shared
-        self._copy: Copy | None = copy_file.look(following.path) if following.is_held else None
+        self._copy: Copy | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        if following.is_held:
+            self._hold(copy_file.look(following.path))
         self._standing = Standing(refreshed=None if self._copy is None else self._copy.refreshed)
         self._first: IPv4Address | IPv6Address | None = None  # the primary to be asked first
         self._news = asyncio.Event()
@@ -83,17 +87,32 @@ class Follower:
             await asyncio.sleep(max(0.0, began + _PAUSE - time()))
 
     async def _wait(self, due: float) -> None:
-        """Until an attempt is due, or there is news; the zone may expire meanwhile."""
-        while (now := time()) < due and not self._news.is_set():
-            expires = self._expires
-            if expires is not None and expires <= now:
-                self._copy = None
-                self._shared.tell(Expired(self._apex))
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(due, expires or due) - now):
-                    await self._news.wait()
+        """Until an attempt is due, or there is news."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, due - time())):
+                await self._news.wait()
         self._news.clear()
+
+    def stop(self) -> None:
+        """It is not followed any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+
+    def _hold(self, copy: Copy | None) -> None:
+        """From now on this is answered from, until it expires."""
+        self.stop()
+        self._copy = copy
+        if self._expires is not None:
+            self._expiry = look_in(self._expires - time(), self._look)
+
+    def _look(self) -> None:
+        """It may have expired."""
+        if self._expires is not None and self._expires > time():
+            self._hold(self._copy)
+            return
+        self._copy = None
+        self._shared.tell(Expired(self._apex))
+        self._news.set()
 
     @property
     def _expires(self) -> float | None:
@@ -129,7 +148,7 @@ class Follower:
             now = time()
             with suppress(OSError):  # after a restart it will be asked for earlier
                 copy_file.refresh(self.following.path, now)
-            self._copy = Copy(self._copy.soa, now)
+            self._hold(Copy(self._copy.soa, now))
         last = heard or self._standing.primary
         refreshed = self._standing.refreshed if self._copy is None else self._copy.refreshed
         self._standing = Standing(last, refreshed, self._expires, "" if heard else "; ".join(errors))
@@ -186,7 +205,7 @@ class Follower:
             self._refused = receipt.serial, error
             raise Broken(error)
         self._refused = None, ""
-        self._copy = Copy(receipt.soa, time())
+        self._hold(Copy(receipt.soa, time()))
         return True
 
     async def _receive(self, primary: Nameserver, held: Copy | None, receipt: Receipt) -> bool:

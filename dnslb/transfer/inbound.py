@@ -93,7 +93,9 @@ class _Process:
         task.add_done_callback(_raise)
 
     def _stop(self, apex: Name) -> None:
-        self._followers.pop(apex, None)
+        follower = self._followers.pop(apex, None)
+        if follower is not None:
+            follower.stop()
         task = self._tasks.pop(apex, None)
         if task is not None:
             task.cancel()

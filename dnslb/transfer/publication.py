@@ -66,10 +66,10 @@ class Publication:
             unsaved = 0.0 if self.last_serial is None else _UNSAVED
             serial = self._following(self.last_serial, wanted, now + unsaved)
         else:
-            change = between(before.content, wanted)
-            if not change and wanted.soa(0) == before.content.soa(0):
+            change, serial = between(before.content, wanted), self._following(before.serial, wanted, now)
+            # A new serial alone is news only if it is the primary's.
+            if not change and wanted.soa(0) == before.content.soa(0) and serial != wanted.zone.serial:
                 return None
-            serial = self._following(before.serial, wanted, now)
             self.journal.add(Step(before.content.soa(before.serial), wanted.soa(serial), change))
         self.version = Version(wanted, serial, now, tuple(self.journal.steps))
         return self.version
