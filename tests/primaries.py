@@ -67,9 +67,11 @@ def leading(
 ) -> Iterator[Primary]:
     """The primary, from when it serves the zone.  Skips the test when its program is missing."""
     path = program(kind.program, kind.package)
-    here = directory / f"primary-{kind.program}"
+    here = directory / "primary"  # PowerDNS has a socket there, whose path must be short
     here.mkdir(exist_ok=True)
     setting = Setting(here, port or free_port(), secondary)
+    for path in here.glob("*.jnl"):  # of another life of BIND, when the file was another
+        path.unlink()
     (here / f"{ZONE}.zone").write_text(text)
     files = kind.configure(setting)
     for name, content in files.items():
