@@ -70,8 +70,8 @@ def leading(
     here = directory / "primary"  # PowerDNS has a socket there, whose path must be short
     here.mkdir(exist_ok=True)
     setting = Setting(here, port or free_port(), secondary)
-    for path in here.glob("*.jnl"):  # of another life of BIND, when the file was another
-        path.unlink()
+    for journal in here.glob("*.jnl"):  # of another life of BIND, when the file was another
+        journal.unlink()
     (here / f"{ZONE}.zone").write_text(text)
     files = kind.configure(setting)
     for name, content in files.items():

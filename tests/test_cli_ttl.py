@@ -243,3 +243,17 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     result = run(f"www.example.com {tmp_path / 'none'}")
     assert result.exit_code == 1
     assert "the directory does not exist" in result.stderr
+
+
+def test_with_unlike_backends_it_says_which_way_to_hand_them_out_fits() -> None:
+    paper = "--backends 7 --resolvers 20 --qps 1.667 --ttl 15 --max-load 0.09"
+    alike, unlike = (run(f"{paper} --heterogeneity {share}").stdout.splitlines() for share in ("0%", "65%"))
+    begin = alike.index("backends up to 0% behind the strongest; the busiest is below 90%")
+    told = [line.split()[:2] for line in alike[begin + 1 :]]
+    assert told[0] == ["full", "sets"]
+    assert told[-2] == ["L7", "least"]
+    # Whole sets cannot tell backends apart, and single answers pin resolvers; see tests/test_simulation.py.
+    assert unlike[-1] == "the simplest that is so 90% of the time: L7 least connections"
+    ways = json.loads(run(f"{paper} --heterogeneity 65% --json").stdout)["ways"]
+    assert ways["full sets"] < 0.1
+    assert ways["L7 least connections"] > 0.9

@@ -18,7 +18,7 @@ from dnslb.config.settings import Settings
 from dnslb.dns import name
 from dnslb.parent import difference
 
-README = Path(__file__).parent.parent / "README.md"
+REFERENCE = Path(__file__).parent.parent / "zones" / "README.md"
 OWNER = name.parse("www.example.test.", name.ROOT)
 POOL = Pool("www.example.test.", (Backend(ip_address("192.0.2.1")),), {4: 300})
 OTHER: dict[str, Any] = {
@@ -45,8 +45,8 @@ CALLED = {
 
 
 def only_at_a_start() -> set[str]:
-    """As README has it."""
-    (sentence,) = re.findall(r"((?:`\w+`,?\s+(?:and\s)?)+)change only at a start", README.read_text())
+    """As the reference has it."""
+    (sentence,) = re.findall(r"((?:`\w+`,?\s+(?:and\s)?)+)change only at a start", REFERENCE.read_text())
     return set(re.findall(r"`(\w+)`", sentence))
 
 

@@ -394,7 +394,7 @@ def test_an_include_that_keeps_an_edit_from_being_read_is_watched(tmp_path: Path
 
 
 def read(directory: Path) -> reading.Reading:
-    return asyncio.run(reading.read(directory, frozenset(), 0.1))
+    return asyncio.run(reading.read(directory, directory, frozenset(), 0.1))
 
 
 def test_what_is_read_comes_back_whole(tmp_path: Path) -> None:

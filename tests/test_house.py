@@ -15,7 +15,7 @@ FLOORS = [
     ["cli"],
     ["parent", "admin", "migrate"],
     ["worker", "transfer"],
-    ["ipc", "probe"],
+    ["ipc", "probe", "simulation"],
     ["config", "answer", "control"],
     ["advice"],
     ["dns", "balance"],
@@ -27,8 +27,8 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    # dnspython: never in a worker
-    "dns": {"transfer.tsig", "transfer.exchange", "transfer.fetching", "transfer.requests"},
+    # dnspython: not in a worker
+    "dns": {"transfer.tsig", "transfer.exchange", "transfer.fetching", "transfer.requests", "migrate.primary"},
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
     "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system", "cli.demonstration"},

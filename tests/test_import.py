@@ -50,7 +50,9 @@ def test_a_named_conf_becomes_a_directory_that_passes_check(tmp_path: Path) -> N
     assert status == 0, said
     catalog, problems = load(tmp_path / "zones")
     assert not has_errors(problems)
-    assert sorted(map(name.text, catalog.zones)) == ["2.0.192.in-addr.arpa.", "example.com.", "example.net."]
+    assert sorted(map(name.text, catalog.zones)) == [
+        "0/25.2.0.192.in-addr.arpa.", "2.0.192.in-addr.arpa.", "example.com.", "example.net.",
+    ]  # fmt: skip
     zone = catalog.zones[name.parse("example.com.", name.ROOT)]
     assert {"printer.example.com.", "printer.office.example.com."} <= set(map(name.text, zone.nodes))
     assert [(str(one.address), one.port) for one in catalog.settings.listen] == [("127.0.0.1", 5300), ("::1", 5300)]
@@ -68,6 +70,28 @@ def test_every_statement_of_a_named_conf_is_in_the_report(tmp_path: Path) -> Non
             # What stands within an own block is told of with the statement around it.
             if re.match(r"(    )?[a-z]", line) and first[0] not in _WITHIN:
                 assert f"{file}:{number} " in said, line
+
+
+@pytest.mark.parametrize(("zone", "file"), [
+    ("0/25.2.0.192.in-addr.arpa", "0-25.2.0.192.in-addr.arpa.zone"),
+    (".".join(["a" * 63] * 3 + ["b" * 60]), f"{'.'.join(['a' * 63] * 3)}.{'b' * 48}.zone"),
+    (".", "root.zone"),
+])  # fmt: skip
+def test_a_zone_that_no_file_can_be_called_after_is_named_in_the_settings(tmp_path: Path, zone: str, file: str) -> None:
+    (tmp_path / "db").write_text("$TTL 60\n@ SOA a. b. 1 1 1 1 1\n@ NS ns.example.net.\n")
+    (tmp_path / "named.conf").write_text(f'zone "{zone}" {{ type master; file "db"; }};')
+    status, said = imported(str(tmp_path / "named.conf"), str(tmp_path / "zones"))
+    assert status == 0, said
+    catalog, _ = load(tmp_path / "zones")
+    assert list(catalog.zones) == [name.parse(zone.rstrip(".") + ".", name.ROOT)]
+    assert (tmp_path / "zones" / file).exists()
+
+
+def test_a_file_that_a_zone_needs_another_has_already() -> None:
+    outcome = Imported()
+    files = [outcome.add_zone(zone, b"") for zone in ("0/1.test", "0-1.test", "0/1.TEST")]
+    assert files == ["0-1.test.zone", "0-1.test-2.zone", "0-1.TEST.zone"]
+    assert outcome.named == {"0/1.test": files[0], "0-1.test": files[1], "0/1.TEST": files[2]}
 
 
 def test_include_keeps_its_origin_and_twins_keep_apart(tmp_path: Path) -> None:
@@ -196,7 +220,12 @@ def test_any_lines_are_a_haproxy_cfg_or_are_refused(cfg: str) -> None:
 @pytest.mark.parametrize(("arguments", "status", "says"), [
     (("nowhere.conf",), 1, "Error: nowhere.conf cannot be read: No such file or directory; give a file that can"),
     (("nowhere.cfg", "--zone", "a.test"), 1, "Error: nowhere.cfg cannot be read: No such file or directory"),
-    ((str(MIGRATE / "haproxy.cfg"),), 2, "--zone is missing"),
+    ((str(MIGRATE / "haproxy.cfg"),), 2, "--zone is to be given once"),
+    (("192.0.2.53",), 2, "--zone is missing; name the zones that shall be fetched"),
+    (("ns1.example.com", "--from", "primary"), 2, "ns1.example.com is no address; write it as 192.0.2.53"),
+    (("192.0.2.53", "--zone", "a..b"), 2, "an empty label; remove the extra dot"),
+    (("192.0.2.53", "--zone", "a", "--key", "none"), 1, "the key none cannot be read: No such file or directory"),
+    (("127.0.0.1:1", "--zone", "a.test"), 1, "zone a.test: it cannot be reached: Connection refused"),
     ((str(MIGRATE / "haproxy.cfg"), "--zone", "a..b"), 2, "an empty label"),
     ((str(MIGRATE / "bind/named.conf"), "full"), 1, "Error: full is not empty; give a new directory"),
     ((str(MIGRATE / "bind/named.conf.options"),), 1, "has no zone that could be taken; nothing was made"),

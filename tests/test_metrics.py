@@ -323,7 +323,7 @@ def test_the_probes_are_told_one_by_one_and_as_counts(scene: Scene) -> None:
     assert value(text, "dnslb_backend_weight", pool="www.example.test.", address=HOSTS[0]) == 2
 
 
-# The list in the README, the dashboard and the alerts
+# The list in the manual, the dashboard and the alerts
 
 
 def names(text: str) -> set[str]:
@@ -336,10 +336,10 @@ OF_SECONDARIES = {"dnslb_secondary_serial", "dnslb_secondary_lag_seconds"}
 NAME = re.compile(r"\bdnslb_[a-z_]+\b")
 
 
-def test_the_readme_lists_every_metric(scene: Scene) -> None:
+def test_the_manual_lists_every_metric(scene: Scene) -> None:
     scene.order("drain", HOSTS[0])  # else no drain clock runs
-    readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (.*?) \|", readme, re.MULTILINE)
+    manual = (ROOT / "dnslb" / "manual" / "monitoring.md").read_text()
+    rows = re.findall(r"^\| (.*?) \|", manual, re.MULTILINE)
     listed = {name for row in rows for name in NAME.findall(row)}
     parts = re.compile(r"_(bucket|sum|count)$")
     # Those of secondaries, of which there are none here, are in test_transfers.py.
@@ -419,11 +419,12 @@ UP, DOWN = Health(up=True), Health(up=False)
 def test_a_record_is_bounded_whatever_the_probes_say() -> None:
     records = ProbeRecords()
     for number in range(100):
-        records.record_outcome(KEY, Outcome(False, f"load {number}", number / 100), UP, UP)
+        records.record_outcome(KEY, Outcome(False, f"load {number}", number / 100), UP, UP, float(number))
     record = records[KEY]
     assert len(record.outcomes) == 9
     assert record.outcomes[False, OTHER] == 92
     assert list(record.took) == [number / 100 for number in range(70, 100)]
+    assert list(record.at) == list(range(70, 100))
     assert len(record.passed) == 30
     assert sum(record.buckets) == 100
     assert len(record.buckets) == len(BOUNDS) + 1
@@ -432,7 +433,7 @@ def test_a_record_is_bounded_whatever_the_probes_say() -> None:
 def test_a_record_counts_changes_of_the_verdict_and_is_forgotten_with_its_target() -> None:
     records = ProbeRecords()
     for before, after in ((None, UP), (UP, UP), (UP, DOWN), (DOWN, DOWN), (DOWN, UP), (UP, DOWN)):
-        records.record_outcome(KEY, Outcome(after.up, "", 0.1), before, after)
+        records.record_outcome(KEY, Outcome(after.up, "", 0.1), before, after, 0.0)
     assert records[KEY].changes == 3
     records.keep_only([KEY])
     assert KEY in records

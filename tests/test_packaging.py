@@ -16,7 +16,7 @@ from programs import program
 from wheels import ROOT, build, judge
 
 from dnslb import __version__
-from dnslb.cli import main, man
+from dnslb.cli import main, man, roff
 
 PACKAGE = ROOT / "dnslb"
 DATA = f"dnslb-{__version__}.data/data"
@@ -39,6 +39,7 @@ def test_the_wheel_holds_all_that_the_package_has(wheel: zipfile.ZipFile) -> Non
 def test_beside_the_program_are_its_pages_completions_and_unit(wheel: zipfile.ZipFile) -> None:
     share = {name.removeprefix(f"{DATA}/share/") for name in wheel.namelist() if name.startswith(DATA)}
     pages = {f"man/man1/dnslb-{command}.1" for command in COMMANDS}
+    pages |= {f"man/man{section}/dnslb-{called}.{section}" for called, (_, section) in man.MANUAL.items()}
     assert share == pages | {
         "man/man1/dnslb.1", "bash-completion/completions/dnslb", "zsh/site-functions/_dnslb",
         "fish/vendor_completions.d/dnslb.fish", "dnslb/dnslb.service", "dnslb/monitoring/alerts.yaml",
@@ -59,17 +60,52 @@ def test_nothing_is_left_in_the_tree_by_a_build(wheel: zipfile.ZipFile) -> None:
     assert not (ROOT / "share").exists()
 
 
+def shown(page: str) -> str:
+    """The man page as a reader has it; roff has nothing to say against it."""
+    command = [program("groff", "groff-base"), "-man", "-Tutf8", "-ww", "-Kutf8"]
+    done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)
+
+
 @pytest.mark.parametrize("page", ["", *(f"-{command}" for command in COMMANDS)])
-def test_a_man_page_is_what_roff_understands(page: str, tmp_path: Path) -> None:
-    path = tmp_path / "page.1"
-    path.write_text(man.files()[f"man1/dnslb{page}.1"])
-    command = [program("groff", "groff-base"), "-man", "-Tutf8", "-ww", "-Kutf8", str(path)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert shown.stderr == ""
-    text = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", shown.stdout)
+def test_a_man_page_is_what_roff_understands(page: str) -> None:
+    text = shown(man.files()[f"man1/dnslb{page}.1"])
     for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLE"):
         assert re.search(rf"^{section}$", text, re.MULTILINE), text
     assert "--help" in text
+
+
+@pytest.mark.parametrize(("called", "path", "section"), [(called, *place) for called, place in man.MANUAL.items()])
+def test_a_page_of_the_manual_is_a_man_page_that_lacks_no_word(called: str, path: Path, section: int) -> None:
+    text = shown(man.files()[f"man{section}/dnslb-{called}.{section}"])
+    # roff cuts words where lines end, so what is compared has neither blanks nor hyphens.
+    told = re.sub(r"[\s\u2010-]+", "", text)
+    marks = r"^\|.*\n\| --.*$|^```\w*$|\]\([^)]*\)|<br>|[`*|\[\]-]|^#+ "
+    prose = re.sub(marks, " ", path.read_text(), flags=re.MULTILINE)
+    missing = [word for word in prose.split() if word.strip("():,.;") not in told]
+    assert missing == []
+
+
+MARKDOWN = [
+    ("Two\nlines: `code`, **strong** and *weak*.", ".PP\nTwo lines: \\fBcode\\fR, \\fBstrong\\fR and \\fIweak\\fR."),
+    ("## A - B\n### C", ".SH A \\- B\n.SS C"),
+    ("- one\n  goes on\n- two\n  ```\n    $ x\n  .y\n  ```", (
+        ".IP \\(bu 2\none goes on\n.IP \\(bu 2\ntwo\n.PP\n.RS 4\n.nf\n  $ x\n\\&.y\n.fi\n.RE")),
+    ("| a | b |\n| - | - |\n| `x` | y<br>z |", ".PP\n\\fBx\\fR\n.RS 4\ny\n.br\nz\n.RE"),
+    ("| a | b | c |\n| - | - | - |\n| x | | y |\n| z | | |", ".PP\nx\n.RS 4\n\\fIc\\fR: y\n.RE\n.PP\nz"),
+    ("See [it](x.md) and [that](#here).", ".PP\nSee it (\\fBx.md\\fR) and that."),
+    ("`.a`<br>.b", ".PP\n\\fB.a\\fR\n.br\n\\&.b"),
+    ("'tis a \\\\ and\n.dot", ".PP\n\\&'tis a \\e\\e and .dot"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("markdown", "expected"), MARKDOWN)
+def test_markdown_becomes_roff(markdown: str, expected: str) -> None:
+    told = roff.paragraphs(markdown, lambda link: "" if link.startswith("#") else link)
+    assert "\n".join(told) == expected
+
+
 
 
 def test_bash_reads_its_completion(tmp_path: Path) -> None:
@@ -97,7 +133,7 @@ def test_the_debian_package_has_everything_in_its_place(deb: Path) -> None:
     control = (deb / "DEBIAN/control").read_text()
     assert f"Version: {__version__}\n" in control
     unit = (deb / "usr/lib/systemd/system/dnslb.service").read_text()
-    assert "ExecStart=/usr/bin/dnslb serve /etc/dnslb " in unit
+    assert "ExecStart=/usr/bin/dnslb serve /etc/dnslb/zones " in unit
     assert "/opt" not in unit
     assert gzip.decompress((deb / "usr/share/man/man1/dnslb-serve.1.gz").read_bytes()).startswith(b".TH DNSLB-SERVE")
     assert (deb / "usr/share/doc/dnslb/examples").resolve() == deb / "usr/lib/dnslb/dnslb/samples"

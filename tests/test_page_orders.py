@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from browser import Browser, browsing
@@ -23,7 +25,7 @@ from test_page import CHANGES, CONTRAST, LIVE, row, visiting
 from dnslb.admin.guard import Role
 from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change
-from dnslb.control.status import OrderStatus, PoolStatus, SecondaryStatus, ZoneStatus
+from dnslb.control.status import OrderStatus, Peer, PoolStatus, SecondaryStatus, ZoneStatus
 from dnslb.control.timeline import Led, RRsetTimeline, Timeline
 
 TOKEN = "s3cret.token"
@@ -90,7 +92,14 @@ def elsewhere(body: str) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with handled(Handler) as place:
+        yield place
+
+
+@contextmanager
+def handled(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server that does so."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -310,16 +319,69 @@ def test_an_order_that_a_pool_forbids_is_given_only_by_saying_so(tmp_path: Path,
         chromium.open(f"http://127.0.0.1:{port}/")
         chromium.eventually(LIVE)
         give_token(chromium)
-        open_order(chromium, "drain 192.0.2.2")
         force = "document.getElementById('order-force')"
         assert chromium.value(f"{force}.getClientRects().length") == 0
-        chromium.value(f"{GIVE}.click()")
-        chromium.eventually("/min_ready/.test(document.getElementById('order-mistake').innerText)")
+        chromium.eventually(MAY_ORDER)
+        chromium.value("document.querySelector('[aria-label=\"drain 192.0.2.2\"]').click()")
+        chromium.eventually("/its min_ready is 2/.test(document.getElementById('order-mistake').innerText)")
+        assert chromium.value(f"{GIVE}.disabled")
         chromium.value(f"{force}.click()")
         chromium.eventually(f"!{GIVE}.disabled && document.getElementById('order-mistake').innerText === ''")
         chromium.value(f"{GIVE}.click()")
         chromium.eventually(f"/drain/.test({row('192.0.2.2', 'a.example.test.-A')})")
         chromium.eventually("document.querySelector('[data-undo]')")
+
+
+@contextmanager
+def proxy(url: str) -> Iterator[str]:
+    """The URL of one that adds the token to what comes to it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _pass(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: text for name, text in self.headers.items() if name != "Connection"}
+            request = Request(f"{url.rstrip('/')}{self.path}", body or None, headers, method=self.command)
+            request.add_unredirected_header("Authorization", f"Bearer {TOKEN}")
+            try:
+                reply = urlopen(request, timeout=5)
+            except HTTPError as error:
+                reply = error
+            with reply:
+                self.send_response(reply.status)
+                for name, text in reply.headers.items():
+                    self.send_header(name, text)
+                self.end_headers()
+                self.wfile.write(reply.read())
+
+        do_GET = do_POST = _pass
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with handled(Handler) as place:
+        yield place
+
+
+def test_who_comes_through_a_proxy_that_has_a_token_needs_none(chromium: Browser) -> None:
+    operations = pool()
+    with carried(operations, token=TOKEN) as url, proxy(url) as place:
+        chromium.open(place)
+        chromium.eventually(LIVE)
+        open_order(chromium, "drain 192.0.2.2")
+        assert "Orders are given by token alice" in chromium.text()
+        chromium.value(f"{GIVE}.click()")
+        eventually(lambda: [one.mode for one in operations.given] == [Mode.DRAIN], "no order comes")
+
+
+def test_the_page_tells_of_query_records_and_leads_to_the_same_pool_at_other_nodes(chromium: Browser) -> None:
+    operations = pool()
+    peers = (Peer("ns2", "https://ns2.example.com:5380"),)
+    operations.now = replace(operations.now, server=replace(QUIET.server, peers=peers, recorded=12345, unrecorded=4))
+    with carried(operations) as url, visiting(chromium, f"{url}#pool/www.example.test.") as page:
+        assert "12.3K, 4 dropped" in page.text()
+        page.eventually("document.querySelector('#peers a')?.innerText === 'ns2'")
+        link = page.value("document.querySelector('#peers a').href")
+        assert link == "https://ns2.example.com:5380/#pool/www.example.test."
 
 
 # Pages of others.

@@ -27,6 +27,8 @@ from dnslb_server import DNSLB, eventually, launched, serving
 from peers import STARTING, free_port, zone_files
 from programs import program
 
+from dnslb.config import settings
+from dnslb.config.catalog import load as load_directory
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.rdata.table import FORMATS
 from dnslb.dns.zone import Zone
@@ -34,7 +36,12 @@ from dnslb.text.problem import Level, Problem
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "zones"
-DOCUMENTS = [ROOT / "README.md", SAMPLES / "README.md", ROOT / "scripts" / "README.md", ROOT / "dnslb" / "README.md"]
+MANUAL = ROOT / "dnslb" / "manual"
+DOCUMENTS = [
+    *(directory / "README.md" for directory in (ROOT, SAMPLES, ROOT / "scripts", ROOT / "dnslb")),
+    *sorted(MANUAL.glob("*.md")),
+]
+MOST_LINES = 400  # of README.md, so that somebody reads it
 REFERENCE = SAMPLES / "README.md"
 PORT = 5300  # as the documents have it
 COMMANDS = {"cat", "dig", "dnslb"}
@@ -84,6 +91,7 @@ INCLUDED = {"zones/printers.inc": "p1 A 192.0.2.81\n"}
 
 RECORD = re.compile(r"[0-9.]+|\S+\s+\d+\tIN\t.*")  # as dig shows it
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
+YAML = re.compile(r"(?<=^```yaml\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 HEADER = re.compile(r"\| (you write|the whole file) \| (it means|error|warning) \|")
 ROW = re.compile(r"\| (.*?) \|( .*)? \|")
 SPAN = re.compile(r"`([^`]+)`")
@@ -286,10 +294,25 @@ def test_a_row_of_examples_is_true(row: Row) -> None:
     assert row.text == filled(row)
 
 
+@pytest.mark.parametrize(
+    ("document", "example"),
+    [(document, example) for document in DOCUMENTS for example in YAML.findall(document.read_text())],
+    ids=title,
+)
+def test_an_example_of_a_yaml_file_is_read_without_a_word(document: Path, example: str, tmp_path: Path) -> None:
+    if not example.startswith("pools:"):
+        assert settings.read(example.encode(), "dnslb.yaml")[1] == []
+        return
+    (tmp_path / "example.com.zone").write_text(f"{EXAMPLE}www A 192.0.2.11\nwww A 192.0.2.12\n")
+    (tmp_path / "example.com.yaml").write_text(example)
+    assert load_directory(tmp_path)[1] == []
+
+
 def test_every_block_and_table_is_tried() -> None:
     for document in DOCUMENTS:
         text = document.read_text()
         assert text.count("```console") == len(BLOCK.findall(text))
+        assert text.count("```yaml") == len(YAML.findall(text))
         assert len(re.findall(r"^\| (?:you write|the whole file) \|", text, re.MULTILINE)) == len(HEADER.findall(text))
 
 
@@ -309,9 +332,16 @@ def test_the_reference_lists_all_record_types() -> None:
     assert sorted(without) == sorted(stored - set(with_syntax))
 
 
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= MOST_LINES
+    led_to = {(ROOT / file).resolve() for file, _ in LINK.findall(text)}
+    assert {document.resolve() for document in DOCUMENTS[1:]} <= led_to
+
+
 def test_what_happens_when_is_held_by_tests() -> None:
     """Each row of the table names tests, which exist."""
-    text = DOCUMENTS[0].read_text().partition("\n## What happens when")[2].partition("\n## ")[0]
+    text = (MANUAL / "faults.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| **", "| ---"))][1:]
     assert len(rows) > 25
     for row in rows:

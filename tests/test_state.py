@@ -38,7 +38,9 @@ SAMPLE = State(
     },
     healths={
         key(Probe(TcpCheck(80)), A11): Health(up=False, since=NOW - 5, reason="connection refused"),
-        key(Probe(TcpCheck(80)), V6): Health(up=True, since=NOW - 9, reason="connected", recovered=True),
+        key(Probe(TcpCheck(80)), V6): Health(
+            up=True, since=NOW - 9, reason="connected", recovered=True, recent=0b101, unsteady=False
+        ),
     },
     history=(Change(NOW - 60, None, "192.0.2.11", "drain", "new kernel", "alice"),),
     clocks={Scope("www.example.com.", A11): NOW - 30},
@@ -89,7 +91,9 @@ TEXT = """\
    "up": true,
    "since": 1799999991.0,
    "reason": "connected",
-   "recovered": true
+   "recovered": true,
+   "recent": 5,
+   "unsteady": false
   }
  },
  "history": [
@@ -257,6 +261,7 @@ PLACES: list[tuple[str | int, ...]] = [
     ("history", 0),
     *(("history", 0, name) for name in ("at", "owner", "address", "what", "reason")),
     *(("healths", "tcp :80 -> 192.0.2.11", name) for name in ("up", "since", "reason", "recovered")),
+    *(("healths", "tcp :80 -> 2001:db8::11", name) for name in ("recent", "unsteady")),
 ]
 
 

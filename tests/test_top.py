@@ -64,6 +64,10 @@ def pressed(*keys: str, view: View = View()) -> tuple[View, list[Order]]:  # noq
     ("down d n", FIRST, []),
     ("down d q", FIRST, []),
     ("down d enter y", FIRST, []),
+    ("down m y", FIRST, [Order("maint", FIRST)]),
+    ("down m w n e w enter", FIRST, [Order("maint", FIRST, "new")]),
+    ("down d w y x erase enter", FIRST, [Order("drain", FIRST, "y")]),
+    ("down d w y escape y", FIRST, []),
     ("down down r y", SECOND, [Order("ready", SECOND)]),
     ("/ 2 . 2 enter down d y", SECOND, [Order("drain", SECOND)]),
     ("/ x y enter down d y", None, []),
@@ -85,7 +89,7 @@ def test_q_ends_it_but_not_while_something_is_typed() -> None:
 def test_the_effect_is_said_before_the_order_is_given() -> None:
     view, _ = pressed("down", "d")
     (question,) = (text for _, text in top_view.lines(view, TWO, 80, 24)[-1])
-    assert question == "drain 192.0.2.1 of ns1.example.net.? 0 of 1 left; y gives the order, any other key does not"
+    assert question == "drain 192.0.2.1 of ns1.example.net.? 0 of 1 left; y gives it, w with a reason, others do not"
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -152,7 +156,7 @@ def test_an_address_is_drained_by_keys(scene: Scene) -> None:
         screen.press("\x1b[B")
         eventually(lambda: screen.shows(f"> {HOSTS[0]}"), "nothing is chosen")
         screen.press("/.22\r\x1b[Bd")
-        eventually(lambda: screen.shows("? 2 of 3 left; y gives"), "it does not ask")
+        eventually(lambda: screen.shows("? 2 of 3 left; y gives it"), "it does not ask")
         assert HOSTS[0] not in screen.shown.rpartition("\x1b[H")[2]
         screen.press("y")
         eventually(lambda: screen.shows(f"drain {HOSTS[1]} of www.example.test.: done"), "it was not done")
@@ -162,6 +166,10 @@ def test_an_address_is_drained_by_keys(scene: Scene) -> None:
             ("www.example.test.", HOSTS[1], "drain")
         ]
         assert scene.named() == {HOSTS[0], HOSTS[2]}
+        screen.press("mwnew disk\r")
+        eventually(lambda: screen.shows(f"maint {HOSTS[1]} of www.example.test.: done"), "it was not done")
+        (order,) = json.loads(scene.dnslb("status", "--json").stdout)["orders"]
+        assert (order["mode"], order["reason"]) == ("maint", "new disk")
         screen.press("ry")
         eventually(lambda: screen.shows(f"ready {HOSTS[1]} of www.example.test.: done"), "it was not done")
         screen.press("q")

@@ -14,10 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from browser import browsing
 from dnslb_server import eventually, launched
 from peers import free_port
 from programs import program
 from stage import alone
+from test_page import LIVE, row
+from test_page_orders import EFFECT, GIVE, TOKEN, give_token, open_order
 from wheels import build, install
 
 MIGRATE = Path(__file__).parent / "migrate"
@@ -52,6 +55,7 @@ class Operator:
     home: Path
     dnslb: Path
     port: int
+    admin: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,7 +96,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(tmp_path_factory: pytest.TempPathFactory) -> Operator:
     environment = install(build(tmp_path_factory.mktemp("wheel")), tmp_path_factory.mktemp("venv") / "dnslb")
-    return Operator(tmp_path_factory.mktemp("home"), environment / "bin" / "dnslb", free_port())
+    return Operator(tmp_path_factory.mktemp("home"), environment / "bin" / "dnslb", free_port(), free_port())
 
 
 def test_the_whole_way(operator: Operator) -> None:
@@ -109,6 +113,7 @@ def test_the_whole_way(operator: Operator) -> None:
         assert operator.dig("www.example.com") == set(HOSTS)
         edit_break_mend(operator)
         drain_and_undo(operator)
+        drain_from_the_page(operator)
         look(operator)
         assert container_says(operator) == 0
     assert container_says(operator) != 0    # the server has ended
@@ -121,6 +126,11 @@ def begin(operator: Operator) -> None:
     made = operator.type("init", "--zone", "example.com", *servers, "--path", "/healthz", "--port", operator.port)
     assert "next: dnslb serve zones\n" in made
     operator.edit("dnslb.yaml", "127.0.0.1:5300", f"127.0.0.1:{operator.port}")
+    secret = operator.home / "token"
+    secret.touch(mode=0o600)
+    secret.write_text(TOKEN)
+    with (operator.home / "zones/dnslb.yaml").open("a") as settings:
+        settings.write(f"admin: 127.0.0.1:{operator.admin}\nadmin_token_file: {secret}\n")
     operator.edit("example.com.yaml", "interval: 5s", "interval: 500ms")
     operator.edit("example.com.yaml", "timeout: 2s", "timeout: 500ms")
     operator.edit("example.com.yaml", "{min: 5s, failover: 60s}", "{min: 1s, failover: 5s}")
@@ -147,6 +157,24 @@ def drain_and_undo(operator: Operator) -> None:
     eventually(lambda: operator.dig("www.example.com") == set(HOSTS), "it does not come back", PATIENCE)
     history = operator.type("history")
     assert re.search(rf"{re.escape(HOSTS[0])} +drain +new kernel.*\n(?:.*\n)*.*{re.escape(HOSTS[0])} +ready", history)
+
+
+def drain_from_the_page(operator: Operator) -> None:
+    """With the effect first, and undone there."""
+    directory = operator.home / "chromium"
+    directory.mkdir()
+    with browsing(directory) as page:
+        page.open(f"http://127.0.0.1:{operator.admin}/")
+        page.eventually(LIVE)
+        give_token(page)
+        open_order(page, f"drain {HOSTS[1]}")
+        assert "www.example.com. A: 1 of 2 left; last copy expires in" in page.value(EFFECT)
+        page.value(f"{GIVE}.click()")
+        page.eventually(f"/not handed out.*drain/s.test({row(HOSTS[1], 'www.example.com.-A')})")
+        assert operator.dig("www.example.com") == {HOSTS[0]}
+        page.eventually("document.querySelector('[data-undo]')")
+        page.value("document.querySelector('[data-undo]').click()")
+        eventually(lambda: operator.dig("www.example.com") == set(HOSTS), "it is not undone", PATIENCE)
 
 
 def container_says(operator: Operator) -> int:

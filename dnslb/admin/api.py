@@ -153,7 +153,7 @@ async def _events(api: Api, request: Request) -> Reply:
 
 
 async def _operator(api: Api, request: Request) -> Reply:
-    """Who asks, if orders are taken from there: the page learns by this whether its token is one."""
+    """Who asks; to POST, only if orders are taken from there: the page learns by this whether its token is one."""
     return json_reply(200, {"name": _by(request)})
 
 
@@ -264,7 +264,7 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/metrics": {"GET": _metrics},
     "/healthz": {"GET": _healthz},
     "/readyz": {"GET": _readyz},
-    "/operator": {"POST": _operator},
+    "/operator": {"GET": _operator, "POST": _operator},
     "/reload": {"POST": _reload},
     "/orders": {"POST": _order},
     "/orders/effect": {"POST": _effect},

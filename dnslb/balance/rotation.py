@@ -5,6 +5,7 @@ A rotation has a table of arrangements; a turn indexes it.  Pure: turn, client a
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -36,7 +37,12 @@ class RRsetOrder(Enum):
     SPREAD = "spread"  # each in turn; the rest in another order each lap, so that a dead leader's clients spread
     RANDOM = "random"  # any; the rest in any order
     NONE = "none"      # the first of the file, always
+    LEAST_ASSIGNED = "least_assigned"  # who has the least of the hidden load, for its weight
     STICKY = "sticky"  # for a client's network always the same
+
+
+# What suits names of which nobody counts who asks: all but LEAST_ASSIGNED.
+PLAIN_ORDERS = tuple(order.value for order in RRsetOrder if order is not RRsetOrder.LEAST_ASSIGNED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +99,13 @@ class Turns:
 
     __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_summed", "_ticks", "_turns", "drawn")
 
-    def __init__(self, rotation: Rotation, n: int, rng: Random, start: int = 0) -> None:
-        """``start``: the first turn, of the period."""
+    def __init__(
+        self, rotation: Rotation, n: int, rng: Random, start: int = 0, assigned: Iterable[int] | None = None
+    ) -> None:
+        """``start``: the first turn, of the period.  ``assigned``: for LEAST_ASSIGNED, the leaders as they come."""
         count = self._count = period(rotation, n)
         self._start = start
-        self.drawn = [0] * n  # by record, where the turns do not tell: of random orders, and of sticky ones
+        self.drawn = [0] * n  # by record, where the turns do not tell: of all orders but cycles
         self._leaders = _leaders(rotation, n)
         self._place = start % len(self._leaders)  # of the first turn that is not yet counted
         # Turns in a cycle are counted by what is left of this: a tick for each, and no Python.
@@ -107,6 +115,8 @@ class Turns:
         self._turns: Iterator[int]
         if count == 1:
             self._turns = self._ticks
+        elif assigned is not None:
+            self._turns = self._follow(assigned)
         elif rotation.order is RRsetOrder.RANDOM:
             self._turns = self._draw(count, rng)
         else:
@@ -149,11 +159,17 @@ class Turns:
             drawn[leaders[turn % len(leaders)]] += 1
             yield turn
 
+    def _follow(self, assigned: Iterable[int]) -> Iterator[int]:
+        drawn = self.drawn
+        for leader in assigned:
+            drawn[leader] += 1
+            yield leader
+
 
 def _leaders(rotation: Rotation, n: int) -> Sequence[int]:
     if rotation.order is RRsetOrder.NONE:
         return (0,)
-    if rotation.weights is None or rotation.order is RRsetOrder.STICKY:
+    if rotation.weights is None or rotation.order in {RRsetOrder.STICKY, RRsetOrder.LEAST_ASSIGNED}:
         return range(n)
     return smooth(rotation.weights)
 
@@ -207,15 +223,15 @@ def slots(names: tuple[bytes, ...], weights: tuple[int, ...] | None) -> tuple[in
         leaders = [-1] * SLOTS
         for position, (name, weight) in enumerate(zip(names, shares, strict=True)):
             until = horizon * weight
-            count, has_ended = _enough(until), False
-            while not has_ended:
-                for time, slot in arrivals(name, count):
-                    if time >= until:
-                        has_ended = True
-                        break
-                    if time / weight < first[slot]:
-                        first[slot], leaders[slot] = time / weight, position
+            count = _enough(until)
+            times, places = arrivals(name, count)
+            while times[-1] < until:
                 count *= 2
+                times, places = arrivals(name, count)
+            times = times[: bisect_left(times, until)]
+            for time, slot in zip(times if weight == 1 else [each / weight for each in times], places, strict=False):
+                if time < first[slot]:
+                    first[slot], leaders[slot] = time, position
         if -1 not in leaders:
             return tuple(leaders)
         horizon *= 1.25
@@ -229,7 +245,7 @@ def _enough(until: float) -> int:
     return -(-int(wanted + 1) // step) * step
 
 
-def _arrivals(name: bytes, count: int) -> Iterator[tuple[float, int]]:
+def _arrivals(name: bytes, count: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Times, ascending, and slots: one arrival in a unit of time, on average, and at any slot.
 
     The same in every process, and more of them begin with the same: a Poisson process drawn by a hash of the name.
@@ -237,12 +253,10 @@ def _arrivals(name: bytes, count: int) -> Iterator[tuple[float, int]]:
     size = 4 * count
     bits = int.from_bytes(shake_128(name).digest(size), "little") & _mask(count)
     numbers = unpack(f"<{2 * count}H", bits.to_bytes(size, "little"))
-    return zip(accumulate(map(_pauses().__getitem__, numbers[::2])), numbers[1::2], strict=True)
+    return tuple(accumulate(map(_pauses().__getitem__, numbers[::2]))), numbers[1::2]
 
 
-@lru_cache(maxsize=1024)
-def _remembered_arrivals(name: bytes, count: int) -> tuple[tuple[float, int], ...]:
-    return tuple(_arrivals(name, count))
+_remembered_arrivals = lru_cache(maxsize=1024)(_arrivals)
 
 
 @lru_cache(maxsize=64)

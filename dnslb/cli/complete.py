@@ -14,6 +14,7 @@ from dnslb.admin import client
 
 _PATIENCE = 1.0  # seconds for the server: somebody waits at the prompt
 _OPTIONS = ("control", "servers", "token_file", "ca_file")
+_DIRECTORIES = (Path("zones"), Path(), Path("/etc/dnslb/zones"))
 _SHELLS = ("bash", "zsh", "fish")
 _OWNER = re.compile(r"^([A-Za-z0-9*_][A-Za-z0-9._-]*|@)\s", re.MULTILINE)
 _ADDRESS = re.compile(r"\s(?:A|AAAA)\s+([0-9A-Fa-f.:]+)", re.MULTILINE)
@@ -22,14 +23,14 @@ _ADDRESS = re.compile(r"\s(?:A|AAAA)\s+([0-9A-Fa-f.:]+)", re.MULTILINE)
 def names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Zones, pools and other names."""
     status = _status(ctx)
-    known = _live_names(status) if status is not None else _read_names(Path("zones"))
+    known = _live_names(status) if status is not None else _read_names(_directory())
     return _matching(known, incomplete)
 
 
 def pools(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names of pools, and zones' if no server says which pools there are."""
     status = _status(ctx)
-    known = {pool["owner"] for pool in status["pools"]} if status is not None else _read_names(Path("zones"))
+    known = {pool["owner"] for pool in status["pools"]} if status is not None else _read_names(_directory())
     return _matching(known, incomplete)
 
 
@@ -37,7 +38,8 @@ def targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     """The names of pools, and addresses; after a name its own addresses."""
     status = _status(ctx)
     if status is None:
-        return _matching({*_read_names(Path("zones")), *_read_addresses(Path("zones"))}, incomplete)
+        directory = _directory()
+        return _matching({*_read_names(directory), *_read_addresses(directory)}, incomplete)
     named = {f"{word.rstrip('.').lower()}." for word in ctx.params.get("targets") or ()}
     own = [pool for pool in status["pools"] if pool["owner"].lower() in named] or status["pools"]
     addresses = {backend["address"] for pool in own for rrset in pool["rrsets"] for backend in rrset["backends"]}
@@ -64,7 +66,8 @@ def script(shell: str) -> str:
 def completion(shell: str) -> None:
     """Print what makes the shell complete commands, options, names and addresses.
 
-    Names and addresses come from the running server, else from the directory zones.
+    Names and addresses come from the running server, else from the files in zones, in this directory, or in
+    /etc/dnslb/zones.
 
     \b
     Example: dnslb completion bash > /etc/bash_completion.d/dnslb
@@ -89,6 +92,11 @@ def _status(ctx: click.Context) -> dict[str, Any] | None:
 
 def _live_names(status: dict[str, Any]) -> set[str]:
     return {*(zone["zone"] for zone in status["zones"]), *(pool["owner"] for pool in status["pools"])}
+
+
+def _directory() -> Path:
+    """Where zones are probably meant: what is typed behind the cursor is not known."""
+    return next((place for place in _DIRECTORIES if any(place.glob("*.zone"))), _DIRECTORIES[0])
 
 
 def _read_names(directory: Path) -> set[str]:

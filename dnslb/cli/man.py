@@ -1,4 +1,4 @@
-"""What goes beside the program: man pages and completions for shells, made from the commands themselves.
+"""What goes beside the program: man pages and completions for shells, made from the commands and from the manual.
 
 ``python -m dnslb.cli.man DIRECTORY`` writes them as they belong below /usr/share.
 """
@@ -13,19 +13,25 @@ from pathlib import Path
 import click
 
 from dnslb import __version__
-from dnslb.cli import complete, main
+from dnslb.cli import complete, main, roff
+from dnslb.cli.roff import escaped
 
 _COMPLETIONS = {
     "bash": "bash-completion/completions/dnslb",
     "zsh": "zsh/site-functions/_dnslb",
     "fish": "fish/vendor_completions.d/dnslb.fish",
 }
+_PACKAGE = Path(__file__).parent.parent
+MANUAL = {"zones": (_PACKAGE / "samples" / "README.md", 5)} | {
+    path.stem: (path, 7) for path in sorted((_PACKAGE / "manual").glob("*.md"))
+}  # the file and the section of each page
 _AS_IT_IS = "\b"  # begins a paragraph whose lines click does not wrap
 
 
 def files() -> dict[str, str]:
     """The text of each, by its place below /usr/share."""
-    return _pages() | {place: complete.script(shell) for shell, place in _COMPLETIONS.items()}
+    manual = {f"man{section}/dnslb-{called}.{section}": _manual_page(called) for called, (_, section) in MANUAL.items()}
+    return _pages() | manual | {place: complete.script(shell) for shell, place in _COMPLETIONS.items()}
 
 
 def _pages() -> dict[str, str]:
@@ -43,7 +49,26 @@ def _main_page(context: click.Context, commands: dict[str, click.Command]) -> It
     yield from _page(main, context)
     yield ".SH COMMANDS"
     for called, command in commands.items():
-        yield f".TP\n.BR dnslb\\-{_escaped(called)} (1)\n{_escaped(_first_line(command))}"
+        yield f".TP\n.BR dnslb\\-{escaped(called)} (1)\n{escaped(_first_line(command))}"
+    yield ".SH SEE ALSO"
+    yield ",\n".join(f".BR dnslb\\-{called} ({section})" for called, (_, section) in MANUAL.items())
+
+
+def _manual_page(called: str) -> str:
+    path, section = MANUAL[called]
+    title, _, text = path.read_text(encoding="utf-8").partition("\n")
+    head = f'.TH DNSLB\\-{called.upper()} {section} "" "dnslb {__version__}" "dnslb"'
+    name = f".SH NAME\n{escaped(f'dnslb-{called}')} \\- {escaped(title.removeprefix('# '))}\n.SH DESCRIPTION"
+    return "\n".join([head, name, *roff.paragraphs(text, _leads_to), ""])
+
+
+def _leads_to(link: str) -> str:
+    """The page or the address that a link in the manual leads to; '' for one of the tree's files, or this page."""
+    path = Path(link.partition("#")[0])
+    called = "zones" if path.parts[-2:] == ("zones", "README.md") else path.stem
+    if path.suffix == ".md" and called in MANUAL:
+        return f"dnslb-{called}({MANUAL[called][1]})"
+    return link if link.startswith("https://") else ""
 
 
 def _page(command: click.Command, context: click.Context) -> Iterator[str]:
@@ -51,14 +76,14 @@ def _page(command: click.Command, context: click.Context) -> Iterator[str]:
     path = context.command_path
     title = path.replace(" ", "-")
     yield f'.TH {title.upper()} 1 "" "dnslb {__version__}" "dnslb"'
-    yield f".SH NAME\n{_escaped(title)} \\- {_escaped(_first_line(command).rstrip('.'))}"
-    yield f".SH SYNOPSIS\n.B {_escaped(path)}\n{_escaped(' '.join(command.collect_usage_pieces(context)))}"
+    yield f".SH NAME\n{escaped(title)} \\- {escaped(_first_line(command).rstrip('.'))}"
+    yield f".SH SYNOPSIS\n.B {escaped(path)}\n{escaped(' '.join(command.collect_usage_pieces(context)))}"
     paragraphs = cleandoc(command.help or "").split("\n\n")
     yield ".SH DESCRIPTION"
     yield from (_paragraph(text) for text in paragraphs if not _is_example(text))
     yield ".SH OPTIONS"
     for record in filter(None, (option.get_help_record(context) for option in command.get_params(context))):
-        yield f".TP\n.B {_escaped(record[0])}\n{_escaped(record[1])}"
+        yield f".TP\n.B {escaped(record[0])}\n{escaped(record[1])}"
     yield from (f".SH EXAMPLE\n{_paragraph(text)}" for text in paragraphs if _is_example(text))
     if context.parent is not None:
         yield ".SH SEE ALSO\n.BR dnslb (1)"
@@ -74,15 +99,9 @@ def _is_example(text: str) -> bool:
 
 def _paragraph(text: str) -> str:
     if not text.startswith(_AS_IT_IS):
-        return f".PP\n{_escaped(' '.join(text.split()))}"
+        return f".PP\n{escaped(' '.join(text.split()))}"
     block = text.removeprefix(_AS_IT_IS).lstrip("\n").replace("Example:", " " * len("Example:"), 1)
-    return "\n".join([".PP", ".nf", *map(_escaped, cleandoc(block).splitlines()), ".fi"])
-
-
-def _escaped(text: str) -> str:
-    """For roff, whose requests begin with a dot or an apostrophe, and to which a hyphen is another sign."""
-    text = text.replace("\\", "\\e").replace("-", "\\-")
-    return f"\\&{text}" if text.startswith((".", "'")) else text
+    return "\n".join([".PP", ".nf", *map(escaped, cleandoc(block).splitlines()), ".fi"])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from math import isfinite
 from typing import TypeVar
 
 import click
@@ -36,6 +38,33 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
         if not least <= value <= most:
             raise click.BadParameter(f"{text} is out of range; write {least:g}s to {_text(most)}")
         return value
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A parser of numbers within bounds; it raises click.BadParameter."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise click.BadParameter(f"{text} is no number") from None
+        if not isfinite(number) or not least <= number <= most:
+            raise click.BadParameter(f"{text} is out of range; write {least:g} to {most:g}")
+        return number
+
+    return parse
+
+
+def percent(least: int, most: int) -> Callable[[str], float]:
+    """A parser of percentages within bounds, as shares; it raises click.BadParameter."""
+
+    def parse(text: str) -> float:
+        match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,9})?)%", text, re.ASCII)
+        if match is None or not least <= float(match[1]) <= most:
+            raise click.BadParameter(f"{text} is no share of {least}% to {most}%; write such a share, as in {most}%")
+        return float(match[1]) / 100
 
     return parse
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from dnslb.balance.pool import Pool
 from dnslb.config.catalog import Catalog, load
 from dnslb.dns import name
+from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.text.problem import Level, Problem, has_errors
@@ -17,6 +19,19 @@ def load_or_exit(directory: Path) -> Catalog:
     """The catalog; with errors in it, every problem is printed and the command exits with 1."""
     catalog, problems = load(directory)
     return accepted(catalog, problems)
+
+
+def pool_or_exit(owner: str, directory: Path) -> Pool:
+    """The pool of that name; the command ends when there is none."""
+    try:
+        wanted = name.fold(name.parse(owner, name.ROOT))
+    except Mistaken as error:
+        raise click.UsageError(str(error)) from None
+    pools = load_or_exit(directory).pools
+    if wanted not in pools:
+        known = ", ".join(sorted(pool.owner for pool in pools.values())) or "none"
+        raise click.ClickException(f"{owner} has no pool in {directory}; pools there: {known}")
+    return pools[wanted]
 
 
 def accepted(catalog: Catalog, problems: list[Problem]) -> Catalog:

@@ -14,7 +14,7 @@ import click
 
 from dnslb.admin import server
 from dnslb.admin.control_socket import CannotControl
-from dnslb.balance.rotation import RRsetOrder
+from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
 from dnslb.cli import announcement, entrances, option, report
 from dnslb.config.catalog import load
 from dnslb.config.settings import (
@@ -72,7 +72,7 @@ _CONNECTIONS = click.IntRange(1, MOST_CONNECTIONS)
     "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that answer; default: one per CPU, at most 4."
 )
 @click.option("--user", help="Become this user once the ports are open.")
-@click.option("--order", type=click.Choice([order.value for order in RRsetOrder]), help="Of the addresses in a reply.")
+@click.option("--order", type=click.Choice(PLAIN_ORDERS), help="Of the addresses in a reply.")
 @click.option("--server-id", type=_TEXT, metavar="TEXT", help="Tell NSID and CH TXT id.server queries this name.")
 @click.option("--server-version", type=_TEXT, metavar="TEXT", help="Tell CH TXT version.bind queries this text.")
 @click.option("--tcp-connections", type=_CONNECTIONS, help="TCP connections open at once, in all.")

@@ -110,6 +110,8 @@ def _workers(server: dict[str, Any]) -> list[str]:
         told.append(f"NOT KNOWN TO ANSWER: worker {', '.join(map(str, server['silent']))} of {server['workers']}")
     if server["hung"]:
         told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
+    if server["held"]:
+        told.append(f"{server['held']:,} queries held up by the rate limit since the start; the log says of whom")
     return told
 
 

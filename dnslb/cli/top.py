@@ -32,7 +32,8 @@ def top(pattern: str | None, interval: float, count: int | None, places: tuple[P
     """Show the status of the running server, live, until q or Ctrl-C.
 
     NAME is a pool, or a pattern such as '*.example.net'.
-    On a terminal the arrows choose an address, d drains it under that name, r makes it ready, / finds.
+    On a terminal the arrows choose an address; d drains it under that name, m puts it in maint, r makes it ready, each
+    with a reason if wanted; / finds.
 
     \b
     Example: dnslb top '*.example.net'
@@ -81,7 +82,8 @@ class _Asked:
     def order(self, given: Order) -> str:
         """Give it; what has come of it, in a line."""
         choice = given.choice
-        body = {"mode": given.mode, "addresses": [choice.address], "names": [choice.owner], "reason": "by dnslb top"}
+        body = {"mode": given.mode, "addresses": [choice.address], "names": [choice.owner]}
+        body["reason"] = given.reason or "by dnslb top"
         try:
             done = ask(self._place, "POST", "/orders", body)
         except click.ClickException as error:

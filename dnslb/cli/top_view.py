@@ -13,10 +13,11 @@ from dnslb.cli.control import age, clock
 from dnslb.cli.status import headline
 from dnslb.cli.terminal import Line
 
-_HELP = "q quit   / find   arrows choose   d drain   r ready"
+_HELP = "q quit   / find   arrows choose   d drain   m maint   r ready"
 _VERDICTS = {True: ("good", "up"), False: ("bad", "down")}
 _WIDTHS = (15, 10, 7, 6, 6, 5)  # of address, verdict, for, order, share, led; the last probe has the rest
 _LEAST = 12                     # columns of the last probe
+_LONGEST_REASON = 200           # characters: of 300 that an order may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Order:
 
     mode: str
     choice: Choice
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class View:
     wanted: str = ""            # names or addresses with this in them are shown
     is_typing: bool = False     # what is wanted
     asks: Order | None = None   # whether it is meant
+    is_explaining: bool = False # why, while it is asked
     said: str = ""              # what has come of the last order
     is_over: bool = False
 
@@ -65,8 +68,7 @@ def choices(seen: Sequence[Seen], wanted: str) -> list[Choice]:
 def press(view: View, key: str, seen: Sequence[Seen]) -> tuple[View, Order | None]:
     """The view after the key, and the order that is given by it."""
     if view.asks is not None:
-        order = view.asks if key == "y" else None
-        return replace(view, asks=None, said="" if order else "nothing was done"), order
+        return _answered(view, view.asks, key)
     if view.is_typing:
         return _typed(view, key), None
     shown = choices(seen, view.wanted)
@@ -81,12 +83,22 @@ def press(view: View, key: str, seen: Sequence[Seen]) -> tuple[View, Order | Non
             step = {"up": -1, "down": 1, "page up": -10, "page down": 10}[key]
             place = shown.index(view.chosen) + step if view.chosen in shown else 0
             return replace(view, chosen=shown[max(0, min(place, len(shown) - 1))], said=""), None
-        case "d" | "r":
-            mode = {"d": "drain", "r": "ready"}[key]
+        case "d" | "m" | "r":
+            mode = {"d": "drain", "m": "maint", "r": "ready"}[key]
             if view.chosen not in shown or view.chosen is None:
                 return replace(view, said=f"choose an address with the arrows, then {key} for {mode}"), None
             return replace(view, asks=Order(mode, view.chosen), said=""), None
     return view, None
+
+
+def _answered(view: View, asks: Order, key: str) -> tuple[View, Order | None]:
+    """The view after an answer to the question, and the order if that was given."""
+    if not view.is_explaining and key == "w":
+        return replace(view, is_explaining=True), None
+    if view.is_explaining and key not in ("enter", "escape"):
+        return replace(view, asks=replace(asks, reason=_edited(asks.reason, key)[:_LONGEST_REASON])), None
+    order = asks if key == ("enter" if view.is_explaining else "y") else None
+    return replace(view, asks=None, is_explaining=False, said="" if order else "nothing was done"), order
 
 
 def _typed(view: View, key: str) -> View:
@@ -95,9 +107,14 @@ def _typed(view: View, key: str) -> View:
             return replace(view, is_typing=False)
         case "escape":
             return replace(view, is_typing=False, wanted="")
-        case "erase":
-            return replace(view, wanted=view.wanted[:-1])
-    return replace(view, wanted=view.wanted + key) if len(key) == 1 and key.isprintable() else view
+    return replace(view, wanted=_edited(view.wanted, key))
+
+
+def _edited(text: str, key: str) -> str:
+    """The text after one more key."""
+    if key == "erase":
+        return text[:-1]
+    return text + key if len(key) == 1 and key.isprintable() else text
 
 
 def lines(view: View, seen: Sequence[Seen], width: int, height: int) -> list[Line]:
@@ -182,6 +199,8 @@ def _row(backend: dict[str, Any], is_chosen: bool, now: float, width: int) -> Li
 
 
 def _footer(view: View, seen: Sequence[Seen]) -> Line:
+    if view.asks is not None and view.is_explaining:
+        return [("bold", f"reason: {view.asks.reason}_"), ("dim", "   enter gives the order, escape does not")]
     if view.asks is not None:
         return [("warned", _question(view.asks, seen))]
     if view.is_typing:
@@ -197,7 +216,7 @@ def _question(order: Order, seen: Sequence[Seen]) -> str:
     effect = ""
     for pool in one.found["pools"] if one.found is not None else ():
         for rrset in pool["rrsets"]:
-            if (pool["owner"], rrset["type"]) == (choice.owner, choice.type) and order.mode == "drain":
+            if (pool["owner"], rrset["type"]) == (choice.owner, choice.type) and order.mode != "ready":
                 out = [each["address"] for each in rrset["backends"] if each["handed_out"]]
                 effect = f" {len([each for each in out if each != choice.address])} of {len(out)} left;"
-    return f"{order.mode} {choice.address} of {choice.owner}{where}?{effect} y gives the order, any other key does not"
+    return f"{order.mode} {choice.address} of {choice.owner}{where}?{effect} y gives it, w with a reason, others do not"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
@@ -17,13 +16,19 @@ from dnslb.advice.forecast import Forecast, Situation
 from dnslb.balance.pool import Pool, Probe, TcpCheck
 from dnslb.balance.ttl import bounds
 from dnslb.cli import complete, option, report
-from dnslb.dns import name
-from dnslb.dns.mistake import Mistaken
+from dnslb.simulation import variant
+from dnslb.simulation.demand import Demand
+from dnslb.simulation.trial import Extent, Trial
+from dnslb.simulation.variant import Variant
 from dnslb.text import duration
 
 TTLS = (0, 1, 2, 5, 10, 15, 30, 60, 120, 300)
 MOST_RESOLVERS = 100_000
 MOST = 1e9  # look-ups or queries per second
+
+_EXTENT = Extent(span=1200.0, deaths=0, seeds=2)  # of a simulation
+
+Tried: TypeAlias = list[tuple[Variant, Trial]]
 
 _HEADINGS = (
     ("TTL", ""),
@@ -47,19 +52,6 @@ class Asked:
     ttls: tuple[int, ...]
 
 
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            raise click.BadParameter(f"{text} is no number") from None
-        if not isfinite(number) or not least <= number <= most:
-            raise click.BadParameter(f"{text} is out of range; write {least:g} to {most:g}")
-        return number
-
-    return parse
-
-
 def _ttl(text: str) -> int:
     """Whole seconds; without a unit too, as in zone files."""
     seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 10 else duration.parse(text)
@@ -72,7 +64,7 @@ def _ttl(text: str) -> int:
 
 _DURATION = option.seconds(0.0, LONGEST)
 _INTERVAL = option.seconds(0.01, LONGEST)
-_RATE = _number(0.001, MOST)
+_RATE = option.number(0.001, MOST)
 _COUNT = click.IntRange(1, 1000)
 
 
@@ -97,7 +89,7 @@ _COUNT = click.IntRange(1, 1000)
 )
 @click.option(
     "--zipf",
-    type=_number(0.0, 10.0),
+    type=option.number(0.0, 10.0),
     default="1",
     metavar="S",
     help="Skew of the resolvers' shares of the look-ups, 0 for equal ones; default: 1.",
@@ -132,7 +124,7 @@ _COUNT = click.IntRange(1, 1000)
 @click.option("--max-load", type=_RATE, metavar="N", help="Wanted: at most so many queries per second arrive here.")
 @click.option(
     "--max-imbalance",
-    type=_number(0.0, 1000.0),
+    type=option.number(0.0, 1000.0),
     metavar="CV",
     help="Wanted: a coefficient of variation of the backends' shares of at most CV.",
 )
@@ -144,40 +136,46 @@ _COUNT = click.IntRange(1, 1000)
     metavar="DURATION",
     help="A row of the table: 30s, 5m; may be repeated.",
 )
+@click.option(
+    "--heterogeneity",
+    type=option.percent(0, 99),
+    metavar="SHARE",
+    help="By how much the weakest backend is behind the strongest: say also which way to hand the pool out fits.",
+)
+@click.option(
+    "--utilisation",
+    type=option.percent(1, 200),
+    default="67%",
+    metavar="SHARE",
+    help="Of all backends together, for --heterogeneity; default: 67%.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 def ttl(owner: str | None, directory: Path, zones: Path | None, as_json: bool, **options: Any) -> None:
     """Say what TTLs do, and which one to use.
 
     With NAME, probe, backends, answers and promised failover are those of its pool in DIRECTORY (default: zones);
     options override them.
+    With --heterogeneity a simulation tells which way to hand it out keeps the busiest backend below 90 %.
     Exits with 1 when no TTL grants all that is wanted.
 
     \b
     Example: dnslb ttl --interval 2s --timeout 1s --failover 30s --max-load 10
+             dnslb ttl --backends 7 --resolvers 20 --zipf 1 --heterogeneity 35%
              dnslb ttl www.example.com --qps 2000
     """
     given = {key: value for key, value in options.items() if value not in (None, ())}
-    asked = _asked(given) if owner is None else asked_of_pool(_pool(owner, zones or directory), given)
+    asked = _asked(given) if owner is None else asked_of_pool(report.pool_or_exit(owner, zones or directory), given)
     advice = advise(asked.situation, asked.wishes)
     rows = [forecast.forecast(asked.situation, seconds) for seconds in asked.ttls]
+    unlike, tried = given.get("heterogeneity"), []
+    if unlike is not None and advice.ttl is not None:
+        tried = _tried(asked.situation, advice.ttl, unlike, given["utilisation"])
     if as_json:
-        click.echo(json.dumps(_object(asked, rows, advice), indent=2))
+        click.echo(json.dumps(_object(asked, rows, advice) | ({"ways": _ways(tried)} if tried else {}), indent=2))
     else:
-        click.echo("\n".join([*_heading(asked.situation), "", *_table(rows), "", *_words(advice)]))
+        lines = [*_heading(asked.situation), "", *_table(rows), "", *_words(advice)]
+        click.echo("\n".join([*lines, "", *_fitting(tried, unlike)] if tried else lines))
     raise SystemExit(1 if advice.conflicts else 0)
-
-
-def _pool(owner: str, directory: Path) -> Pool:
-    """The pool of that name; the command ends when there is none."""
-    try:
-        wanted = name.fold(name.parse(owner, name.ROOT))
-    except Mistaken as error:
-        raise click.UsageError(str(error)) from None
-    pools = report.load_or_exit(directory).pools
-    if wanted not in pools:
-        known = ", ".join(sorted(pool.owner for pool in pools.values())) or "none"
-        raise click.ClickException(f"{owner} has no pool in {directory}; pools there: {known}")
-    return pools[wanted]
 
 
 def asked_of_pool(pool: Pool, given: dict[str, Any]) -> Asked:
@@ -278,6 +276,32 @@ def _words(advice: Advice) -> list[str]:
         return lines
     reasons = [f"  because {reason}" for reason in advice.reasons]
     return [f"use a TTL of {advice.ttl} s", *reasons, *(f"  note: {note}" for note in advice.notes)]
+
+
+def _tried(situation: Situation, ttl: int, heterogeneity: float, utilisation: float) -> Tried:
+    """Ways to hand such a pool out, in a simulation that takes a second or two."""
+    demand = Demand(
+        situation.rate, situation.resolvers, situation.skew, utilisation=utilisation, resolver_minimum=situation.lowest
+    )
+    pool = variant.made_up(situation.probe, situation.backends, ttl, heterogeneity)
+    return list(variant.attempts(variant.variants(pool), 4, variant.capacities(pool, 4), demand, _EXTENT))
+
+
+def _fitting(tried: Tried, heterogeneity: float | None) -> Iterator[str]:
+    yield f"backends up to {heterogeneity or 0:.0%} behind the strongest; the busiest is below {variant.BUSY:.0%}"
+    width = max(len(way.title) for way, _ in tried)
+    for way, trial in tried:
+        yield f"  {way.title:<{width}}  {trial.below(variant.BUSY):6.1%} of the time"
+    fits = variant.fitting(tried)
+    if fits is None:
+        yield f"none of these is below it {variant.OFTEN:.0%} of the time"
+    else:
+        yield f"the simplest that is so {variant.OFTEN:.0%} of the time: {fits.title}"
+
+
+def _ways(tried: Tried) -> dict[str, float]:
+    """By title, P(max utilisation < 0.9)."""
+    return {way.title: trial.below(variant.BUSY) for way, trial in tried}
 
 
 def _object(asked: Asked, rows: list[Forecast], advice: Advice) -> dict[str, Any]:

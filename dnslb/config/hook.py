@@ -80,7 +80,8 @@ def _read_one(document: Document, node: Node) -> Hook | None:
     return UrlHook(values["url"], split.hostname or "", request, values.get("token_file"))
 
 
-def _read_url(document: Document, node: Node) -> str | None:
+def read_url(document: Document, node: Node) -> str | None:
+    """One for http or https, without a password and without a fragment."""
     word = document.text(node)
     if word is None:
         return None
@@ -110,7 +111,7 @@ def _path(path: str, query: str) -> str:
 
 _READERS: dict[str, Reader] = {
     "command": words.read_command,
-    "url": _read_url,
+    "url": read_url,
     "token_file": words.read_file_name,
     "ca_file": words.read_file_name,
 }

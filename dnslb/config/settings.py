@@ -12,11 +12,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
-from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import hook, named_zone, recording, transfers
+from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
+from dnslb.config import hook, named_zone, rate_limit, recording, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.nameserver import NOBODY, TransferPolicy
+from dnslb.config.rate_limit import LIMIT, RateLimit
 from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
@@ -34,6 +35,7 @@ LEAST_TIMEOUT, MOST_TIMEOUT = 1.0, 300.0  # seconds; a worker is asked every sec
 MOST_GRACE = 3600.0                  # seconds
 LEAST_SETTLE, MOST_SETTLE = 0.1, 60.0  # seconds
 MOST_CONFIRM = 86400.0               # seconds
+COOKIES = ("yes", "no", "required")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
@@ -75,6 +77,9 @@ class Settings:
     tcp_connections: int = 1000          # open at once, in all
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    cookies: str = "yes"                 # or no, or required: who has cookies shows one of ours before it gets answers
+    cookie_secret_file: Path | None = None  # None: a secret of this life of the server
+    rate_limit: RateLimit = LIMIT   # of replies over UDP
     worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
@@ -88,6 +93,7 @@ class Settings:
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case
     admin_token_file: Path | None = None  # holds what is needed for more than reading; None: reading only
     admin_tls: KeyPair | None = None     # None: over TCP it is plain HTTP
+    peers: Mapping[str, str] = field(default_factory=dict)  # URLs of other nodes' status pages, by their names
     on_change: tuple[Hook, ...] = ()     # who is told of every change
     dnstap: Dnstap | None = None         # who gets queries and replies as they come
     query_log: QueryLog | None = None    # where queries are written down
@@ -179,6 +185,18 @@ def _hosts(parsed: Document, node: Node) -> tuple[str, ...]:
     return tuple(hosts)
 
 
+def _peers(parsed: Document, node: Node) -> dict[str, str]:
+    """The URLs of other nodes, by their names."""
+    found: dict[str, str] = {}
+    for word, key, value in parsed.entries(node, "peers"):
+        name, url = parse_host(word), hook.read_url(parsed, value)
+        if name is None:
+            parsed.report(key, f"{word} is no name of a node", "write it as in ns2: https://ns2.example.com:5380")
+        elif url is not None:
+            found[name] = url
+    return found
+
+
 def _keys(parsed: Document, node: Node) -> dict[str, Path]:
     """The files of TSIG keys, by the keys' names."""
     found: dict[str, Path] = {}
@@ -203,7 +221,7 @@ def _zone_name(parsed: Document, node: Node) -> Name | None:
 
 
 def _order(parsed: Document, node: Node) -> RRsetOrder | None:
-    word = parsed.choice(node, [order.value for order in RRsetOrder])
+    word = parsed.choice(node, PLAIN_ORDERS)
     return RRsetOrder(word) if word is not None else None
 
 
@@ -252,6 +270,9 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "cookies": lambda parsed, node: parsed.choice(node, COOKIES),
+    "cookie_secret_file": _path,
+    "rate_limit": rate_limit.read,
     "zones": named_zone.read,
     "include_from": _paths,
     "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),
@@ -265,6 +286,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "watch": _yes_or_no,
     "settle": lambda parsed, node: parsed.duration(node, LEAST_SETTLE, MOST_SETTLE),
     "confirm": lambda parsed, node: parsed.duration(node, 0.0, MOST_CONFIRM),
+    "peers": _peers,
     "on_change": hook.read,
     "dnstap": recording.read_dnstap,
     "query_log": recording.read_query_log,

@@ -28,3 +28,4 @@ class Effect:
 
     rrsets: Iterable[RRsetEffect | None]
     standing: Iterable[OrderStatus]  # the orders that stand now for the same addresses
+    refused: str = ""                # why a pool forbids it, unless it is forced

@@ -111,6 +111,14 @@ class ReplicaStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node, and where its status page is."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     """The process rather than what it serves."""
 
@@ -123,6 +131,10 @@ class ServerStatus:
     hung: int = 0     # of the workers that died, those that were killed because they hung
     silent: tuple[int, ...] = ()  # the numbers of the workers that are not known to answer
     name: str = ""    # of this server, so that two are told apart
+    peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
+    recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
+    unrecorded: int = 0  # those that nobody took in time
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +170,4 @@ class ProbeStatus:
     address: str
     took: tuple[float, ...]   # seconds
     passed: tuple[bool, ...]
+    at: tuple[float, ...] = ()  # Unix times at which they had ended

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+
+import yaml
+
+_LONGEST = 250  # octets of a file's name, without its ending
 
 
 class Unreadable(Exception):
@@ -24,6 +29,24 @@ class Remark:
 class Imported:
     files: dict[str, bytes] = field(default_factory=dict)  # by name, relative to the directory
     remarks: list[Remark] = field(default_factory=list)
+    named: dict[str, str] = field(default_factory=dict)    # the file of each zone that none can be called after
+
+    def add_zone(self, zone: str, octets: bytes) -> str:
+        """The name of its file: that of the zone, or one that is like it if no file can have that."""
+        if zone and "/" not in zone and len(zone) <= _LONGEST and f"{zone}.zone" not in self.files:
+            file = f"{zone}.zone"
+        else:
+            stem = zone.replace("/", "-")[: _LONGEST - 10] or "root"
+            names = (f"{stem}-{number}.zone" if number > 1 else f"{stem}.zone" for number in count(1))
+            file = next(name for name in names if name not in self.files)
+            self.named[zone or "."] = file
+        self.files[file] = octets
+        return file
+
+    def add_settings(self, settings: Mapping[str, object]) -> None:
+        """``dnslb.yaml``, if there is anything to say in it."""
+        if said := dict(settings) | ({"zones": self.named} if self.named else {}):
+            self.files["dnslb.yaml"] = yaml.safe_dump(said, sort_keys=False).encode()
 
     def take(self, place: str, what: str, said: str) -> None:
         self.remarks.append(Remark(place, what, said, is_taken=True))

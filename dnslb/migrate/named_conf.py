@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
-import yaml
-
 from dnslb.migrate.imported import Imported, Unreadable
 from dnslb.text.statements import NotStatements, Statement, parse
 
@@ -142,28 +140,26 @@ class _Import:
         elif kind in ("hint", "forward", "stub", "static-stub", "redirect", "delegation-only"):
             self.outcome.leave(zone.place, what, f"type {kind}: {_NEVER_RECURSES}")
         elif kind not in ("master", "primary"):
-            self.outcome.leave(zone.place, what, f"type {kind}: fetch it from its primary (dig AXFR) as {apex}.zone")
-        elif not apex or "/" in apex:
-            self.outcome.leave(zone.place, what, "no file can have that name: merge it into its parent zone")
+            self.outcome.leave(zone.place, what, f"type {kind}: fetch it: dnslb import ADDRESS DIRECTORY --zone {apex}")
         elif apex in self.zones:
             self.outcome.leave(zone.place, what, f"is there already, from {self.zones[apex]}; dnslb has no views")
         else:
             self.copy(zone, apex, what)
 
     def copy(self, zone: Statement, apex: str, what: str) -> None:
-        file = zone.argument("file")
-        if file is None or (zone.argument("masterfile-format") or "text") != "text":
+        source = zone.argument("file")
+        if source is None or (zone.argument("masterfile-format") or "text") != "text":
             self.outcome.leave(zone.place, what, "no file of text; make one with named-compilezone -F text")
             return
-        path = self.nearby(Path(file), self.working)
+        path = self.nearby(Path(source), self.working)
         try:
-            self.outcome.files[f"{apex}.zone"] = self.with_includes(self.read(str(path)), 0)
+            file = self.outcome.add_zone(apex, self.with_includes(self.read(str(path)), 0))
         except (OSError, Unreadable) as error:
             why = f"{path} cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
             self.outcome.leave(zone.place, what, why)
             return
         self.zones[apex] = zone.place
-        self.outcome.take(zone.place, what, f"{apex}.zone, a copy of {path}")
+        self.outcome.take(zone.place, what, f"{file}, a copy of {path}")
         for one in zone.block or ():
             if one.first not in ("type", "file", "masterfile-format"):
                 self.outcome.leave(one.place, f"zone {apex}: {' '.join(one.words)}", "no equivalent")
@@ -203,8 +199,7 @@ def read(main: Path, read_file: Read) -> Imported:
                 _view(job, one)
             case _:
                 job.outcome.leave(one.place, " ".join(one.words), "no equivalent")
-    if job.settings:
-        job.outcome.files["dnslb.yaml"] = yaml.safe_dump(job.settings, sort_keys=False).encode()
+    job.outcome.add_settings(job.settings)
     return job.outcome
 
 

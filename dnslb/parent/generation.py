@@ -46,6 +46,7 @@ class Generation:
         inlet = transfers.inlet if catalog.transfers or catalog.replicas else None
         absent = {apex: Zone(apex, {}, frozenset()) for apex in catalog.absent}
         self._assignment = SharedAssignment({**catalog.zones, **absent}, settings, near, transfers=inlet)
+        self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self.rotated = Rotated(catalog.zones, catalog.pools, settings.order)
         self._totals = totals

@@ -67,7 +67,7 @@ class Prober:
         """One more probe has ended."""
         _log_outcome(key, outcome)
         self.faults.record_probe(key)
-        self.records.record_outcome(key, outcome, before, after)
+        self.records.record_outcome(key, outcome, before, after, time.time())
         for balancer in self._balancers:
             balancer.record(key, before, after)
         if before is not None and before.up == after.up:

@@ -12,11 +12,11 @@ from dnslb import __version__
 from dnslb.balance.operator_order import Mode
 from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
-from dnslb.control.errors import Delayed
+from dnslb.control.errors import Delayed, Rejected
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import Left, OrderRequest, OrderResult
 from dnslb.control.reload import Reloaded
-from dnslb.control.status import PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
+from dnslb.control.status import Peer, PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
@@ -107,9 +107,15 @@ class RunningServer:
         generation, about = await self._concerned(wanted)
         now, standing = time.time(), self._generations.orders.standing
         after = amendment.amended(standing, wanted, about, now)
+        refused = ""
+        try:
+            await self._check(generation, wanted, about, now)
+        except Rejected as rejected:
+            refused = rejected.fact
         return Effect(
             rrsets=preview.effects(generation.balancer, after, wanted, about, now),
             standing=preview.standing(standing, about),
+            refused=refused,
         )
 
     def timeline(self, pattern: str | None) -> Timeline:
@@ -172,6 +178,10 @@ class RunningServer:
             silent=self.silent(),
             queries=totals.queries,
             name=self._generations.name,
+            recorded=totals.recorded.total(),
+            unrecorded=totals.unrecorded.total(),
+            peers=tuple(Peer(called, url) for called, url in self._current.catalog.settings.peers.items()),
+            held=totals.held,
         )
 
     async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:

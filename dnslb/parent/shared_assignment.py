@@ -7,17 +7,21 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from secrets import token_bytes
 
 from dnslb.answer.snapshot import Question, RRsetKey, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
+from dnslb.dns.cookie import SECRET
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.worker import Assignment, Content
+
+_OWN_SECRETS = (token_bytes(SECRET),)  # of this life of the server
 
 _log = logging.getLogger("dnslb")
 
@@ -34,6 +38,7 @@ class SharedAssignment:
     query_log: int | None = None   # the pipe of who writes it
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
+    cookie_secrets: tuple[bytes, ...] = _OWN_SECRETS
     turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
 
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
@@ -49,7 +54,7 @@ class SharedAssignment:
         content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
         share = socks.shares[number]
         assignment = Assignment(
-            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log
+            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log, self.cookie_secrets
         )
         try:
             worker.run(assignment)

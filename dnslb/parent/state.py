@@ -89,6 +89,7 @@ def encode(state: State) -> str:
     ]
     healths = {
         name: {"up": health.up, "since": health.since, "reason": health.reason, "recovered": health.recovered}
+        | ({"recent": health.recent, "unsteady": health.unsteady} if health.recent else {})
         for name, health in state.healths.items()
     }
     changes = [
@@ -267,6 +268,8 @@ def _health(item: Any, now: float) -> Health:
         since=_past(item, "since", now),
         reason=_part(item, "reason", str),
         recovered=_part(item, "recovered", bool),
+        recent=_part(item, "recent", int) if "recent" in item else 0,
+        unsteady=_part(item, "unsteady", bool) if "recent" in item else False,
     )
 
 

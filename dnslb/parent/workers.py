@@ -211,6 +211,7 @@ class Workers:
             case Counts():
                 alive.liveness.take_counts(said)
                 self._totals.add_counts(alive.pid, said)
+                self._totals.limit_log.add(said.held, time.monotonic())
             case LeadCounts():
                 self._totals.add_leads(said, (self._serial, alive.in_force))
             case ZoneCounts():

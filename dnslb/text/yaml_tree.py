@@ -17,21 +17,23 @@ import yaml
 _MOST_NODES = 1_000_000  # with every alias (*name) counted as what it stands for: ten lines could mean a billion
 _DEEPEST = 200  # collections within one another
 _NULL = "tag:yaml.org,2002:null"
+_UNTAGGED = (None, "!")
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))  # YAML 1.1, https://yaml.org/type/null.html
 
 _LIBYAML: type[Any] | None = getattr(yaml, "CSafeLoader", None)  # None: PyYAML was built without it
 
-_READ_DIFFERENTLY = re.compile(
-    r"""
-    [\t?\ufeff\x85\u2028\u2029]         # libyaml takes tabs and question marks in more places, and BOMs as white
-    | (?<![^\s\[{,]) !                   # it takes more for tags
-    | [\[{,] \s* :                       # it has another place for a missing key,
-    | : \s* (?: \#.{,200}\n \s* ){,9} [,}\]]  # between brackets for a missing value,
-    | ^--- \s* (?: \#.*\s* )* \Z         # and for nothing at all
-    | [|>] [-+0-9]* \#                   # what is no comment, it takes for one
-    """,
-    re.VERBOSE | re.MULTILINE,
-)
+# What the two read differently.  Each pattern begins with what a search finds fast.
+_READ_DIFFERENTLY = [
+    re.compile(pattern, re.VERBOSE)
+    for pattern in (
+        r"[\t?\ufeff\x85\u2028\u2029]",     # libyaml takes tabs and question marks in more places, and BOMs as white
+        r"! (?<! [^\s\[{,] !)",               # it takes more for tags
+        r"[\[{,] \s* :",                      # it has another place for a missing key,
+        r": \s* (?: \#.{,200}\n \s* ){,9} [,}\]]",   # between brackets for a missing value,
+        r"--- (?<! [^\n] ---) \s* (?: \#.*\s* )* \Z",  # and for nothing at all
+        r"[|>] [-+0-9]* \#",                  # what is no comment, it takes for one
+    )
+]
 
 
 class ScalarNode(NamedTuple):
@@ -73,7 +75,7 @@ class NotYaml(Exception):
 
 def read(text: str) -> Node | None:
     """The root; None when there is nothing but comments.  Raises NotYaml."""
-    if _LIBYAML is not None and not _READ_DIFFERENTLY.search(text):
+    if _LIBYAML is not None and not is_read_differently(text):
         try:
             return _parsed(text, _LIBYAML)
         except (yaml.YAMLError, NotYaml):
@@ -88,6 +90,11 @@ def read(text: str) -> Node | None:
         before = text[: error.position]
         fact = f"character U+{ord(text[error.position]):04X} is not allowed"
         raise NotYaml(fact, "remove it", *place_after(before)) from None
+
+
+def is_read_differently(text: str) -> bool:
+    """Whether the two parsers may make different trees of it."""
+    return any(pattern.search(text) for pattern in _READ_DIFFERENTLY)
 
 
 def _parsed(text: str, loader: type[Any]) -> Node | None:
@@ -120,8 +127,11 @@ def compose(events: Iterable[yaml.Event]) -> Node | None:
     node: Node
     for event in events:
         if isinstance(event, yaml.ScalarEvent):
-            node = _scalar(event)
             nodes += 1
+            value, mark = event.value, event.start_mark
+            assert mark is not None  # see ``_place``, which would take its time here
+            is_null = value in _NULLS and event.implicit[0] if event.tag in _UNTAGGED else event.tag == _NULL
+            node = ScalarNode(value, mark.line + 1, mark.column + 1, is_null)
             if event.anchor is not None:
                 _announce(anchored, event, event.anchor)
                 anchored[event.anchor] = node, 1
@@ -151,12 +161,6 @@ def compose(events: Iterable[yaml.Event]) -> Node | None:
     if nodes > _MOST_NODES:
         raise NotYaml(f"more than {_MOST_NODES} values, each alias counted as what it stands for", "write fewer")
     return items[0] if items else None
-
-
-def _scalar(event: yaml.ScalarEvent) -> ScalarNode:
-    value = event.value
-    is_null = value in _NULLS and event.implicit[0] if event.tag in (None, "!") else event.tag == _NULL
-    return ScalarNode(value, *_place(event), is_null)
 
 
 def _collection(start: yaml.CollectionStartEvent, items: list[Node]) -> SequenceNode | MappingNode:

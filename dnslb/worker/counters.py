@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
 from dnslb.worker.messages import Counts, LeadCounts, ZoneCounts
+from dnslb.worker.rate_limit import NONE_HELD, RateLimit
 from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 
@@ -24,7 +25,8 @@ class Counters:
     bugs: Bugs
     udp: ReplyCounter
     tcp: ReplyCounter
-    records: RecordCounts
+    limit: RateLimit | None = None
+    records: RecordCounts = field(default_factory=RecordCounts)
 
     def report(self) -> Iterator[Counts | LeadCounts | ZoneCounts]:
         """Everything that was counted, message by message."""
@@ -45,6 +47,7 @@ class Counters:
             open=len(self.connections),
             bugs=self.bugs.count,
             records=self.records.take(),
+            held=NONE_HELD if self.limit is None else self.limit.take(),
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts

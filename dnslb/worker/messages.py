@@ -14,6 +14,7 @@ from dnslb.answer.snapshot import Led, Question, RRsetKey, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
+from dnslb.worker.rate_limit import NONE_HELD, Held
 from dnslb.worker.record_counts import Written
 
 READY = 0  # what a worker says once it answers; later, the number of each update that is in force
@@ -50,6 +51,7 @@ class Counts:
     open: int                 # TCP connections, now
     bugs: int
     records: Mapping[str, Written] = field(default_factory=dict)  # of queries, by where they go
+    held: Held = NONE_HELD    # queries held up by the rate limit
 
 
 @dataclass(frozen=True, slots=True)

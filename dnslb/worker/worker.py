@@ -53,6 +53,7 @@ class Assignment:
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
     transfers: Inlet | None = None   # where what is about transfers goes; None: there are none
     query_log: int | None = None     # the pipe of who writes it
+    cookie_secrets: tuple[bytes, ...] = ()  # the first makes cookies
 
 
 def run(assignment: Assignment) -> None:
@@ -73,7 +74,7 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
-    answering = Answering(share, settings, snapshot, selector, assignment.transfers)
+    answering = Answering(share, settings, snapshot, selector, assignment.transfers, assignment.cookie_secrets)
     watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
     link = ParentLink(name, content.servings, answering.counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)

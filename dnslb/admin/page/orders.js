@@ -12,7 +12,7 @@ const MOST_GIVEN = 5;     // orders that can be undone
 const find = (id) => document.getElementById(id);
 const checked = (name) => document.querySelector(`input[name="${name}"]:checked`)?.value;
 
-let token = null;
+let token = null;    // '' while a proxy in between adds one of its own
 let asked = null;    // what the dialog is about: owner, addresses
 let ready = null;    // what may be given: its effect has been told
 let number = 0;      // of the last question
@@ -22,7 +22,8 @@ let serverNow = () => Date.now() / 1000;
 const given = [];    // newest first
 
 /** The headers that a request needs to be trusted. */
-export const credentials = () => (token === null ? {} : { Authorization: `Bearer ${token}` });
+export const credentials = () => bearer(token);
+const bearer = (secret) => (secret ? { Authorization: `Bearer ${secret}` } : {});
 export const mayOrder = () => token !== null;
 
 export function begin(draw, now) {
@@ -46,6 +47,7 @@ export function begin(draw, now) {
     if (first && !first.disabled) first.click();
   });
   find("token-dialog").addEventListener("close", () => { find("token").value = ""; });
+  askProxy();
   find("order-dialog").addEventListener("close", () => { asked = ready = null; number += 1; clearTimeout(timer); });
 }
 
@@ -56,6 +58,21 @@ function askForToken() {
   find("token-open").hidden = isSecureContext;  // over TLS, or on this machine
   find("token-dialog").showModal();
   find("token").focus();
+}
+
+/** Who comes through a proxy that knows them, and that adds a token of its own, needs none. */
+async function askProxy() {
+  try {
+    const { name } = await (await fetch("/operator", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).json();
+    if (!name) return;
+    await post("/operator", {}, "");
+    token = "";
+    find("token-ask").textContent = `Orders are given by ${name}`;
+    find("token-ask").disabled = find("reads").hidden = true;
+    redraw();
+  } catch {
+    // That token is for reading, or nobody answers: one must be given.
+  }
 }
 
 async function useToken() {
@@ -82,6 +99,7 @@ async function useToken() {
 /** From now on the page reads only. */
 export function forget() {
   token = null;
+  find("token-ask").disabled = false;
   find("token-ask").textContent = "Give orders…";
   find("reads").hidden = false;
   if (find("order-dialog").open) find("order-dialog").close();
@@ -95,7 +113,7 @@ const explained = (error) =>
 async function post(target, body, secret = token) {
   const reply = await fetch(target, {
     method: "POST", body: JSON.stringify(body), cache: "no-store", signal: AbortSignal.timeout(PATIENCE),
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${secret}` },
+    headers: { "Content-Type": "application/json", ...bearer(secret) },
   });
   const value = await reply.json();
   if (!reply.ok) throw new Error(`${value.error}; ${value.remedy}`);
@@ -152,9 +170,11 @@ async function foreseeNow(question) {
     const effect = await post("/orders/effect", body);
     if (question !== number) return;
     ready = { body, standing: effect.standing };
-    find("order-mistake").textContent = "";
+    // Who has been told that a pool forbids it may say so all the same.
+    if (effect.refused) find("order-force-choice").hidden = false;
+    find("order-mistake").textContent = effect.refused;
     fill(find("effect"), [effectView(effect, body)]);
-    find("order-give").disabled = false;
+    find("order-give").disabled = effect.refused !== "";
   } catch (error) {
     if (question !== number) return;
     find("order-mistake").textContent = explained(error);

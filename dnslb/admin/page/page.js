@@ -101,6 +101,7 @@ function serverView(status) {
   const up = probed.filter((backend) => backend.up).length;
   const facts = [
     ["Queries", rate(), ""],
+    ...(server.held > 0 ? [["Held up", server.held.toLocaleString("en"), ""]] : []),
     ["Backends up", probed.length > 0 ? `${up} of ${probed.length}` : "–", up < probed.length ? "bad" : ""],
     ["Zones", status.zones.length.toLocaleString("en"), ""],
     ["Generation", server.generation, ""],
@@ -108,6 +109,10 @@ function serverView(status) {
     ["Restarts", server.restarts, ""],
     ["Running for", age(status.now - server.started), ""],
   ];
+  if (server.recorded + server.unrecorded > 0) {
+    const dropped = server.unrecorded > 0 ? `, ${short(server.unrecorded)} dropped` : "";
+    facts.push(["Query records", `${short(server.recorded)}${dropped}`, dropped ? "bad" : ""]);
+  }
   return facts.map(([name, value, kind]) =>
     h("div", { "data-key": name, class: kind || null }, h("dt", null, name), h("dd", null, String(value))));
 }
@@ -343,6 +348,12 @@ function serverHourView() {
     hour.left_off > 0 ? h("p", { class: "note" }, `${count(hour.left_off, "pool")} beyond the first 500 have no graphs`) : null);
 }
 
+/** The same pool at the other nodes. */
+function peersView(peers) {
+  return peers.length === 0 ? [] : [document.createTextNode("other nodes:"),
+    ...peers.map(({ name, url }) => h("a", { href: `${url}${location.hash}` }, h("bdi", null, name)))];
+}
+
 function zonesView(status) {
   const wanted = document.getElementById("filter").value.trim().toLowerCase();
   const found = status.zones.filter(({ zone }) => zone.toLowerCase().includes(wanted));
@@ -422,6 +433,7 @@ function draw() {
   put("source", h("span", null, `${status.server.version} serves `), h("bdi", null, status.directory),
     h("span", null, ` as of ${clock(status.loaded, status.now)}`));
   put("server", ...serverView(status));
+  put("peers", ...peersView(status.server.peers));
   const { shown, text } = poolsView(status);
   put("shown", document.createTextNode(text));
   put("pools", ...cardsView(shown, status.now));

@@ -6,7 +6,8 @@ Pure: no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, NamedTuple, TypeAlias
 
 from dnslb.balance.pool import Address
@@ -38,8 +39,8 @@ def are_sound(settings: Iterable[Setting]) -> bool:
 def parse_address(word: str) -> Address | None:
     """None when the word is no address; a zone index, as in ``fe80::1%eth0``, has no place in the DNS."""
     try:
-        return ip_address(word) if "%" not in word else None
-    except ValueError:
+        return IPv6Address(inet_pton(AF_INET6, word)) if ":" in word else IPv4Address(inet_pton(AF_INET, word))
+    except (OSError, ValueError):
         return None
 
 

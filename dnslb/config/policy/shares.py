@@ -48,16 +48,21 @@ def read_unsteady(document: Document, node: Node) -> Unsteady | None:
     word = document.text(node)
     if word is None:
         return None
-    found = _WINDOW.fullmatch(word)
-    if found is None:
+    found = parse_unsteady(word)
+    if found is None and _WINDOW.fullmatch(word) is None:
         document.report(node, f"{word} is no share of the last probes", "write one such as 30% of 20")
-        return None
-    percent, of = int(found[1]), int(found[2])
-    if not 1 <= percent <= 100 or not LEAST_WINDOW <= of <= MOST_WINDOW:
+    elif found is None:
         remedy = f"write 1% to 100%, of {LEAST_WINDOW} to {MOST_WINDOW} probes"
         document.report(node, f"{word} is out of range", remedy)
+    return found
+
+
+def parse_unsteady(word: str) -> Unsteady | None:
+    """None when it is none, or out of range."""
+    found = _WINDOW.fullmatch(word)
+    if found is None or not 1 <= int(found[1]) <= 100 or not LEAST_WINDOW <= int(found[2]) <= MOST_WINDOW:
         return None
-    return Unsteady(percent, of)
+    return Unsteady(int(found[1]), int(found[2]))
 
 
 def _percent(word: str) -> int | None:

@@ -27,21 +27,25 @@ class Heads:
         """``start`` is the word behind the owner, in all those entries."""
         self._start = start
         self._known: dict[tuple[str, ...], Head] = {}
+        self._types: dict[str, Head] = {}  # those that are a type alone: a word is found faster than a tuple
 
     def parse(self, words: list[str]) -> Head:
         """The same as ``parse_head``."""
         known, start = self._known, self._start
         # The type ends a head, so that none is the beginning of another.
         head = (
-            known.get(tuple(words[start : start + 3]))
-            or known.get(tuple(words[start : start + 1]))
+            (self._types.get(words[start]) if len(words) > start else None)
+            or known.get(tuple(words[start : start + 3]))
             or known.get(tuple(words[start : start + 2]))
         )
         if head is None:
             head = parse_head(words, start)
             key = tuple(words[start : head.at + 1])
-            if len(known) < _MOST_HEADS and sum(map(len, key)) < _LONG_HEAD:
-                known[key] = head
+            if len(known) + len(self._types) < _MOST_HEADS and sum(map(len, key)) < _LONG_HEAD:
+                if len(key) == 1:
+                    self._types[key[0]] = head
+                else:
+                    known[key] = head
         return head
 
 

@@ -21,16 +21,14 @@ class Ttls:
         """The record's TTL in seconds.  Raises Mistaken when it is not known: then the type is what is wrong."""
         seconds = head.ttl
         if seconds is None:
-            return self._omitted(head.rrtype, rdata, place)
+            return self._omitted(head.rrtype, rdata, place) if self._default is None else self._default
         if seconds > MAX_TTL:
             seconds = self._overflow(seconds, place, Part.TTL)
         self._last = seconds
         return seconds
 
     def _omitted(self, type_: int, rdata: bytes, place: int) -> int:
-        """$TTL; else the last TTL that was written; else, for the SOA and what follows, its minimum as in BIND."""
-        if self._default is not None:
-            return self._default
+        """Without $TTL the last that was written; else, for the SOA and what follows, its minimum as in BIND."""
         if self._last is not None:
             return self._last
         if type_ != rrtype.SOA:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from dnslb.dns import interval, name, rrtype
@@ -19,6 +20,7 @@ from dnslb.dns.rdata.errors import Malformed
 
 MAX_INTERVAL = 2**32 - 1  # seconds.  RFC 2181 §8 halves only the TTL of a record, and no server halves these
 
+_REMEMBERED = 256         # words of numbers, for each kind
 _WITHOUT_QUOTES = re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)
 
 
@@ -61,6 +63,7 @@ def number(octets: int) -> Word:
     """An unsigned integer of so many octets."""
     largest = (1 << 8 * octets) - 1
 
+    @lru_cache(maxsize=_REMEMBERED)  # the same few numbers stand in most records
     def parse(word: str, _origin: Name) -> bytes:
         return parse_decimal(word, largest).to_bytes(octets)
 

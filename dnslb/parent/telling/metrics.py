@@ -1,4 +1,4 @@
-"""What the server measures, for Prometheus.  README.md holds the list.
+"""What the server measures, for Prometheus.  manual/monitoring.md holds the list.
 
 It comes in pieces, between which the parent goes on with its work: probes must not wait for a scrape.
 """
@@ -97,6 +97,7 @@ _QUERIES = counter("dnslb_queries_total", "Queries that came in.")
 _REPLIES = counter("dnslb_replies_total", "Replies by response code and kind.")
 _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
+_HELD = counter("dnslb_queries_held_total", "Queries that the rate limit held up: dropped, or told to come again.")
 _UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
 _RECORDED = counter("dnslb_query_records_total", "Records of queries written to dnstap and to the query log.")
@@ -204,6 +205,9 @@ def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
         ]),
         (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
+        (_HELD, [
+            (labels(result="dropped"), totals.held - totals.put_off), (labels(result="put_off"), totals.put_off),
+        ]),
         (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
         (_PACKED, [("", totals.packed)]),
         (_RECORDED, [(labels(to=to), count) for to, count in totals.recorded.items()]),

@@ -20,19 +20,21 @@ _LONGEST = 100     # characters of a reason
 class ProbeRecord:
     """What the probes of one target have shown.  It is laid out to be small: there may be many."""
 
-    __slots__ = ("buckets", "changes", "outcomes", "passed", "seconds", "took")
+    __slots__ = ("at", "buckets", "changes", "outcomes", "passed", "seconds", "took")
 
     def __init__(self) -> None:
-        self.took = array("d")      # seconds, of the last ones
+        self.at = array("d")        # Unix times at which the last ones had ended
+        self.took = array("d")      # seconds, of the same
         self.passed = bytearray()   # whether they did
         self.buckets = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
         self.outcomes: Counter[tuple[bool, str]] = Counter()  # by result and reason
         self.changes = 0            # of the verdict
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, at: float) -> None:
         if len(self.took) == _LAST:
-            del self.took[0], self.passed[0]
+            del self.at[0], self.took[0], self.passed[0]
+        self.at.append(at)
         self.took.append(outcome.took)
         self.passed.append(outcome.ok)
         self.buckets[bisect_left(BOUNDS, outcome.took)] += 1
@@ -46,12 +48,14 @@ class ProbeRecord:
 class ProbeRecords(dict[ProbeKey, ProbeRecord]):
     """The records of all targets."""
 
-    def record_outcome(self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health) -> None:
-        """One more probe has ended."""
+    def record_outcome(
+        self, key: ProbeKey, outcome: Outcome, before: Health | None, after: Health, at: float
+    ) -> None:
+        """One more probe has ended, ``at`` this Unix time."""
         record = self.get(key)
         if record is None:
             record = self[key] = ProbeRecord()
-        record.add(outcome)
+        record.add(outcome, at)
         if before is not None and before.up != after.up:
             record.changes += 1
 

@@ -82,4 +82,4 @@ def probe_statuses(pool: Pool, records: ProbeRecords) -> Iterator[ProbeStatus]:
         record = records.get((pool.probe, backend.target)) if pool.probe is not None else None
         if record is not None:
             took, passed = tuple(record.took), tuple(map(bool, record.passed))
-            yield ProbeStatus(pool.owner, str(backend.address), took, passed)
+            yield ProbeStatus(pool.owner, str(backend.address), took, passed, tuple(record.at))
