@@ -11,7 +11,21 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import busy, clients, deploys, evenness, palette, paper, relay, resolving, sessions, stubborn, ttl_load
+from comparison import (
+    busy,
+    clients,
+    deploys,
+    evenness,
+    feedback,
+    joining,
+    palette,
+    paper,
+    relay,
+    resolving,
+    sessions,
+    stubborn,
+    ttl_load,
+)
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record
@@ -155,6 +169,22 @@ def test_the_busiest_clone_is_told_window_by_window() -> None:
     assert (case.requests, case.failed, case.utilisation) == (160, 0, (4 * 60 / 80, 4.0))
 
 
+# 18. Load feedback
+
+
+def test_a_clone_is_left_when_it_has_half_its_share() -> None:
+    records = [record(at / 10, "b1" if at % 4 == 0 and at < 300 else "b2") for at in range(600)]
+    looks = [[0.25] * 4] * 40 + [[0.1, 0.3, 0.3, 0.3], [0.2, 0.3, 0.3, 0.2]] * 20
+    case = feedback.judge(records, looks, 10.0, 40.0)
+    assert case.fallen == pytest.approx(17.5, abs=0.5)  # the window of 5 s from there on has half
+    assert (case.share, case.failed) == (0.0, 0.0)
+    assert case.swing == pytest.approx(0.1 / feedback.LOOK)
+
+
+def test_weights_that_stand_still_do_not_swing() -> None:
+    assert feedback.swing([[0.25] * 4] * 9) == 0
+
+
 # 17. On paper
 
 
@@ -222,3 +252,21 @@ def test_names_with_other_ttls_stand_side_by_side_in_one_zone() -> None:
     pools = {f"ttl-{ttl}": Pool(("127.0.1.11",), 0, ttl) for ttl in (0, 60)}
     assert "ttl-0 0 A 127.0.1.11" in zone_file(pools)
     assert "ttl: 60s" in policy_file(pools)
+
+
+# 20. A fleet doubles
+
+
+def test_shares_and_errors_are_told_window_by_window() -> None:
+    """Four requests a second, from 100 s on; b11 joins at 104 s, and has all from 108 s on."""
+    hosts = {at: "b1" if at < 108 else "b11" for at in range(100, 112)}
+    records = [record(at + part / 4, host, ok=at != 106) for at, host in hosts.items() for part in range(4)]
+    case = joining.judge(records, 100.0, 12.0, 104.0, {"b11"})
+    assert case == joining.Case(48, 4, (0, 0, 0, 0, 1, 1), (0, 0, 0, 0.5, 0, 0), 4.0)
+    assert joining.judge(records, 100.0, 8.0, 104.0, {"b11"}).even_at is None
+
+
+def test_a_cold_clone_warms_up() -> None:
+    assert [joining.warmth(at) for at in (0, joining.WARMING / 2, joining.WARMING, 1e9)] == [
+        joining.COLD, pytest.approx((joining.COLD + joining.WARM) / 2), joining.WARM, joining.WARM,
+    ]  # fmt: skip

@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 from dnslb.balance import ttl
 from dnslb.balance.near import Near, around, merged
 from dnslb.balance.pool import (
+    AgentCheck,
     AllDown,
     Backend,
     Check,
     DnsCheck,
     ExecCheck,
+    Gauge,
     HttpCheck,
+    JoinPolicy,
+    Load,
     Pool,
     Probe,
     TcpCheck,
@@ -38,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"
-    " interval, method, port, rise, source, tcp, timeout, type, unsteady, verify"
+    " interval, load, method, port, rise, source, tcp, timeout, type, unsteady, verify"
 )
 
 
@@ -212,6 +216,13 @@ def test_a_file_may_say_nothing(text: str) -> None:
      """, [
         pool("six", backends=(Backend(ip_address("2001:db8::51")), Backend(ip_address("2001:db8::52"), backup=True)))
     ]),
+    # Who may join.
+    ("pools: {www: {probe: {tcp: 1}, register: {networks: [10.0.0.0/8, '2001:db8::/32']}}}", [
+        pool(probe=Probe(TcpCheck(1)), register=JoinPolicy((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))))
+    ]),
+    ("pools: {www: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8, limit: 7, lease: 5m, others: yes}}}", [
+        pool(probe=Probe(TcpCheck(1)), register=JoinPolicy((ip_network("10.0.0.0/8"),), 7, 300.0, others=True))
+    ]),
     # An anchor.
     ("pools: {www: &a {order: none, probe: {tcp: 1}}, mail: *a}", [
         pool(order=RRsetOrder.NONE, probe=Probe(TcpCheck(1))),
@@ -310,7 +321,8 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
 @pytest.mark.parametrize(("text", "problems"), [
     # The file.
     ("- a", [
-        "f:1:1: the file is no mapping; write keys and values: defaults, pools, primary, secondaries, transfer_to"
+        "f:1:1: the file is no mapping; write keys and values: allow, defaults, deny, pools, primary, secondaries,"
+        " transfer_to",
     ]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
@@ -318,7 +330,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ("defaults: {order: cyclik, backends: {}}", [
         "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky; did you mean cyclic?",
         "f:1:27: defaults has no key backends; known are: answers, fail_open_below, min_ready, near_networks,"
-        " on_return, order, probe, slowstart, ttl, when_all_down",
+        " on_return, order, probe, register, slowstart, ttl, when_all_down",
     ]),
     ("pools:\n  @: {}", [
         "f:2:3: while scanning for the next token, found character '@' that cannot start any token;"
@@ -361,14 +373,14 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
-        " ttl, unsteady, when_all_down",
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout, ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
-        "f:1:1: the file has no key a; known are: defaults, pools, primary, secondaries, transfer_to",
+        "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, primary, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart, source, timeout,"
-        " ttl, unsteady, when_all_down",
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout, ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -446,6 +458,20 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
     ("probe: {tcp: 1}, fail_open_below: 50%, when_all_down: none", [
         "34: www.example.com. fails open when few are up (fail_open_below), and is empty when none is (when_all_down);"
         " remove one of the two",
+    ]),
+    ("register: {networks: 10.0.0.0/8}", [
+        "10: who joins www.example.com. would be handed out unprobed; add probe:, or remove register",
+    ]),
+    ("probe: {tcp: 1}, register: {}", [
+        "27: register names no network from which backends may join; write {networks: [192.0.2.0/24]}",
+    ]),
+    ("probe: {tcp: 1}, register: yes", [
+        "27: register is no mapping; write keys and values: lease, limit, networks, others",
+    ]),
+    ("probe: {tcp: 1}, register: {networks: 10.0.0.1/8, limit: 0, lease: 1s}", [
+        "38: 10.0.0.1/8 has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
+        "57: 0 is no number from 1 to 4096; write such a number",
+        "67: 1s is out of range; write 5s to 86400s",
     ]),
     # All at once, in reading order.
     ("answers: 0, order: x, ttl: 5, probe: {tcp: 0, http: /}", [
@@ -751,6 +777,11 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {fail_open_below: 50%}", "1:32: fail_open_below is of no use without a probe; add probe:, or remove it"),
     ("www: {on_return: manual}", "1:26: on_return is of no use without a probe; add probe:, or remove it"),
     ("www: {on_return: automatic}", None),
+    ("www: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8}}", None),
+    ("one: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8}}", None),  # the others come by themselves
+    ("www: {probe: {tcp: 1}, answers: 1, register: {networks: 10.0.0.0/8}}",
+     "1:54: who joins www.example.com. gets its full share at once, before it is warm;"
+     " add slowstart: 30s, or what your servers need"),
     ("www: {probe: {tcp: 1}, unsteady: 15% of 20}",
      "1:42: unsteady: 15% of 20 is 3 failures, which an outage reaches by fall: 3; write at least 20% of 20"),
     ("www: {probe: {tcp: 1}, unsteady: 50% of 3}",
@@ -959,3 +990,73 @@ def test_anything_is_pools_or_problems(octets: bytes) -> None:
         assert len(str(problem).splitlines()) == 1
         assert str(problem).encode()
         assert problem.level is Level.ERROR or problem.line
+
+
+# Load
+
+
+def asking(check: Check, **changes: Any) -> Probe:
+    return replace(Probe(check), **changes)
+
+
+@pytest.mark.parametrize(("probe", "load"), [
+    ("tcp: 80, load: {agent: 8888}", Load(asking(AgentCheck(8888)))),
+    ("tcp: 80, interval: 1s, fall: 5, source: 127.0.0.1, load: {agent: 8888, overload: 90%}",
+     Load(asking(AgentCheck(8888), interval=1.0, timeout=1.0, fall=5, source=ip_address("127.0.0.1")), 90)),
+    ("tcp: 80, load: {agent: 8888, interval: 500ms}", Load(asking(AgentCheck(8888), interval=0.5, timeout=0.5))),
+    ("http: /, load: {header: X-Load}", Load(asking(HttpCheck(80, gauge=Gauge("header", "X-Load"))))),
+    ("http: /, load: {json: a.0.b, full: 8}", Load(asking(HttpCheck(80, gauge=Gauge("json", "a.0.b", 8.0))))),
+    ("tcp: 80, load: {prometheus: /metrics, port: 9100, metric: m, full: 4, interval: 9s, timeout: 3s}",
+     Load(asking(HttpCheck(9100, "/metrics", gauge=Gauge("prometheus", "m", 4.0)), interval=9.0, timeout=3.0))),
+])  # fmt: skip
+def test_who_tells_the_load(probe: str, load: Load) -> None:
+    [found] = pools(f"pools: {{www: {{answers: 1, probe: {{{probe}}}}}}}")
+    assert found.load == load
+    # What the probe itself tells, no second request is made for.
+    assert (found.probe == load.told_by) == ("header" in probe or "json" in probe)
+
+
+def test_load_may_stand_in_the_defaults_and_beside_the_probe() -> None:
+    found = pools("""\
+        defaults: {answers: 1, probe: {http: /, load: {header: X-Load}}}
+        pools: {www: {}, mail: {load: {agent: 8888}}, db-ro: {probe: {tcp: 80, load: {agent: 1}}}}
+    """)
+    assert [each.load and each.load.told_by.check for each in found] == [
+        HttpCheck(80, gauge=Gauge("header", "X-Load")), AgentCheck(8888), AgentCheck(1)]  # fmt: skip
+    assert [each.probe and each.probe.check for each in found] == [
+        HttpCheck(80, gauge=Gauge("header", "X-Load")), HttpCheck(80), TcpCheck(80)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("load", "fact"), [
+    ("3", "load is no mapping; write keys and values: agent, full, header, interval, json, metric, overload, port,"
+          " prometheus, timeout"),
+    ("{}", "load has no kind; write one of agent, header, json, prometheus"),
+    ("{agent: 1, json: a}", "load has two kinds, agent and json; write one of agent, header, json, prometheus"),
+    ("{agent: 0}", "0 is no number from 1 to 65535; write such a number"),
+    ("{agent: 1, full: 3}", "load of kind agent has no full; remove it"),
+    ("{header: X-Load, interval: 1s}", "load of kind header has no interval; remove it"),
+    ("{header: 'X Load'}", "X Load is no name of a header; write letters, digits and hyphens"),
+    ("{header: X, full: 0}", "0 is no number above 0; write the number of a full load, such as 1, or 8"),
+    ("{header: X, full: nan}", "nan is no number above 0; write the number of a full load, such as 1, or 8"),
+    ("{header: X, overload: 2}", "2 is no share from 1% to 100%; write one with its sign, such as 50%"),
+    ("{header: X}", "load from a header comes with the answer to an http probe; probe by http or https, or ask an"
+                    " agent"),
+    ("{prometheus: /metrics}", "a page of metrics needs a port and a metric; add port: 9100 and metric: node_load1, or"
+                               " the like"),
+    ("{agent: 1, timeout: 9s}", "the timeout 9s is longer than the interval 5s of asking for the load; write at most"
+                                " timeout: 5s"),
+    ("{agnt: 1}", "load has no key agnt; did you mean agent?"),
+])  # fmt: skip
+def test_what_is_wrong_with_load(load: str, fact: str) -> None:
+    assert facts(f"pools: {{www: {{answers: 1, probe: {{tcp: 80, load: {load}}}}}}}") == [fact]
+
+
+@pytest.mark.parametrize(("pool", "fact"), [
+    ("probe: {http: /, method: HEAD, load: {json: a}}, answers: 1", "a reply to HEAD has no JSON; write method: GET"),
+    ("load: {agent: 1}", "load is of no use without a probe; add probe:, or remove it"),
+    ("probe: {tcp: 1, load: {agent: 1}}", f"warning: load without answers: 1 does next to nothing: {RESHUFFLE}"),
+    ("probe: {tcp: 1, load: {agent: 1}}, answers: 1, order: none",
+     "warning: order: none has one leader, so load does nothing; write another order"),
+])  # fmt: skip
+def test_load_that_would_do_nothing(pool: str, fact: str) -> None:
+    assert facts(f"pools: {{www: {{{pool}}}}}") == [fact]

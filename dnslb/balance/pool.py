@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.balance.unsteady import Unsteady
+
+MOST_WEIGHT = 256
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -23,6 +25,15 @@ class TcpCheck:
     """A connection is accepted."""
 
     port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """Where an answer over HTTP tells how busy its server is."""
+
+    kind: str          # header, json or prometheus
+    name: str          # of the header, the path in the JSON, or the metric
+    full: float = 1.0  # the number of a full load
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +51,7 @@ class HttpCheck:
     body_matches: str | None = None              # a regular expression found in them
     verify: bool = True                          # the certificate, for `host`
     ca_file: str | None = None                   # None: the system's authorities
+    gauge: Gauge | None = None                   # read too; what is wrong with it fails no probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,14 @@ class ExecCheck:
     command: tuple[str, ...]
 
 
-Check: TypeAlias = TcpCheck | HttpCheck | DnsCheck | ExecCheck
+@dataclass(frozen=True, slots=True)
+class AgentCheck:
+    """An agent says in one line what its backend can take (HAProxy's agent-check)."""
+
+    port: int
+
+
+Check: TypeAlias = TcpCheck | HttpCheck | DnsCheck | ExecCheck | AgentCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,14 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """Who says how busy the backends are, and from when on that is too much."""
+
+    told_by: Probe               # the pool's own, or one that asks for nothing else
+    overload: int | None = None  # percent of what a backend can take: from there on it leads no more
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """One address of the pool."""
 
@@ -99,6 +126,7 @@ class Backend:
     weight: int = 1                       # 0 to 256; 0: handed out only when nothing else is up
     backup: bool = False                  # handed out only when no other is up
     probe_address: Address | None = None  # probed instead of the address
+    joined: float | None = None           # Unix time at which it registered; None: the zone file lists it
 
     @property
     def target(self) -> Address:
@@ -140,6 +168,16 @@ class TtlPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinPolicy:
+    """Who may join the pool without being written in the zone file."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    limit: int = 20        # addresses that have joined, at most
+    lease: float = 60.0    # seconds for which they stay unless they say so again
+    others: bool = False   # whether an address may be registered from another
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Everything that a policy file says of one owner name, with the addresses that the zone file lists."""
 
@@ -157,7 +195,9 @@ class Pool:
     min_ready: Least = Least()                  # what orders have to leave
     fail_open_below: int = 0                    # percent of the weight: with less of it up, all are handed out
     on_return: OnReturn = OnReturn.AUTOMATIC
+    register: JoinPolicy | None = None          # None: nobody joins
     delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
+    load: Load | None = None                    # None: nobody asks how busy the backends are
 
     @property
     def is_single(self) -> bool:

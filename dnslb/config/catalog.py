@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
 from dnslb.config import cookie_secrets, keys, policy, replica, settings, state_directory
+from dnslb.config.clients import Clients
 from dnslb.config.keys import TsigKey
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.nameserver import TransferPolicy
@@ -56,6 +57,7 @@ class Catalog:
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     transfers: Mapping[Name, TransferPolicy] = field(default_factory=dict)  # of the zones that are transferred, by apex
     keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
+    clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all, by apex
     cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # none: as the server likes
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
@@ -76,6 +78,7 @@ class Catalog:
             zones={**self.zones, **received.zones},  # in their order
             pools={**rest.pools, **received.pools},
             transfers={**self.transfers, **received.transfers},
+            clients={**self.clients, **received.clients},
             replicas={**self.replicas, **received.replicas},
         )
 
@@ -245,8 +248,9 @@ def _load(directory: Path, files: Files, state: Path | None) -> tuple[Catalog, l
         for apex, zone in zones.items()
         if apex not in replicas
     }
+    clients = {apex: one.clients for apex, one in policies.items() if one.clients is not None}
     last = (files.fingerprint(), files.unfinished(), replicas)
-    return Catalog(found, zones, pools, transfers, secrets, own, frozenset(sources), sizes, *last), problems
+    return Catalog(found, zones, pools, transfers, secrets, clients, own, frozenset(sources), sizes, *last), problems
 
 
 def receive(was: Catalog, apexes: Iterable[Name], files: Files) -> tuple[Catalog, list[Problem]]:
@@ -257,6 +261,7 @@ def receive(was: Catalog, apexes: Iterable[Name], files: Files) -> tuple[Catalog
     zones: dict[Name, Zone] = {}
     pools: dict[Name, Pool] = {}
     transfers: dict[Name, TransferPolicy] = {}
+    clients: dict[Name, Clients] = {}
     replicas: dict[Name, Replica] = {}
     problems: list[Problem] = []
     for apex in apexes:
@@ -279,7 +284,9 @@ def receive(was: Catalog, apexes: Iterable[Name], files: Files) -> tuple[Catalog
         pools |= {name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found.pools}
         if who := _transfers(found, was.settings):
             transfers[apex] = who
-    return Catalog(was.settings, zones, pools, transfers, replicas=replicas), problems
+        if found.clients is not None:
+            clients[apex] = found.clients
+    return Catalog(was.settings, zones, pools, transfers, clients=clients, replicas=replicas), problems
 
 
 def _read_replica(apex: Name, path: str, candidate: str, files: Files) -> tuple[Zone | None, list[Problem]]:

@@ -71,9 +71,7 @@ class Balancer:
                 pool.follow(old.served[owner])
                 self._log.follow(old._log, pool)
             else:
-                pool.follow_records(plain.get(owner, ()))
-                for version, seconds in pool.pool.zone_ttls.items():
-                    pool.assume_copies(self.copies, version, now + seconds)
+                pool.follow_records(plain.get(owner, ()), self.copies, now)
 
     def remember(self, clocks: Mapping[Scope, float], is_last: bool) -> None:
         """Caches lose these addresses then, which another life of the server has handed out.
@@ -136,11 +134,17 @@ class Balancer:
         now = self._clock()
         self.pools[owner], served = pool, self.served.add(owner, pool)
         self.included.add(owner)
-        served.follow_records([backend.address for backend in pool.backends])
-        for version, seconds in pool.zone_ttls.items():
-            served.assume_copies(self.copies, version, now + seconds)
+        served.follow_records([backend.address for backend in pool.backends], self.copies, now)
         if self._publisher.is_started:
             self._begin(served)
+
+    def replace(self, pools: Mapping[Name, Pool]) -> None:
+        """Some have joined or left these, which have other backends from now on.  It is published as by ``obey``."""
+        now = self._clock()
+        for owner, pool in pools.items():
+            self.pools[owner] = pool
+            self._publisher.forget(self.served.replace(owner, pool, now))
+        self._publisher.publish_now(self.served[owner] for owner in pools)
 
     def record(self, key: ProbeKey, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
@@ -152,28 +156,28 @@ class Balancer:
             # What is withheld tells who is down when it is not any more.
             if is_new and self._publisher.is_started and not pool.is_unseen(backends):
                 self._log.note_verdict(pool, backends, finding)
-            self._reconsider(pool)
+            self.reconsider(pool)
 
     def record_fault(self, key: ProbeKey, reason: str) -> None:
         """A probe could not be made, which says nothing of the target."""
         is_news = self.verdicts.record_fault(key, reason)
         for pool, _ in self.served.going_by(key) if is_news else ():
             pool.judgement.record_fault(key)
-            self._reconsider(pool)
+            self.reconsider(pool)
 
     def doubt(self, keys: Iterable[ProbeKey]) -> None:
         """Nobody has probed these for a while: those that were up are not handed out beside others before they pass."""
         for key in keys:
             for pool, _ in self.served.going_by(key) if self.verdicts.doubt(key) else ():
                 pool.judgement.doubt(key)
-                self._reconsider(pool)
+                self.reconsider(pool)
 
     def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
         """Hand these out though they have not passed yet, unless they are known to be down: an operator says so."""
         for owner, address in chosen:
             pool = self.served.get(owner)
             if pool is not None and pool.judgement.trust(address):
-                self._reconsider(pool)
+                self.reconsider(pool)
 
     def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
@@ -206,9 +210,10 @@ class Balancer:
                 self._publisher.urge(pool)
         self._log.tell_not_judged(opened, _PATIENCE)
 
-    def _reconsider(self, pool: ServedPool) -> None:
+    def reconsider(self, pool: ServedPool) -> None:
+        """Something that decides what it serves has changed."""
         self._prepared.discard(pool.owner)
-        self._publisher.urge(pool)
+        self._publisher.urge(self.served[pool.owner])  # another may have taken its place
 
     def _work_out(self, pool: ServedPool) -> Mapping[RRsetKey, Serving]:
         """What it serves otherwise than before."""
@@ -223,13 +228,16 @@ class Balancer:
             self.hasten(key)
         self._publisher.wake(pool, None if change.next_at is None else change.next_at - now)
 
-    def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
-        """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
-        for owner, address in concerned:
-            changed_at = self.served[owner].rrsets[address.version].changed_at
-            if changed_at is not None and changed_at >= since:
-                self.copies.extend(owner, address, now - since)
-            yield
+
+def linger(
+    balancer: Balancer, concerned: Iterable[tuple[Name, Address]], since: float, now: float
+) -> Iterator[None]:
+    """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
+    for owner, address in concerned:
+        changed_at = balancer.served[owner].rrsets[address.version].changed_at
+        if changed_at is not None and changed_at >= since:
+            balancer.copies.extend(owner, address, now - since)
+        yield
 
 
 def _is_kept_out(balancer: Balancer, scope: Scope, now: float) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.parent import amendment, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.holds import Holds
+from dnslb.parent.loads import Loads
 from dnslb.parent.memory import Memory
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling import history
@@ -33,6 +34,7 @@ class Prober:
         self.schedule = Schedule(self._record_outcome, self._record_fault)
         self.records = ProbeRecords()
         self.faults = ProbeFaults()
+        self.loads = Loads(memory)
         self._memory = memory
         self._balancers: Sequence[Balancer] = ()
 
@@ -45,12 +47,26 @@ class Prober:
         self.schedule.replace_keys(keys, recalled)
         self.records.keep_only(keys)
         self.faults.keep(keys)
+        self.loads.ask_for(balancers)
+        self.pause(orders)
+
+    def adjust(self, keys: Iterable[ProbeKey], orders: Mapping[Scope, Order]) -> None:
+        """Some have joined pools or left them: these keys may be probed from now on, or no more."""
+        used = {key: any(key in each.served.probed for each in self._balancers) for key in keys}
+        dropped = [key for key, is_used in used.items() if not is_used]
+        self.schedule.change_keys([key for key, is_used in used.items() if is_used], dropped, {})
+        for key in dropped:
+            self.records.pop(key, None)
+            self.faults.forget(key)
+        if any(each.served.telling_load for each in self._balancers):
+            self.loads.ask_for(self._balancers)
         self.pause(orders)
 
     def pause(self, orders: Mapping[Scope, Order]) -> set[ProbeKey]:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._balancers:
             return set()
+        self.loads.pause(orders)
         pools = self._balancers[-1].pools.values()
         return self.schedule.pause_only(amendment.to_pause(pools, orders, time.time()))
 
@@ -70,6 +86,7 @@ class Prober:
         self.records.record_outcome(key, outcome, before, after, time.time())
         for balancer in self._balancers:
             balancer.record(key, before, after)
+        self.loads.record(key, outcome)
         if before is not None and before.up == after.up:
             return
         if before is not None and before.up:

@@ -11,6 +11,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
@@ -35,7 +36,8 @@ def run(zones: Iterable[Zone], hosts: Sequence[str], parent: socket.socket) -> N
             zone.nodes.clear()
     gc.freeze()
     gc.enable()
-    os.nice(_NICE)
+    with suppress(OSError):  # a filter for system calls may forbid it, as the one of our unit does
+        os.nice(_NICE)
     asyncio.run(_Process(hosts).live(parent))
 
 

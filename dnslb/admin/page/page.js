@@ -207,6 +207,9 @@ function backendView(owner, backend, probes, slowest, now) {
   return h("tr", { role: "row", "data-key": backend.address, class: state },
     h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address), " ",
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
+      backend.joined === null ? null
+        : h("span", { class: "tag", title: `joined ${clock(backend.joined.since, now)} by ${backend.joined.by}` },
+          `joined, ${age(Math.max(0, backend.joined.until - now))} left`),
       backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
       orderView(backend, now), cachesView(backend, now),
       !mayOrder() ? null : h("span", { class: "acts" }, ...["drain", "maint", "ready"]
@@ -253,10 +256,12 @@ function shareView(backend) {
   const row = (kind, label, share) => [
     h("span", { class: "label" }, label), bar(kind, share), h("span", { class: "value" }, percent(share)),
   ];
+  const left = backend.left === null ? "" : ` × ${percent(backend.left)}`;
   const led = backend.led > 0 ? ` · led ${short(backend.led)}` : "";
   return h("div", { class: "shares" },
     ...row("set", "set", configured), ...row("led", "led", backend.achieved),
-    h("span", { class: "note" }, `weight ${backend.weight}${led}`));
+    h("span", { class: "note" }, `weight ${backend.weight}${left}${led}`),
+    backend.load_why ? h("span", { class: "note" }, "load ", h("bdi", null, backend.load_why)) : null);
 }
 
 function probesView(backend, probes, slowest) {

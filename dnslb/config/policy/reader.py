@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from dnslb.balance.near import Near, Networks, around, merged
-from dnslb.balance.pool import Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
+from dnslb.balance.pool import MOST_WEIGHT, Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import transfers
+from dnslb.config import clients, transfers
+from dnslb.config.clients import Clients
 from dnslb.config.nameserver import NOBODY, Nameserver, TransferPolicy
-from dnslb.config.policy import checks, probes, setting
+from dnslb.config.policy import checks, load, probes, setting
+from dnslb.config.policy.joining import read_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.config.policy.shares import read_least, read_percent
@@ -25,7 +26,6 @@ from dnslb.text.problem import Level, Problem, has_errors
 from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, is_null
 
 MOST_ANSWERS = 4096
-MOST_WEIGHT = 256
 MOST_TTL = 604_800.0      # seconds: a week, the longest that resolvers keep anything
 MOST_SLOWSTART = 86_400.0  # seconds
 
@@ -68,6 +68,7 @@ class Policy:
 
     pools: list[Pool] = field(default_factory=list)
     transfers: TransferPolicy | None = None  # None: not a word
+    clients: Clients | None = None           # who is answered from the zone; None: all
     primaries: tuple[Nameserver, ...] = ()   # from which the zone comes
 
 
@@ -119,7 +120,7 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
 def _policy(
     parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
 ) -> Policy:
-    top = parsed.mapping(root, ("defaults", "pools", transfers.PRIMARY, *transfers.KEYS), "the file")
+    top = parsed.mapping(root, ("defaults", "pools", transfers.PRIMARY, *transfers.KEYS, *clients.KEYS), "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
     node = top.get(transfers.PRIMARY)
@@ -130,7 +131,8 @@ def _policy(
         pools = travelling(parsed, top.get("secondaries") or top.get("pools"), pools)
         if node is not None:
             _soften(parsed, start)
-    return Policy(pools, found, primaries)
+    asked = None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top)
+    return Policy(pools, found, asked, primaries)
 
 
 def _soften(parsed: Document, start: int) -> None:
@@ -199,7 +201,10 @@ def _pool(
         probe = probes.build(parsed, draft, probe_node, owner.name if owner else "")
     if owner is None or not is_read or not setting.are_sound(settings.values()) or (draft and not probe):
         return None
-    pool = _assemble(owner, settings, probe, overrides)
+    loaded = None
+    if probe is not None and draft is not None and "load" in draft.settings:
+        probe, loaded = load.build(parsed, draft.settings["load"].value, probe)
+    pool = replace(_assemble(owner, settings, probe, overrides), load=loaded)
     written = checks.Written(key, settings, own.keys(), draft, backends.node if backends else key, overrides)
     at = len(parsed.problems)
     checks.check(parsed, pool, written)
@@ -219,7 +224,7 @@ def _draft(
         draft = None if _is_none(node) else probes.read(parsed, node, default or Draft())
     elif default is not None and default.kind is None:
         draft = None  # the defaults say how to probe, if a pool says what
-    beside = {word: value for word, value in own.items() if word in probes.SCHEDULE}
+    beside = {word: value for word, value in own.items() if word in probes.COMMON}
     for word, value in beside.items():
         if draft is None:
             parsed.report(value.node, f"{word} is of no use without a probe", "add probe:, or remove it")
@@ -309,20 +314,8 @@ def _read_most(parsed: Document, node: Node) -> int | None:
 
 def _read_networks(parsed: Document, node: Node) -> Networks | None:
     mistakes = len(parsed.problems)
-    networks = [_read_network(parsed, word, item) for word, item in parsed.texts(node)]
+    networks = [setting.read_network(parsed, word, item) for word, item in parsed.texts(node)]
     return merged(filter(None, networks)) if len(parsed.problems) == mistakes else None
-
-
-def _read_network(parsed: Document, word: str, node: Node) -> IPv4Network | IPv6Network | None:
-    try:
-        network = ip_network(word if "%" not in word else "", strict=False)
-    except ValueError:
-        parsed.report(node, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
-        return None
-    if ip_address(word.partition("/")[0]) == network.network_address:
-        return network
-    parsed.report(node, f"{word} has bits behind its prefix", f"write {network}, or a longer prefix")
-    return None
 
 
 def _read_all_down(parsed: Document, node: Node) -> AllDown | None:
@@ -388,8 +381,9 @@ _SHARED: dict[str, Reader] = {
     "min_ready": read_least,
     "fail_open_below": read_percent,
     "on_return": _read_on_return,
+    "register": read_register,
 }
-_OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.SCHEDULE}
+_OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.COMMON}
 _BACKEND: dict[str, Reader] = {
     "weight": _read_weight,
     "backup": Document.claim,

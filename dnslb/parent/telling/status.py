@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
 
 from dnslb.answer.served_pool import ServedPool
 from dnslb.balance.operator_order import Order, Scope, mode_at, order_for
 from dnslb.balance.pool import Backend, Pool
-from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
+from dnslb.balance.registration import Registered, Registration
+from dnslb.control.status import BackendStatus, Lease, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
@@ -22,14 +25,19 @@ def order_status(scope: Scope, order: Order) -> OrderStatus:
     )
 
 
-def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
+def pool_status(
+    balancer: Balancer, totals: Totals, owner: Name, now: float, registered: Registered = MappingProxyType({})
+) -> PoolStatus:
+    """``registered``: who has joined the pool."""
     pool = balancer.served[owner]
     is_rotated = owner in balancer.included
-    rrsets = (_rrset_status(balancer, totals, pool, version, now) for version in sorted(pool.rrsets))
+    rrsets = (_rrset_status(balancer, totals, pool, version, now, registered) for version in sorted(pool.rrsets))
     return PoolStatus(pool.name, rrsets, is_rotated)
 
 
-def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float) -> RRsetStatus:
+def _rrset_status(  # noqa: PLR0913, PLR0917 - as below
+    balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float, registered: Registered
+) -> RRsetStatus:
     served = pool.rrsets[version]
     why = f"{served.ttl.why}; {rotated_status.WHY}" if pool.owner in balancer.included else served.ttl.why
     shares = served.shares()
@@ -40,7 +48,10 @@ def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version:
         served.selection.fails_open,
         pool.is_withheld(version),
         (
-            _backend_status(balancer, totals, pool, backend, shares.get(backend.address), now)
+            _with_lease(
+                _backend_status(balancer, totals, pool, backend, shares.get(backend.address), now),
+                registered.get(backend.address),
+            )
             for backend in pool.backends(version)
         ),
         pool.is_empty(version),
@@ -48,12 +59,16 @@ def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version:
     )
 
 
+def _with_lease(status: BackendStatus, one: Registration | None) -> BackendStatus:
+    return status if one is None else replace(status, joined=Lease(one.since, one.until, one.by))
+
+
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
     balancer: Balancer, totals: Totals, pool: ServedPool, backend: Backend, share: float | None, now: float
 ) -> BackendStatus:
     address, rdata = backend.address, backend.address.packed
     key = pool.owner, rrtype.ADDRESS_TYPES[address.version]
-    health = pool.judgement.verdict(backend)
+    health, burden = pool.verdict(backend), pool.burdens.get(backend.target)
     order = order_for(balancer.orders, pool.name, address, now)
     own = Scope(pool.name, address)
     scope = own if balancer.orders.get(own) is order else Scope(None, address)
@@ -73,6 +88,9 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         led=totals.led(key).get(rdata, 0),
         achieved=totals.achieved(key, rdata),
         expires=None if share is not None else balancer.copies.last_copy(pool.owner, address, now),
+        load=burden.load if burden is not None and burden.is_known else None,
+        left=None if burden is None else burden.left,
+        load_why="" if burden is None else burden.why(),
     )
 
 
