@@ -181,8 +181,8 @@ def report(lab: Lab, ttl: int, cases: dict[str, Case]) -> Result:
              f"do {LOAD * SLOW / SERVICE:.0%} of what it can; even shares of load would give it "
              f"{SERVICE / SLOW / (CLONES - 1 + SERVICE / SLOW):.0%}; TTL {ttl}, {CACHES} caches with as many "
              f"clients each, one address in an answer; clones are asked every second; clients wait {DEADLINE:g} s",
-             f"at last: in the last {1 - SETTLED:.0%} of the time; undamped: each reading counts whole and at once, which no "
-             "setting allows"]
+             f"at last: in the last {1 - SETTLED:.0%} of the time; undamped: each reading counts whole and at once, "
+             "which no setting allows"]
     plots = [Plot("The slow clone's share of the requests, from the change on", partial(draw, cases), (8.5, 4.2))]
     measurements: dict[str, Any] = {"ttl": ttl, "cases": {name: asdict(case) for name, case in cases.items()}}
     return Result(measurements, [table], plots, reading(cases), notes)
