@@ -27,7 +27,8 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # What comes from outside, and the only rooms or modules that may bring it in.
 DOORS = {
     "dnslib": {"dns.message"},
-    "dns": {"transfer.tsig", "transfer.exchange", "transfer.requests", "migrate.primary"},  # not in a worker
+    # dnspython: not in a worker
+    "dns": {"transfer.tsig", "transfer.exchange", "transfer.fetching", "transfer.requests", "migrate.primary"},
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
     "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system", "cli.demonstration"},

@@ -27,10 +27,11 @@ from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
 from dnslb.dns.message import Body, Cut
-from dnslb.dns.name import MAX_LABEL, Name, fold, is_whole, starts
+from dnslb.dns.name import MAX_LABEL, ROOT, Name, closest, fold, is_whole, parent, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
+_INVALID = 24             # the code of what is known no more, or not yet (RFC 8914 §4.25)
 _OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 _IN = rrtype.IN.to_bytes(2)
 _DS = rrtype.DS.to_bytes(2)
@@ -56,7 +57,14 @@ class Serving:
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),)), Scope()).within(0)
+ABSENT = Answer(rcode=rrtype.SERVFAIL, authoritative=False)
+_NO_RECORDS = (Cut(0, (0, 0, 0), False),)
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", _NO_RECORDS), Scope()).within(0)
+_FAILED = Reply(
+    Body(rrtype.SERVFAIL, b"", (), b"", _NO_RECORDS),
+    Scope(),
+    note=extended_error(_INVALID, "the zone has expired, or has not come from its primary yet"),
+).within(PAYLOAD)
 
 
 class Replies:
@@ -115,13 +123,16 @@ class Snapshot:
         near: Mapping[Name, Near] = MappingProxyType({}),
         stands: Mapping[RRsetKey, Stand] | None = None,
     ) -> None:
-        """``near``: of the pools that answer them otherwise than others, by owner.
+        """``zones``: those without any node are known not to be held.
+
+        ``near``: of the pools that answer them otherwise than others, by owner.
 
         ``stands``: where turns go on; those of other RRsets begin anywhere.  Without it all begin with the first.
         """
         self._near = near
         self._overlay: dict[Name, Node] = {}
-        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
+        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items() if zone.nodes}
+        self._absent = frozenset(zones.keys() - self.zones.keys())
         self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
         self.over_udp = Replies(PAYLOAD, self._overlay)
         self.over_tcp = Replies(0xFFFF, self._overlay)
@@ -151,7 +162,7 @@ class Snapshot:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, self._anywhere(rotation, n))
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, _anywhere(self._rng, rotation, n))
             elif isinstance(turns := self._turns.get(key), ClassTurns):
                 turns.retune(serving.terms)
             self._servings[key] = serving
@@ -203,6 +214,8 @@ class Snapshot:
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
         zone = self._zone(name, kind, starts(name) or [])
+        if _is_below_absent(name, kind, self._absent, zone):
+            return ABSENT
         return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
     def ready(self, name: Name, kind: bytes, replies: Replies, begins: Sequence[int] | None = None) -> Ready:
@@ -213,6 +226,8 @@ class Snapshot:
         if begins is None:
             begins = starts(name) or []
         zone = self._zone(name, kind, begins)
+        if self._absent and _is_below_absent(name, kind, self._absent, zone):
+            return _FAILED
         if zone is None:
             return _REFUSED
         covers = None if name in zone.nodes else zone.encloser_at(name, begins)
@@ -256,14 +271,11 @@ class Snapshot:
         note = b"" if serving is None else _note(serving)
         turning = self._turning(reply, body, serving)
         make = partial(Reply, scope=scope, note=note, is_withheld=serving is not None and serving.withheld)
-        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
         others: Others | None = None
-        if turning and serving and serving.terms:
+        if serving and turning and serving.terms:
             others = ByClass(self.classes, [each.within(room) for each in _by_class(make, body, turning, serving)])
-        elif turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
-            # The same turns: so both of them count, and nobody's turn is passed over.
-            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
-            others = Nearby(clients, make(body, turning=theirs).within(room))
+        elif reply.turning and turning and (near := _nearby(self._near.get(reply.turning[0]), turning, body)):
+            others = Nearby(self._near[reply.turning[0]], make(body, turning=near).within(room))
         return make(body, turning=turning, others=others).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
@@ -288,11 +300,7 @@ class Snapshot:
         if self._stands is None:
             return 0
         stand = self._stands.pop(key, None)
-        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
-
-    def _anywhere(self, rotation: Rotation, n: int) -> int:
-        """So no record gains by how often turns begin anew."""
-        return self._rng.randrange(period(rotation, n))
+        return _anywhere(self._rng, rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
@@ -302,12 +310,24 @@ class Snapshot:
         return own
 
 
+def _anywhere(rng: Random, rotation: Rotation, n: int) -> int:
+    """So no record gains by how often turns begin anew."""
+    return rng.randrange(period(rotation, n))
+
+
 def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
+    """The zone with the longest apex that begins there."""
     for at in begins:
         zone = zones.get(name[at:])
         if zone is not None:
             return zone
     return None
+
+
+def _is_below_absent(name: Name, kind: bytes, absent: Container[Name], zone: Zone | None) -> bool:
+    """Whether a zone would answer that is not held, and not this one."""
+    own = parent(name) if kind[:2] == _DS and zone is not None and name != ROOT else name
+    return len(closest(own, absent) or b"") > (0 if zone is None else len(zone.apex))
 
 
 class _Substituted:
@@ -356,6 +376,14 @@ def _empty(reply: Answer, servings: Mapping[RRsetKey, Serving]) -> dict[int, Ser
 def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     """Type and class, as they stand in a question."""
     return frozenset(number.to_bytes(2) + _IN for number in types)
+
+
+def _nearby(near: Near | None, turning: Turning, body: Body) -> Turning | None:
+    """How the records take turns for clients who are near, if that differs."""
+    if near is None or not turning.is_pool or not _differ(turning.rotation.answers, near.answers, len(body.turning)):
+        return None
+    # The same turns: so both of them count, and nobody's turn is passed over.
+    return replace(turning, rotation=replace(turning.rotation, answers=near.answers))
 
 
 def _by_class(make: Callable[..., Reply], body: Body, turning: Turning, serving: Serving) -> Iterator[Reply]:
