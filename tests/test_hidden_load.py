@@ -139,7 +139,7 @@ def test_adapted_ttls_bring_as_many_queries_as_the_constant_one_within_a_tenth( 
 def leaders(terms: Sequence[Terms], turns: ClassTurns, number: int) -> Iterator[int]:
     """The record that each answer to this class has."""
     rotation, n = terms[number].rotation, len(terms[number].ttls)
-    return (arrangement(rotation, n, turn)[0] for turn in turns.of_class(number))
+    return (arrangement(rotation, n, turn)[0] for turn in turns.by_class[number])
 
 
 def carried(terms: Sequence[Terms], turns: ClassTurns, loads: Mapping[int, float], seconds: float) -> list[float]:

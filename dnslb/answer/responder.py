@@ -6,16 +6,15 @@ are answered by look-ups and one concatenation; every other packet is read in fu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from socket import AF_INET
-from sys import byteorder
 from zlib import crc32
 
 from dnslb.answer.memo import Memo, Remembered
-from dnslb.answer.ready import Ready, whole
+from dnslb.answer.ready import ByClass, Ready, whole
+from dnslb.answer.resolver_classes import network_of
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
 from dnslb.dns import edns, message, rrtype
@@ -28,7 +27,6 @@ _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
 _LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _PLANS = 1000    # OPT records remembered for each header
-_IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 _IN = rrtype.IN.to_bytes(2)
 _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
 
@@ -84,6 +82,8 @@ class Responder:
         if transport.idle is not None:
             self._options[KEEPALIVE] = transport.idle.to_bytes(2)
         self._zones = snapshot.zones
+        # Of clients: if they are of use, an octet that tells a client's is before a query in the memo of UDP.
+        self._classes = snapshot.classes if snapshot.classes.are_used and transport is UDP else None
         self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
         # Bound once: each is looked up for every query.
         self._by_question = self._replies.by_question.get
@@ -136,7 +136,8 @@ class Responder:
         plan = plans.get(query[end : end + _OPT_START])
         if plan is None or plan.length != len(query) - end:
             # Maybe it is as if it had no options, of which new ones can come each time.
-            turns = self.memo.get(query[:10] + name + kind + self._bare(query[end:]))
+            plainest = query[:10] + name + kind + _bare(query[end:], self._options)
+            turns = self.memo.get(plainest if self._classes is None else self._classes.mark(client) + plainest)
             if turns is not None:
                 known: bytes = next(turns)
                 return known[:10] + query[10:end] + known[end:]
@@ -157,8 +158,9 @@ class Responder:
     def _compose(self, query: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
 
-        Nothing when it is not common, or differs by the client.
+        Nothing when it is not common, or differs by the client.  Where clients have classes, the query is marked.
         """
+        mark, query = (query[:1], query[1:]) if self._classes is not None else (b"", query)
         end = query.find(b"\0", 10) + 5
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
@@ -166,18 +168,15 @@ class Responder:
         if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return
         ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
-        if ready.of.is_withheld or ready.near is not None or ready.slots is not None or ready.own is not None:
+        if mark and isinstance(ready.others, ByClass):
+            ready = ready.others.readies[mark[0]].of.within(plan.limit - end)
+        if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
             return
         head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
         tail = query[end:]
-        bare = tail if len(tail) <= _OPT_FIXED else self._bare(tail)
+        bare = tail if len(tail) <= _OPT_FIXED else _bare(tail, self._options)
         for spelled, rest in {(query[10:end], tail), (name + kind, bare)}:
-            yield query[:10] + spelled + rest, whole(ready, head + spelled, opt)
-
-    def _bare(self, tail: bytes) -> bytes:
-        """An OPT record without the options that mean nothing to us; as it is if there are others, or it is broken."""
-        asked = edns.known_codes(tail, self._options)
-        return tail if asked is None or asked else tail[: _OPT_FIXED - 2] + b"\0\0"
+            yield mark + query[:10] + spelled + rest, whole(ready, head + spelled, opt)
 
     def _plan(self, query: bytes, end: int) -> _Plan | None:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
@@ -273,23 +272,28 @@ def _special(query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
     if ready.of.is_withheld:
         return None
-    if ready.near is not None and ready.near.clients.include(client[4:8] if client[:2] == _IPV4 else client[8:24]):
-        ready = ready.near.ready
+    chosen = None if ready.others is None else ready.others.choose(client)
+    if chosen is not None:
+        ready = chosen
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
     if ready.slots is None:
         body = ready.next()
     else:
-        # The client's network, in a struct sockaddr_in or sockaddr_in6: the first 24 bits of an IPv4 address, 56 of an
-        # IPv6 address.  The checksum is the same in every process, unlike a hash of Python's.
-        network = client[4:7] if client[:2] == _IPV4 else client[8:15]
-        leader = ready.slots[crc32(network) % SLOTS]
+        # The checksum is the same in every process, unlike a hash of Python's.
+        leader = ready.slots[crc32(network_of(client)) % SLOTS]
         ready.drawn[leader] += 1
         body = ready.at(leader)
     if ready.own is not None:
         begin, stop = ready.own.start, ready.own.stop
         body = body[:begin] + fold(query[10 : 10 + stop - begin]) + body[stop:]
     return ready.heads[plan.head] + query[10:end] + body + _noted(plan.opt, ready)
+
+
+def _bare(tail: bytes, known: Mapping[int, bytes]) -> bytes:
+    """An OPT record without the options that mean nothing to us; as it is if there are others, or it is broken."""
+    asked = edns.known_codes(tail, known)
+    return tail if asked is None or asked else tail[: _OPT_FIXED - 2] + b"\0\0"
 
 
 def _noted(opt: bytes, ready: Ready) -> bytes:

@@ -13,6 +13,7 @@ from dnslb.answer.served import Before, Facts, Served, work_out
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health, ProbeKey
+from dnslb.balance.hidden_load import Crowd
 from dnslb.balance.judgement import Judgement
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address, Backend, Pool
@@ -41,6 +42,7 @@ class ServedPool:
         self.name = pool.owner  # as text
         self.judgement = Judgement(pool, verdicts)
         self.rrsets: dict[int, Served] = {}  # by IP version
+        self.crowds: Mapping[int, Mapping[int, Crowd]] = {}  # by IP version: who asks, by class of their hidden load
         self._before: dict[int, Before] = {}  # by IP version: what was handed out before this pool was
 
     # Before it is worked out.
@@ -52,6 +54,7 @@ class ServedPool:
             for version, served in old.rrsets.items()
             if version in self.pool.zone_ttls and version not in old.judgement.withheld
         }
+        self.crowds = old.crowds
         self.judgement.served = set(self.rrsets)
         self.judgement.follow(old.judgement)
 
@@ -95,7 +98,7 @@ class ServedPool:
             if is_withheld and shown is not None and shown.serving.withheld:
                 continue  # nobody sees it
             healths = judgement.without_awaited(version, known, orders, now)
-            facts = Facts(now, healths, orders, unsure)
+            facts = Facts(now, healths, orders, unsure, self.crowds.get(version, {}))
             served = work_out(self.pool, version, facts, self._handed_out_before(version), is_withheld)
             self.note_copies(copies, version, now)
             self.rrsets[version] = served

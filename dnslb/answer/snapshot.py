@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -16,10 +16,13 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from dnslb.answer.memo import Memo
-from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.ready import ByClass, Nearby, Others, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.zone_turns import ZoneTurns
+from dnslb.balance.class_turns import ClassTurns, begin_turns
+from dnslb.balance.hidden_load import Terms
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
+from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
@@ -49,6 +52,7 @@ class Serving:
     note: str = ""             # what clients should know, in an extended error
     withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
     up: int = 0                # while it fails open: those that are up
+    terms: tuple[Terms, ...] = ()  # what resolvers get by their class, where that differs: no TTL above the RRset's
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
@@ -121,6 +125,7 @@ class Snapshot:
         self.over_tcp = Replies(0xFFFF, self._overlay)
         self._rotation = Rotation(order)
         self._rng = rng
+        self.classes = ResolverClasses()
         self.packed = 0             # replies that were not found ready
         self.zone_turns = self._turns = ZoneTurns(self.zones)
         self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
@@ -139,12 +144,14 @@ class Snapshot:
             owner, kind = key
             zone = self._zone(owner, b"", starts(owner) or [])
             before = self._servings.get(key)
-            n = len(serving.rrset.rdatas)
+            n, rotation = len(serving.rrset.rdatas), serving.rotation
             if before is None or not n:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, self._anywhere(rotation, n))
+            elif isinstance(turns := self._turns.get(key), ClassTurns):
+                turns.retune(serving.terms)
             self._servings[key] = serving
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
@@ -246,14 +253,16 @@ class Snapshot:
         )
         note = b"" if serving is None else _note(serving)
         turning = self._turning(reply, body, serving)
-        make = partial(Reply, body, scope, note=note, is_withheld=serving is not None and serving.withheld)
+        make = partial(Reply, scope=scope, note=note, is_withheld=serving is not None and serving.withheld)
         clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
-        near = None
-        if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
+        others: Others | None = None
+        if turning and serving and serving.terms:
+            others = ByClass(self.classes, [each.within(room) for each in _by_class(make, body, turning, serving)])
+        elif turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
             # The same turns: so both of them count, and nobody's turn is passed over.
             theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
-            near = Nearby(clients, make(turning=theirs).within(room))
-        return make(turning=turning, near=near).within(room)
+            others = Nearby(clients, make(body, turning=theirs).within(room))
+        return make(body, turning=turning, others=others).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -264,7 +273,9 @@ class Snapshot:
         rotation = serving.rotation if serving else self._rotation
         turns = self._turns.get(reply.turning)
         if turns is None:
-            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
+            start = self._start(reply.turning, rotation, n)
+            terms = serving.terms if serving else ()
+            turns = self._turns[reply.turning] = begin_turns(rotation, terms, n, self._rng, start)
         leaders = None
         if rotation.order is RRsetOrder.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
@@ -283,17 +294,18 @@ class Snapshot:
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
-        own = self._deepest(name, begins)
+        own = _deepest(self.zones, name, begins[-self._depth :])
         if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
-            return self._deepest(name, begins[1:]) or own
+            return _deepest(self.zones, name, begins[1:][-self._depth :]) or own
         return own
 
-    def _deepest(self, name: Name, begins: Sequence[int]) -> Zone | None:
-        for at in begins[-self._depth :]:
-            zone = self.zones.get(name[at:])
-            if zone is not None:
-                return zone
-        return None
+
+def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
+    for at in begins:
+        zone = zones.get(name[at:])
+        if zone is not None:
+            return zone
+    return None
 
 
 class _Substituted:
@@ -344,6 +356,15 @@ def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     return frozenset(number.to_bytes(2) + _IN for number in types)
 
 
+def _by_class(make: Callable[..., Reply], body: Body, turning: Turning, serving: Serving) -> Iterator[Reply]:
+    """What resolvers get by their class: records with TTLs of their own, in turns of their own."""
+    size = len(serving.rrset.rdatas[0])
+    every = turning.turns.by_class if isinstance(turning.turns, ClassTurns) else ()
+    for terms, turns in zip(serving.terms, every, strict=True):
+        like = replace(turning, rotation=terms.rotation, turns=turns)
+        yield make(body.with_ttls(terms.ttls, size), turning=like)
+
+
 def _differ(most: int | None, other: int | None, n: int) -> bool:
     """Whether it matters which of the two is the most of ``n`` addresses that are shown."""
     return min(most or n, n) != min(other or n, n)
@@ -360,9 +381,9 @@ def _note(serving: Serving) -> bytes:
     return extended_error(_OTHER, text) if text else b""
 
 
-def _cycle(serving: Serving) -> tuple[int, Rotation]:
+def _cycle(serving: Serving) -> tuple[int, Rotation, tuple[Rotation, ...]]:
     """What a change of turns over."""
-    return len(serving.rrset.rdatas), serving.rotation
+    return len(serving.rrset.rdatas), serving.rotation, tuple(terms.rotation for terms in serving.terms)
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

@@ -13,13 +13,13 @@ from itertools import zip_longest
 from random import Random
 
 from dnslb.balance.hidden_load import Terms
-from dnslb.balance.rotation import RRsetOrder, Turns, period
+from dnslb.balance.rotation import Rotation, RRsetOrder, Turns, period
 
 
 class ClassTurns(Turns):
-    """Those of the class REST; ``others`` has those of the others, from the first."""
+    """Those of the class REST, and ``by_class`` those of all."""
 
-    __slots__ = ("_carried", "others")
+    __slots__ = ("_carried", "_others")
 
     def __init__(self, terms: Sequence[Terms], n: int, rng: Random, start: int = 0) -> None:
         """``terms``: by class; those of one RRset, which has ``n`` records."""
@@ -31,13 +31,14 @@ class ClassTurns(Turns):
             weights = rotation.weights or (1,) * n
             tallies = [_least(heap, weights, self._carried, number) for number in range(len(terms))]
         super().__init__(rotation, n, rng, start, tallies[0])
-        self.others = [
+        self._others = [
             Turns(each.rotation, n, rng, rng.randrange(period(each.rotation, n)), tally)
             for each, tally in zip(terms[1:], tallies[1:], strict=True)
         ]
 
-    def of_class(self, number: int) -> Turns:
-        return self.others[number - 1] if number else self
+    @property
+    def by_class(self) -> Sequence[Turns]:
+        return (self, *self._others)
 
     def retune(self, terms: Sequence[Terms]) -> None:
         """From now on answers carry this; the rotations are as they were."""
@@ -45,11 +46,16 @@ class ClassTurns(Turns):
 
     @property
     def taken(self) -> int:
-        return super().taken + sum(turns.taken for turns in self.others)
+        return super().taken + sum(turns.taken for turns in self._others)
 
     def led(self) -> list[int] | None:
-        counts = [found for found in (super().led(), *(turns.led() for turns in self.others)) if found is not None]
+        counts = [found for found in (super().led(), *(turns.led() for turns in self._others)) if found is not None]
         return [sum(each) for each in zip_longest(*counts)] if counts else None
+
+
+def begin_turns(rotation: Rotation, terms: Sequence[Terms], n: int, rng: Random, start: int) -> Turns:
+    """The turns of an RRset, by class if there are ``terms`` for each."""
+    return ClassTurns(terms, n, rng, start) if terms else Turns(rotation, n, rng, start)
 
 
 def _least(

@@ -152,28 +152,28 @@ class Balancer:
             # What is withheld tells who is down when it is not any more.
             if is_new and self._publisher.is_started and not pool.is_unseen(backends):
                 self._log.note_verdict(pool, backends, finding)
-            self._reconsider(pool)
+            self.reconsider(pool)
 
     def record_fault(self, key: ProbeKey, reason: str) -> None:
         """A probe could not be made, which says nothing of the target."""
         is_news = self.verdicts.record_fault(key, reason)
         for pool, _ in self.served.going_by(key) if is_news else ():
             pool.judgement.record_fault(key)
-            self._reconsider(pool)
+            self.reconsider(pool)
 
     def doubt(self, keys: Iterable[ProbeKey]) -> None:
         """Nobody has probed these for a while: those that were up are not handed out beside others before they pass."""
         for key in keys:
             for pool, _ in self.served.going_by(key) if self.verdicts.doubt(key) else ():
                 pool.judgement.doubt(key)
-                self._reconsider(pool)
+                self.reconsider(pool)
 
     def trust(self, chosen: Iterable[tuple[Name, Address]]) -> None:
         """Hand these out though they have not passed yet, unless they are known to be down: an operator says so."""
         for owner, address in chosen:
             pool = self.served.get(owner)
             if pool is not None and pool.judgement.trust(address):
-                self._reconsider(pool)
+                self.reconsider(pool)
 
     def obey(self, orders: Mapping[Scope, Order]) -> None:
         """From now on these orders stand.
@@ -206,7 +206,7 @@ class Balancer:
                 self._publisher.urge(pool)
         self._log.tell_not_judged(opened, _PATIENCE)
 
-    def _reconsider(self, pool: ServedPool) -> None:
+    def reconsider(self, pool: ServedPool) -> None:
         self._prepared.discard(pool.owner)
         self._publisher.urge(pool)
 

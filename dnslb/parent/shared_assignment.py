@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -34,6 +34,8 @@ class SharedAssignment:
     query_log: int | None = None   # the pipe of who writes it
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
+    counted: Collection[RRsetKey] = ()                             # for which is counted how often resolvers ask
+    classes: Mapping[bytes, int] | None = None                     # of resolvers; None: no answer goes by that
     turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
 
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
@@ -46,7 +48,9 @@ class SharedAssignment:
     def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
-        content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas)
+        content = Content(
+            self.zones, self.near, self.servings, self.questions, turns, self.soas, self.counted, self.classes
+        )
         share = socks.shares[number]
         assignment = Assignment(
             self.settings, content, share, channel, socks.listener, self.transfers, self.query_log

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
 from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
+from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
@@ -33,15 +35,19 @@ _Batches = TypeVar("_Batches", bound=Batches)
 class Answering:
     """Answers as soon as it is made, in the running loop, until ``finish``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it answers with, and on, and who is told
         self,
         share: Share,
         settings: Settings,
         snapshot: Snapshot,
         selector: AnsweringSelector,
+        arrivals: Arrivals,
         transfers: Inlet | None = None,
     ) -> None:
-        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any."""
+        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any.
+
+        ``arrivals``: what counts who asks; it is not shown anything here.
+        """
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
         over_udp = Responder(snapshot, UDP, identity, has_transfers=transfers is not None)
@@ -52,10 +58,10 @@ class Answering:
         self._selector = selector
         if transfers is not None:
             self._connections.transfers = transfers.connections
-        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts())
+        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts(), arrivals)
         self._udp = [pair.udp for pair in share.sockets]
         shared = over_udp.reply, bugs, udp, len(self._udp), over_udp.memo
-        self._make = partial(_batches, share, shared, transfers)
+        self._make = partial(_batches, share, shared, snapshot.classes, transfers)
         self._answers: list[Callable[[], None]] = []
         self._answer_with(self._make(Batches))
         for pair in share.sockets:
@@ -101,10 +107,16 @@ class Answering:
 
 
 def _batches(
-    share: Share, shared: tuple[Any, ...], transfers: Inlet | None, kind: type[_Batches]
+    share: Share,
+    shared: tuple[Any, ...],
+    classes: ResolverClasses,
+    transfers: Inlet | None,
+    kind: type[_Batches],
 ) -> list[_Batches]:
     """For each socket, with what they have in common."""
     every = [kind(pair.udp, *shared) for pair in share.sockets]
+    for batches in every:
+        batches.classes = classes if classes.are_used else None
     if transfers is not None:
         for pair, batches in zip(share.sockets, every, strict=True):
             batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))

@@ -32,6 +32,9 @@ class TransactionBatch(Protocol):
     def client(self, index: int) -> bytes:
         """The address, packed."""
 
+    def reply(self, index: int) -> bytes | None:
+        """The packet; None: there was none, or the system did not take it."""
+
     def transaction(self, index: int) -> Transaction:
         """All of it."""
 

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from dnslb.answer.memo import Memo
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import ForTransfers
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
@@ -29,6 +30,7 @@ QUERY = 128       # octets of a query that lie in its slot: nearly all do, and w
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 NAME = 28         # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
+_WORDS = {socket.AF_INET: (1,), socket.AF_INET6: (2, 3)}  # of them, those that ResolverClasses goes by
 CONTROL = 64      # octets for one packet-information message
 _USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
@@ -72,6 +74,7 @@ class Batches:
         ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
         """
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
+        self.classes: ResolverClasses | None = None  # of clients, when the memo has their marks before the queries
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -84,6 +87,8 @@ class Batches:
         self._clients = bytearray(_BATCH * NAME)
         names = _Slots(self._clients, NAME, used=_NAMES[sock.family])
         controls = _Slots(bytearray(_BATCH * CONTROL), CONTROL, used=0)
+        words = memoryview(self._clients).cast("I")
+        self._words = [words[at :: NAME // 4] for at in _WORDS[sock.family]]
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
@@ -119,25 +124,29 @@ class Batches:
             self._interfaces[:] = self._no_interface
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
         octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
+        mark = 0  # octets before a query
+        if self.classes is not None:
+            octets, mark = self._marked(octets, self.classes), 1
+        start = ID - mark
         unsent = missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
-            query = octets[at + ID : at + length]
+            query = octets[at + start : at + length]
             turns = known(query)
             if turns is not None:
                 reply: bytes | None = next(turns)
             else:
                 if length > QUERY:
-                    query = self._whole(index)
+                    query = query[:mark] + self._whole(index)
                 clients = clients or bytes(self._clients)
                 missed += 1
                 try:
-                    reply = respond(query, clients[by : by + NAME])
+                    reply = respond(query[mark:], clients[by : by + NAME])
                 except ForTransfers:
-                    self._leave(index, query)
+                    self._leave(index, query[mark:])
                     reply = None
                 except Exception:  # our bug: the loop goes on
-                    self._bugs.report(bytes(ID) + query)
+                    self._bugs.report(bytes(ID) + query[mark:])
                     reply = None
             if reply is None:
                 self._send(unsent, index)
@@ -155,6 +164,15 @@ class Batches:
             self._remember(missed, query)
         self._counter.count(self._heads[:count].tolist())
         return count
+
+    def _marked(self, octets: bytes, classes: ResolverClasses) -> bytes:
+        """These queries, each with its client's class in the place of the last octet of its id."""
+        marked = bytearray(octets)
+        count = len(octets) // QUERY
+        columns = [words[:count].tolist() for words in self._words]
+        keys = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
+        marked[ID - 1 :: QUERY] = bytes(map(classes.__getitem__, keys))
+        return bytes(marked)
 
     def _leave(self, index: int, query: bytes) -> None:
         """Have another process answer the query of that slot."""

@@ -83,9 +83,12 @@ class _Seen:
         return self._peer[0]
 
     def transaction(self, index: int) -> Transaction:
-        query, rest = self._queries[index], self._replies[index]
         ends = Endpoints("tcp", *self._peer, *own_address(self._sock))
-        return Transaction(time_ns(), ends, query, None if rest is None else query[:2] + rest)
+        return Transaction(time_ns(), ends, self._queries[index], self.reply(index))
+
+    def reply(self, index: int) -> bytes | None:
+        rest = self._replies[index]
+        return None if rest is None else self._queries[index][:2] + rest
 
 
 def _messages(octets: bytes, count: int) -> list[bytes]:

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -24,6 +24,7 @@ from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
 from dnslb.worker.answering import Answering
+from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
 from dnslb.worker.selector import AnsweringSelector
@@ -40,6 +41,8 @@ class Content:
     questions: Sequence[Question]    # to be prepared for
     stands: Mapping[RRsetKey, Stand]      # where turns go on
     soas: Mapping[Name, RRset] = field(default_factory=dict)  # of zones whose serial is not the file's, by apex
+    counted: Collection[RRsetKey] = ()    # for which is counted how often resolvers ask
+    classes: Mapping[bytes, int] | None = None  # of resolvers, by network; None: no answer goes by that
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,11 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
-    answering = Answering(share, settings, snapshot, selector, assignment.transfers)
-    watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
+    arrivals = Arrivals(content.counted, Random())
+    if content.classes is not None:
+        snapshot.classes.tell(content.classes)
+    answering = Answering(share, settings, snapshot, selector, arrivals, assignment.transfers)
+    watching = Watching(settings, assignment.query_log, answering.show, answering.counters)
     link = ParentLink(name, content.servings, answering.counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))

@@ -15,6 +15,7 @@ from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
+from dnslb.config.policy.load import check_load
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.safety import check_safety, check_unsteady
 from dnslb.config.policy.setting import PolicySettings
@@ -51,6 +52,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
+    check_load(document, pool, written.settings, written.own)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)
     _check_ttl(document, pool, written)
