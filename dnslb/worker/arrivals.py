@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import Asked
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.dns import rrtype
 from dnslb.worker.transaction import TransactionBatch
@@ -23,13 +24,6 @@ _TTL = 6         # octets from the end of the question to the TTL of a record th
 _NAME = b"\xc0\x0c"  # of such a record
 
 _Pair: TypeAlias = tuple[RRsetKey, bytes]
-
-
-class Asked(NamedTuple):
-    """By one network, for one RRset, since it was last told."""
-
-    times: int
-    covered: int  # seconds: the sum of the TTLs that it got
 
 
 class Arrivals:

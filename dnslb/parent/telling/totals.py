@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from itertools import count
 from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import HiddenLoads
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.name import Name
-from dnslb.parent.telling.hidden_loads import HiddenLoads
 from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
