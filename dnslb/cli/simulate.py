@@ -194,7 +194,7 @@ def _picture(tried: list[tuple[Variant, Trial]]) -> Iterator[str]:
 def _words(pool: Pool, tried: list[tuple[Variant, Trial]]) -> Iterator[str]:
     fits = fitting(tried)
     what = f"the busiest backend below {BUSY:.0%} in {OFTEN:.0%} of the windows"
-    yield f"{fits.title} suffice to keep {what}" if fits is not None else f"none of these keeps {what}"
+    yield f"none of these keeps {what}" if fits is None else f"the simplest that keeps {what}: {fits.title}"
     if pool.probe is None:
         yield "  note: the pool has no probe, so a dead backend is handed out for ever"
     yield "  note: sessions keep the address that they have begun with; an L7 balancer chooses anew for each request"
