@@ -7,30 +7,26 @@ the order LEAST_ASSIGNED all have one tally instead.  Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from heapq import heapreplace
+from collections.abc import Sequence
 from itertools import zip_longest
 from random import Random
 
 from dnslb.balance.hidden_load import Terms
-from dnslb.balance.rotation import Rotation, RRsetOrder, Turns, period
+from dnslb.balance.rotation import Rotation, RRsetOrder, Tally, Turns, period
 
 
 class ClassTurns(Turns):
     """Those of the class REST, and ``by_class`` those of all."""
 
-    __slots__ = ("_carried", "_others")
+    __slots__ = ("_others", "_tallies")
 
     def __init__(self, terms: Sequence[Terms], n: int, rng: Random, start: int = 0) -> None:
         """``terms``: by class; those of one RRset, which has ``n`` records."""
-        rotation = terms[0].rotation
-        self._carried = [each.carried for each in terms]
-        tallies: list[Iterator[int] | None] = [None] * len(terms)
-        if rotation.order is RRsetOrder.LEAST_ASSIGNED:
-            heap = [(0.0, record) for record in range(n)]
-            weights = rotation.weights or (1,) * n
-            tallies = [_least(heap, weights, self._carried, number) for number in range(len(terms))]
-        super().__init__(rotation, n, rng, start, tallies[0])
+        heap = [(0.0, record) for record in range(n)]
+        self._tallies = [Tally(heap, _steps(each)) for each in terms]
+        is_tallied = terms[0].rotation.order is RRsetOrder.LEAST_ASSIGNED
+        tallies = self._tallies if is_tallied else [None] * len(terms)
+        super().__init__(terms[0].rotation, n, rng, start, tallies[0])
         self._others = [
             Turns(each.rotation, n, rng, rng.randrange(period(each.rotation, n)), tally)
             for each, tally in zip(terms[1:], tallies[1:], strict=True)
@@ -42,7 +38,8 @@ class ClassTurns(Turns):
 
     def retune(self, terms: Sequence[Terms]) -> None:
         """From now on answers carry this; the rotations are as they were."""
-        self._carried[:] = [each.carried for each in terms]
+        for tally, each in zip(self._tallies, terms, strict=True):
+            tally.steps[:] = _steps(each)
 
     @property
     def taken(self) -> int:
@@ -58,14 +55,7 @@ def begin_turns(rotation: Rotation, terms: Sequence[Terms], n: int, rng: Random,
     return ClassTurns(terms, n, rng, start) if terms else Turns(rotation, n, rng, start)
 
 
-def _least(
-    heap: list[tuple[float, int]], weights: Sequence[int], carried: Sequence[float], number: int
-) -> Iterator[int]:
-    """Who has been assigned least for its weight; what the answer carries is on its tally from then on.
-
-    It is called DAL in the literature, for dynamically accumulated load (Cardellini, Colajanni and Yu, 1999).
-    """
-    while True:
-        assigned, record = heap[0]
-        heapreplace(heap, (assigned + carried[number] / weights[record], record))
-        yield record
+def _steps(terms: Terms) -> list[float]:
+    """By record: what an answer carries, for the weight."""
+    weights = terms.rotation.weights or (1,) * len(terms.ttls)
+    return [terms.carried / weight for weight in weights]

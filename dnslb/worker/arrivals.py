@@ -6,8 +6,8 @@ costs the less, the more there are.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from random import Random
 from typing import TypeAlias
 
@@ -16,14 +16,16 @@ from dnslb.answer.snapshot import RRsetKey
 from dnslb.dns import rrtype
 from dnslb.worker.transaction import TransactionBatch
 
-_LOOKS = 4       # queries of a batch that are looked at, about
+_FEW = 8         # queries of a batch: if there are no more, all are looked at
+_LOOKS = 2       # of a larger batch, about
 _MOST = 8192     # pairs of RRset and network between two reports; what is more is not counted
 _PIECE = 500     # of them in one message
 _QUESTION = 12   # where it begins
 _TTL = 6         # octets from the end of the question to the TTL of a record that has its name
+_RECORD = 10     # octets of a record up to its length
 _NAME = b"\xc0\x0c"  # of such a record
 
-_Pair: TypeAlias = tuple[RRsetKey, bytes]
+Pair: TypeAlias = tuple[RRsetKey, bytes]  # what was asked for, and the network
 
 
 class Arrivals:
@@ -32,36 +34,49 @@ class Arrivals:
     def __init__(self, counted: Iterable[RRsetKey], rng: Random) -> None:
         self._counted = {owner + kind.to_bytes(2) + rrtype.IN.to_bytes(2): (owner, kind) for owner, kind in counted}
         self._rng = rng
-        self._times = Counter[_Pair]()
-        self._covered = Counter[_Pair]()
+        self._begin()
 
     @property
     def is_wanted(self) -> bool:
         return bool(self._counted)
 
     def __call__(self, seen: TransactionBatch) -> None:
-        count = len(seen)
-        step = max(1, count // _LOOKS)
-        for index in range(int(step * self._rng.random()), count, step):
+        count, step, at = len(seen), 1, 0
+        if count > _FEW:
+            step = count // _LOOKS
+            at = int(step * self._rng.random())
+        for index in range(at, count, step):
             query = seen.query(index)
             end = query.find(b"\0", _QUESTION) + 5
-            key = self._counted.get(query[_QUESTION:end].lower())
-            if key is not None:
-                self._count(key, seen.client(index), (seen.reply(index) or b"")[end : end + _TTL + 4], step)
+            asked = self._asked.get(query[_QUESTION:end].lower())
+            if asked is None:
+                continue
+            record = seen.of_reply(index, end, end + _RECORD)
+            if record[:2] == _NAME:
+                self._count(asked, seen.client(index), step, int.from_bytes(record[_TTL:]))
 
-    def _count(self, key: RRsetKey, client: bytes, record: bytes, step: int) -> None:
-        """``record``: how the first record of the reply begins."""
-        if record[:2] != _NAME or len(record) < _TTL + 4:
-            return
-        pair = key, client[: 3 if len(client) == 4 else 7]
-        if len(self._times) < _MOST or pair in self._times:
-            self._times[pair] += step
-            self._covered[pair] += step * int.from_bytes(record[_TTL:])
-
-    def take(self) -> Iterator[Mapping[_Pair, Asked]]:
+    def take(self) -> Iterator[Mapping[Pair, Asked]]:
         """What was counted since this was last asked, piece by piece."""
-        times, covered = self._times, self._covered
-        self._times, self._covered = Counter(), Counter()
-        pairs = list(times)
-        for start in range(0, len(pairs), _PIECE):
-            yield {pair: Asked(times[pair], covered[pair]) for pair in pairs[start : start + _PIECE]}
+        counted = self._asked
+        self._begin()
+        pairs = (
+            ((self._counted[question], network), Asked(times, covered))
+            for question, asked in counted.items()
+            for network, (times, covered) in asked.items()
+        )
+        while some := dict(islice(pairs, _PIECE)):
+            yield some
+
+    def _begin(self) -> None:
+        self._asked: dict[bytes, dict[bytes, list[int]]] = {question: {} for question in self._counted}
+        self._left = _MOST
+
+    def _count(self, asked: dict[bytes, list[int]], client: bytes, times: int, ttl: int) -> None:
+        network = client[: 3 if len(client) == 4 else 7]
+        counts = asked.get(network)
+        if counts is not None:
+            counts[0] += times
+            counts[1] += times * ttl
+        elif self._left:
+            self._left -= 1
+            asked[network] = [times, times * ttl]

@@ -32,8 +32,8 @@ class TransactionBatch(Protocol):
     def client(self, index: int) -> bytes:
         """The address, packed."""
 
-    def reply(self, index: int) -> bytes | None:
-        """The packet; None: there was none, or the system did not take it."""
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        """These octets of the packet, as far as there are so many; if there was none, they mean nothing."""
 
     def transaction(self, index: int) -> Transaction:
         """All of it."""

@@ -46,17 +46,15 @@ class WatchedBatches(Batches):
     def client(self, index: int) -> bytes:
         return host_and_port(self._address(index))[0]
 
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        at = index * PAYLOAD - ID
+        return bytes(self._replies[at + start : at + end])
+
     def transaction(self, index: int) -> Transaction:
         self._at = self._at or time_ns()
+        query = self.query(index)
         ends = Endpoints("udp", *host_and_port(self._address(index)), *self._own_address(index))
-        return Transaction(self._at, ends, self.query(index), self.reply(index))
-
-    def reply(self, index: int) -> bytes | None:
-        start = index * PAYLOAD
-        if self._replies[start : start + len(NO_REPLY)] in (NO_REPLY, UNSENT):
-            return None
-        id_ = self._queries[index * QUERY : index * QUERY + ID]
-        return bytes(id_ + self._replies[start : start + self._out_sizes[index]])
+        return Transaction(self._at, ends, query, self._reply(index, query[:ID]))
 
     def _batch(self) -> int:
         self._count, self._at = super()._batch(), 0
@@ -77,3 +75,9 @@ class WatchedBatches(Batches):
         if self._interfaces is not None:
             host = bytes(self._controls[index * CONTROL : (index + 1) * CONTROL][self._own_slice])
         return host, port
+
+    def _reply(self, index: int, id_: bytes) -> bytes | None:
+        start = index * PAYLOAD
+        if self._replies[start : start + len(NO_REPLY)] in (NO_REPLY, UNSENT):
+            return None
+        return id_ + self._replies[start : start + self._out_sizes[index]]

@@ -82,13 +82,13 @@ class _Seen:
     def client(self, index: int) -> bytes:
         return self._peer[0]
 
-    def transaction(self, index: int) -> Transaction:
-        ends = Endpoints("tcp", *self._peer, *own_address(self._sock))
-        return Transaction(time_ns(), ends, self._queries[index], self.reply(index))
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        return (self._replies[index] or b"")[start - 2 : end - 2]
 
-    def reply(self, index: int) -> bytes | None:
-        rest = self._replies[index]
-        return None if rest is None else self._queries[index][:2] + rest
+    def transaction(self, index: int) -> Transaction:
+        query, rest = self._queries[index], self._replies[index]
+        ends = Endpoints("tcp", *self._peer, *own_address(self._sock))
+        return Transaction(time_ns(), ends, query, None if rest is None else query[:2] + rest)
 
 
 def _messages(octets: bytes, count: int) -> list[bytes]:
