@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import floor
 from random import Random
 
@@ -203,3 +205,24 @@ def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     assert turns.led() == [seen.count(0), seen.count(1)]
     assert turns.taken == len(seen)
     assert turns.led() is None
+
+
+def test_when_one_class_gets_other_turns_the_others_go_on_and_nothing_counted_is_lost() -> None:
+    terms = list(even_terms(_CYCLIC, 3, 30))
+    turns = ClassTurns(terms, 3, Random(1))
+    rounds = [leaders(terms, turns, number) for number in range(len(terms))]
+    seen = [next(each) for each in rounds for _ in range(4)]
+    before, expected = list(turns.by_class), [next(each) for each in rounds]
+    terms[5] = replace(terms[5], rotation=Rotation(RRsetOrder.CYCLIC, (2, 1, 1), 1))
+    turns.retune(terms)
+    after = turns.by_class
+    assert [number for number, each in enumerate(before) if each is not after[number]] == [5]
+    leads = Counter(next(leaders(terms, turns, 5)) for _ in range(4))
+    assert leads == {0: 2, 1: 1, 2: 1}
+    counts = Counter([*seen, *expected, *leads.elements()])
+    assert turns.taken == counts.total()
+    assert turns.led() == [counts[record] for record in range(3)]
+    assert turns.led() is None
+    # They went on: three turns make a round.
+    again = [next(leaders(terms, turns, number)) for number in (1, 1)]
+    assert {expected[1], *again} == {0, 1, 2}

@@ -130,6 +130,9 @@ def test_adapted_ttls_and_tallies_even_out_what_constant_ones_do_not() -> None:
     adapted = tried(pool(7, 960, answers=1, ttl=kept), PAPER, extent)
     assert constant.below(0.98) + 0.05 < tallied.below(0.98) < adapted.below(0.98) - 0.1
     assert adapted.queries == pytest.approx(constant.queries, rel=0.1)
+    # What is learned of one class must not begin the turns of others anew: with unlike backends something always is.
+    unlike = tried(pool(7, 960, 0.35, answers=1, ttl=kept), PAPER, extent)
+    assert unlike.below(0.98) > adapted.below(0.98) - 0.2
 
 
 def test_the_same_seed_gives_the_same_and_another_one_does_not() -> None:

@@ -381,9 +381,9 @@ def _note(serving: Serving) -> bytes:
     return extended_error(_OTHER, text) if text else b""
 
 
-def _cycle(serving: Serving) -> tuple[int, Rotation, tuple[Rotation, ...]]:
+def _cycle(serving: Serving) -> tuple[int, Rotation, bool]:
     """What a change of turns over."""
-    return len(serving.rrset.rdatas), serving.rotation, tuple(terms.rotation for terms in serving.terms)
+    return len(serving.rrset.rdatas), serving.rotation, bool(serving.terms)
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

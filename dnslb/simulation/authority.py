@@ -104,7 +104,7 @@ class Authority:
         if not n:
             self._answers, self._sticky, self._cycle = [iter(lambda: (frozenset(), self.ttl), None)], [], None
             return
-        cycle = addresses, rotation, [each.rotation for each in terms]
+        cycle = addresses, rotation
         if cycle != self._cycle or self._turns is None:
             start = self._rng.randrange(period(rotation, n))
             self._cycle, self._turns = cycle, begin_turns(rotation, terms, n, self._rng, start)
