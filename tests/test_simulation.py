@@ -190,7 +190,9 @@ def test_no_world_breaks_what_always_holds(tested: Pool, demand: Demand, seed: i
     held = max(tested.zone_ttls[4], demand.resolver_minimum) + demand.clock
     is_spared = len([backend for backend in tested.backends if backend.address in able]) == 1
     for each in found.failovers:
-        assert each.noticed <= PROBE.detection
+        assert 0 <= each.noticed <= PROBE.detection
+        assert each.last >= 0
+        assert each.failed >= 0
         # A pool that fails open hands the dead one out while the others, if any, are down.
         assert is_spared or each.last <= PROBE.detection + held
 
