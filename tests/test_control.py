@@ -99,7 +99,7 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
         "address": "192.0.2.1", "up": None, "since": None, "reason": "", "unsure": "", "streak": 0, "mode": "ready",
         "order": None,
         "weight": 1, "backup": False, "handed_out": True, "share": 0.5, "led": 0,
-            "achieved": None, "expires": None,
+        "achieved": None, "expires": None, "load": None, "left": None, "load_why": "",
     }  # fmt: skip
 
 

@@ -11,7 +11,20 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from comparison import busy, clients, deploys, evenness, palette, paper, relay, resolving, sessions, stubborn, ttl_load
+from comparison import (
+    busy,
+    clients,
+    deploys,
+    evenness,
+    feedback,
+    palette,
+    paper,
+    relay,
+    resolving,
+    sessions,
+    stubborn,
+    ttl_load,
+)
 from comparison.backends import Backend
 from comparison.dnslb import Pool, policy_file, zone_file
 from comparison.load import Record
@@ -153,6 +166,22 @@ def test_the_busiest_clone_is_told_window_by_window() -> None:
     records = [record(at / 10, "b1" if at < 60 else "b2") for at in range(160)]
     case = busy.judge(records, 0.0, 16.0)
     assert (case.requests, case.failed, case.utilisation) == (160, 0, (4 * 60 / 80, 4.0))
+
+
+# 18. Load feedback
+
+
+def test_a_clone_is_left_when_it_has_half_its_share() -> None:
+    records = [record(at / 10, "b1" if at % 4 == 0 and at < 300 else "b2") for at in range(600)]
+    looks = [[0.25] * 4] * 40 + [[0.1, 0.3, 0.3, 0.3], [0.2, 0.3, 0.3, 0.2]] * 20
+    case = feedback.judge(records, looks, 10.0, 40.0)
+    assert case.fallen == pytest.approx(17.5, abs=0.5)  # the window of 5 s from there on has half
+    assert (case.share, case.failed) == (0.0, 0.0)
+    assert case.swing == pytest.approx(0.1 / feedback.LOOK)
+
+
+def test_weights_that_stand_still_do_not_swing() -> None:
+    assert feedback.swing([[0.25] * 4] * 9) == 0
 
 
 # 17. On paper

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import struct
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import dns.flags
@@ -17,15 +20,15 @@ import dns.rcode
 import dns.rrset
 import dns.tsig
 import pytest
-from dnslb_server import started
+from dnslb_server import eventually, started
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peers import free_port, zone_files
+from peers import BIND, KNOT, NSD, Address, Peer, free_port, serving, zone_files
 from test_import import imported
 
 from dnslb.config import keys
 from dnslb.config.keys import TsigKey
-from dnslb.config.settings import parse_endpoint
+from dnslb.config.settings import Endpoint, parse_endpoint
 from dnslb.dns import master, name
 from dnslb.dns.zone import Zone
 from dnslb.migrate import primary
@@ -135,25 +138,57 @@ def test_a_transfer_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     assert remark.said.startswith("has more than 1000 octets, more than a zone may")
 
 
-def test_zones_come_as_the_primary_has_them(tmp_path: Path) -> None:
-    """Signed, from a dnslb, with every type of record."""
-    shutil.copytree(ZONES, tmp_path / "zones", ignore=shutil.ignore_patterns("rfc1034"))
+SECRET = b64encode(KEY.secret).decode()
+GIVES = {
+    NSD: lambda text: text.replace("zone:\n", "zone:\n  provide-xfr: 127.0.0.1 fleet\n")
+    + f'key:\n  name: "fleet"\n  algorithm: {KEY.algorithm}\n  secret: "{SECRET}"\n',
+    KNOT: lambda text: text.replace("template:\n  - id: default\n", (
+        f"key:\n  - id: fleet\n    algorithm: {KEY.algorithm}\n    secret: {SECRET}\n"
+        "acl:\n  - id: all\n    key: fleet\n    action: transfer\ntemplate:\n  - id: default\n    acl: all\n")),
+    BIND: lambda text: keys.text(KEY) + text.replace("allow-transfer { none; }", "allow-transfer { key fleet; }"),
+}  # fmt: skip
+
+
+@contextmanager
+def giving(peer: Peer | None, directory: Path, key: Path) -> Iterator[Address]:
+    """The zones, by the peer or by a dnslb, to whoever has the key."""
+    if peer is not None:
+        given = replace(peer, configure=lambda setting: GIVES[peer](peer.configure(setting)))
+        with serving(given, ZONES, directory) as address:
+            yield address
+        return
+    shutil.copytree(ZONES, directory / "zones", ignore=shutil.ignore_patterns("rfc1034"))
+    (directory / "zones/dnslb.yaml").write_text(f"keys: {{fleet: {key}}}\ntransfer_to: [fleet]\n")
+    port = free_port()
+    with started(directory, "--listen", f"127.0.0.1:{port}", "--workers", "1"):
+        place = Endpoint(ip_address("127.0.0.1"), port)
+        eventually(lambda: bool(primary.read(place, ["example"], KEY).files), "no transfers yet")
+        yield Address("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("peer", [None, *GIVES], ids=lambda peer: peer.name if peer else "dnslb")
+def test_zones_come_as_the_primary_has_them(tmp_path: Path, peer: Peer | None) -> None:
+    """Signed, with every type of record."""
     key = tmp_path / "fleet.key"
     key.write_text(keys.text(KEY))
     key.chmod(0o600)
-    (tmp_path / "zones/dnslb.yaml").write_text(f"keys: {{fleet: {key}}}\ntransfer_to: [fleet]\n")
     zones = zone_files(ZONES)
-    port = free_port()
-    with started(tmp_path, "--listen", f"127.0.0.1:{port}", "--workers", "1"):
-        options = [word for zone in zones for word in ("--zone", zone)]
-        status, said = imported(f"127.0.0.1:{port}", str(tmp_path / "there"), "--key", str(key), *options)
+    options = [word for zone in zones for word in ("--zone", zone)]
+    with giving(peer, tmp_path, key) as (host, port):
+        place, signed = f"{host}:{port}", ("--key", str(key))
+        status, said = imported(place, str(tmp_path / "there"), *signed, *options)
+        partly = imported(place, str(tmp_path / "some"), *signed, "--zone", "example", "--zone", "a")
         key.write_text(keys.text(replace(KEY, secret=bytes(32))))
-        refused = imported(f"127.0.0.1:{port}", str(tmp_path / "none"), "--key", str(key), "--zone", "example")
+        refused = imported(place, str(tmp_path / "none"), *signed, "--zone", "example")
     assert status == 0, said
-    assert refused[0] == 1
+    assert partly[0] == refused[0] == 1
+    assert "example.zone, 11 records" in partly[1]
+    assert re.search(r"not taken \(1\):\n.*zone a: it answers (REFUSED|NOTAUTH); ", partly[1])
     assert "zone example: the signature does not hold" in refused[1]
+    spelled = str.lower if peer in (NSD, KNOT) else str  # those two keep names in small letters
     for zone, file in zones.items():
-        assert records(tmp_path / f"there/{zone}.zone", zone) == records(file, zone)
+        came, there_were = records(tmp_path / f"there/{zone}.zone", zone), records(file, zone)
+        assert sorted(map(spelled, came)) == sorted(map(spelled, there_were))
 
 
 def records(file: Path, apex: str) -> list[str]:

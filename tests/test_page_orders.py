@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 import signal
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -19,7 +22,8 @@ import pytest
 from browser import Browser, browsing
 from dnslb_server import eventually, started
 from made_up import QUIET, MadeUp, backend, carried, rrset
-from peers import free_port
+from peers import free_port, running
+from programs import program
 from test_page import CHANGES, CONTRAST, LIVE, row, visiting
 
 from dnslb.admin.guard import Role
@@ -28,6 +32,7 @@ from dnslb.control.change import Change
 from dnslb.control.status import OrderStatus, Peer, PoolStatus, SecondaryStatus, ZoneStatus
 from dnslb.control.timeline import Led, RRsetTimeline, Timeline
 
+MANUAL = Path(__file__).parent.parent / "dnslb/manual/api.md"
 TOKEN = "s3cret.token"
 MISTAKE = "document.getElementById('token-mistake').innerText"
 GIVE = "document.getElementById('order-give')"
@@ -371,6 +376,43 @@ def test_who_comes_through_a_proxy_that_has_a_token_needs_none(chromium: Browser
         assert "Orders are given by token alice" in chromium.text()
         chromium.value(f"{GIVE}.click()")
         eventually(lambda: [one.mode for one in operations.given] == [Mode.DRAIN], "no order comes")
+
+
+def test_the_proxy_of_the_manual_lets_its_users_give_orders_and_no_page_of_another(tmp_path: Path) -> None:
+    (location,) = re.findall(r"^location / \{.*?^\}$", MANUAL.read_text(), re.MULTILINE | re.DOTALL)
+    port = free_port()
+    operators = tmp_path / "operators"
+    operators.write_text("alice:{PLAIN}secret\n")
+    with carried(pool(), token=TOKEN) as url:
+        for written, meant in (("http://127.0.0.1:5380", url.rstrip("/")), ("THE_TOKEN_OF_THE_PROXY", TOKEN),
+                               ("/etc/nginx/operators", str(operators))):  # fmt: skip
+            assert written in location
+            location = location.replace(written, meant)
+        places = "".join(f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in
+                         ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))  # fmt: skip
+        (tmp_path / "nginx.conf").write_text(
+            f"user {getpass.getuser()}; daemon off; pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off;\n{places}server {{ listen 127.0.0.1:{port};\n{location} }} }}\n"
+        )
+        command = [program("nginx", "nginx-light"), "-c", str(tmp_path / "nginx.conf")]
+        with running(command, tmp_path / "log") as process:
+            here = f"http://127.0.0.1:{port}"
+            eventually(lambda: status_of(f"{here}/operator") == 401, "the proxy does not answer")
+            assert process.popen.poll() is None
+            known = {"Authorization": f"Basic {b64encode(b'alice:secret').decode()}"}
+            for origin, expected in ((here, 200), ("http://elsewhere.example", 403)):
+                assert status_of(f"{here}/orders", ORDER, {**known, "Origin": origin}) == expected
+
+
+def status_of(url: str, body: str = "", headers: dict[str, str] | None = None) -> int:
+    """0: nobody answers."""
+    try:
+        with urlopen(Request(url, body.encode() or None, headers or {}), timeout=5) as reply:
+            return int(reply.status)
+    except HTTPError as error:
+        return error.code
+    except URLError:
+        return 0
 
 
 def test_the_page_tells_of_query_records_and_leads_to_the_same_pool_at_other_nodes(chromium: Browser) -> None:

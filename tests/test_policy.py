@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from dnslb.balance import ttl
 from dnslb.balance.near import Near, around, merged
 from dnslb.balance.pool import (
+    AgentCheck,
     AllDown,
     Backend,
     Check,
     DnsCheck,
     ExecCheck,
+    Gauge,
     HttpCheck,
+    Load,
     Pool,
     Probe,
     TcpCheck,
@@ -38,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 RESHUFFLE = "resolvers and clients reshuffle the addresses of a reply; add answers: 1"
 PROBE_KEYS = (
     "body, body_matches, ca_file, dns, down_interval, exec, expect, fall, fast_interval, headers, host, http, https,"
-    " interval, method, port, rise, source, tcp, timeout, type, unsteady, verify"
+    " interval, load, method, port, rise, source, tcp, timeout, type, unsteady, verify"
 )
 
 
@@ -362,14 +365,14 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, hidden_load, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart,"
-        " source, timeout, ttl, unsteady, when_all_down",
+        " fast_interval, hidden_load, interval, load, min_ready, near_networks, on_return, order, probe, rise,"
+        " slowstart, source, timeout, ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: defaults, pools, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, hidden_load, interval, min_ready, near_networks, on_return, order, probe, rise, slowstart,"
-        " source, timeout, ttl, unsteady, when_all_down",
+        " fast_interval, hidden_load, interval, load, min_ready, near_networks, on_return, order, probe, rise,"
+        " slowstart, source, timeout, ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -986,3 +989,73 @@ def test_anything_is_pools_or_problems(octets: bytes) -> None:
         assert len(str(problem).splitlines()) == 1
         assert str(problem).encode()
         assert problem.level is Level.ERROR or problem.line
+
+
+# Load
+
+
+def asking(check: Check, **changes: Any) -> Probe:
+    return replace(Probe(check), **changes)
+
+
+@pytest.mark.parametrize(("probe", "load"), [
+    ("tcp: 80, load: {agent: 8888}", Load(asking(AgentCheck(8888)))),
+    ("tcp: 80, interval: 1s, fall: 5, source: 127.0.0.1, load: {agent: 8888, overload: 90%}",
+     Load(asking(AgentCheck(8888), interval=1.0, timeout=1.0, fall=5, source=ip_address("127.0.0.1")), 90)),
+    ("tcp: 80, load: {agent: 8888, interval: 500ms}", Load(asking(AgentCheck(8888), interval=0.5, timeout=0.5))),
+    ("http: /, load: {header: X-Load}", Load(asking(HttpCheck(80, gauge=Gauge("header", "X-Load"))))),
+    ("http: /, load: {json: a.0.b, full: 8}", Load(asking(HttpCheck(80, gauge=Gauge("json", "a.0.b", 8.0))))),
+    ("tcp: 80, load: {prometheus: /metrics, port: 9100, metric: m, full: 4, interval: 9s, timeout: 3s}",
+     Load(asking(HttpCheck(9100, "/metrics", gauge=Gauge("prometheus", "m", 4.0)), interval=9.0, timeout=3.0))),
+])  # fmt: skip
+def test_who_tells_the_load(probe: str, load: Load) -> None:
+    [found] = pools(f"pools: {{www: {{answers: 1, probe: {{{probe}}}}}}}")
+    assert found.load == load
+    # What the probe itself tells, no second request is made for.
+    assert (found.probe == load.told_by) == ("header" in probe or "json" in probe)
+
+
+def test_load_may_stand_in_the_defaults_and_beside_the_probe() -> None:
+    found = pools("""\
+        defaults: {answers: 1, probe: {http: /, load: {header: X-Load}}}
+        pools: {www: {}, mail: {load: {agent: 8888}}, db-ro: {probe: {tcp: 80, load: {agent: 1}}}}
+    """)
+    assert [each.load and each.load.told_by.check for each in found] == [
+        HttpCheck(80, gauge=Gauge("header", "X-Load")), AgentCheck(8888), AgentCheck(1)]  # fmt: skip
+    assert [each.probe and each.probe.check for each in found] == [
+        HttpCheck(80, gauge=Gauge("header", "X-Load")), HttpCheck(80), TcpCheck(80)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("load", "fact"), [
+    ("3", "load is no mapping; write keys and values: agent, full, header, interval, json, metric, overload, port,"
+          " prometheus, timeout"),
+    ("{}", "load has no kind; write one of agent, header, json, prometheus"),
+    ("{agent: 1, json: a}", "load has two kinds, agent and json; write one of agent, header, json, prometheus"),
+    ("{agent: 0}", "0 is no number from 1 to 65535; write such a number"),
+    ("{agent: 1, full: 3}", "load of kind agent has no full; remove it"),
+    ("{header: X-Load, interval: 1s}", "load of kind header has no interval; remove it"),
+    ("{header: 'X Load'}", "X Load is no name of a header; write letters, digits and hyphens"),
+    ("{header: X, full: 0}", "0 is no number above 0; write the number of a full load, such as 1, or 8"),
+    ("{header: X, full: nan}", "nan is no number above 0; write the number of a full load, such as 1, or 8"),
+    ("{header: X, overload: 2}", "2 is no share from 1% to 100%; write one with its sign, such as 50%"),
+    ("{header: X}", "load from a header comes with the answer to an http probe; probe by http or https, or ask an"
+                    " agent"),
+    ("{prometheus: /metrics}", "a page of metrics needs a port and a metric; add port: 9100 and metric: node_load1, or"
+                               " the like"),
+    ("{agent: 1, timeout: 9s}", "the timeout 9s is longer than the interval 5s of asking for the load; write at most"
+                                " timeout: 5s"),
+    ("{agnt: 1}", "load has no key agnt; did you mean agent?"),
+])  # fmt: skip
+def test_what_is_wrong_with_load(load: str, fact: str) -> None:
+    assert facts(f"pools: {{www: {{answers: 1, probe: {{tcp: 80, load: {load}}}}}}}") == [fact]
+
+
+@pytest.mark.parametrize(("pool", "fact"), [
+    ("probe: {http: /, method: HEAD, load: {json: a}}, answers: 1", "a reply to HEAD has no JSON; write method: GET"),
+    ("load: {agent: 1}", "load is of no use without a probe; add probe:, or remove it"),
+    ("probe: {tcp: 1, load: {agent: 1}}", f"warning: load without answers: 1 does next to nothing: {RESHUFFLE}"),
+    ("probe: {tcp: 1, load: {agent: 1}}, answers: 1, order: none",
+     "warning: order: none has one leader, so load does nothing; write another order"),
+])  # fmt: skip
+def test_load_that_would_do_nothing(pool: str, fact: str) -> None:
+    assert facts(f"pools: {{www: {{{pool}}}}}") == [fact]

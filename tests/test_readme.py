@@ -80,6 +80,49 @@ pools:
 """,
 }
 
+# The directory ``busy``: pools that ask for load.
+BUSY = {
+    "example.com.zone": """\
+$TTL 5m
+@     SOA     ns1 hostmaster 2026112001 1h 15m 2w 1m
+      NS      ns1
+ns1   A       192.0.2.1
+$GENERATE 11-12 www A 192.0.2.$
+$GENERATE 21-22 api A 192.0.2.$
+$GENERATE 31-32 img A 192.0.2.$
+""",
+    "example.com.yaml": """\
+defaults:
+  answers: 1
+  ttl: 5s
+pools:
+  www:
+    probe: {http: /healthz, interval: 1s, load: {header: X-Load, overload: 90%}}
+  api:
+    probe: {tcp: 443, interval: 2s, load: {agent: 8888}}
+  img:
+    probe: {tcp: 443, load: {prometheus: /metrics, port: 9100, metric: node_load1, full: 8}}
+""",
+}
+
+# The directory ``hidden``: pools whose answers go by who asks.
+HIDDEN = {
+    "example.com.zone": BUSY["example.com.zone"].replace("$TTL 5m", "$TTL 2m"),
+    "example.com.yaml": """\
+pools:
+  www:
+    answers: 1
+    ttl: {min: 5s, mean: 30s, adaptive: load}
+    backends: {192.0.2.11: {weight: 2}}
+  api:
+    answers: 1
+    order: least_assigned
+  img:
+    answers: 1
+    hidden_load: true
+""",
+}
+
 # The zone in which every line of the tables stands, and what $INCLUDE finds beside it.
 EXAMPLE = """\
 $TTL 5m
@@ -168,9 +211,10 @@ def furnish(directory: Path) -> Path:
     shutil.copytree(SAMPLES, directory / "zones")
     (directory / "broken").mkdir()
     (directory / "broken" / "example.com.zone").write_text(BROKEN)
-    (directory / "office").mkdir()
-    for file, text in OFFICE.items():
-        (directory / "office" / file).write_text(text)
+    for called, files in {"office": OFFICE, "busy": BUSY, "hidden": HIDDEN}.items():
+        (directory / called).mkdir()
+        for file, text in files.items():
+            (directory / called / file).write_text(text)
     return directory
 
 

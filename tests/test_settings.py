@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli.serve import serve
 from dnslb.config import settings, transfers
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.rate_limit import RateLimit
 from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.config.settings import Endpoint, Settings, parse_endpoint
 
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 REFERENCE = Path(__file__).parent.parent / "zones" / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, dnstap, include_from, keys, "
-    "listen, log_format, log_level, on_change, order, orphan_grace, peers, query_log, secondaries, server_id, "
+    "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, cookie_secret_file, cookies, "
+    "dnstap, include_from, keys, listen, log_format, log_level, on_change, order, orphan_grace, peers, query_log, "
+    "rate_limit, secondaries, server_id, "
     "server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, "
     "worker_timeout, workers, zones"
 )
@@ -68,6 +70,12 @@ def endpoint(host: str, port: int) -> Endpoint:
     ("tcp_idle: 500ms", Settings(tcp_idle=0.5)),
     ("tcp_idle: 1h", Settings(tcp_idle=3600.0)),
     ("watch: no", Settings(watch=False)),
+    ("cookies: required\ncookie_secret_file: /c", Settings(cookies="required", cookie_secret_file=Path("/c"))),
+    ("rate_limit: no", Settings(rate_limit=RateLimit(0))),
+    ("rate_limit: {per_second: 20, slip: 0, exempt: 192.0.2.0/24}", Settings(
+        rate_limit=RateLimit(20, 0, (ip_network("192.0.2.0/24"),))
+    )),
+    ("rate_limit: {exempt: []}", Settings(rate_limit=RateLimit(500, 2, ()))),
     ("settle: 2s\nconfirm: 10m", Settings(settle=2.0, confirm=600.0)),
     ("confirm: 0s", Settings(confirm=0.0)),
     ("state: /var/lib/dnslb", Settings(state=Path("/var/lib/dnslb"))),
@@ -112,6 +120,12 @@ def test_what_is_written_is_set(text: str, expected: Settings) -> None:
     ("listen: [192.0.2.1, '192.0.2.1:53']", ["1:21: 192.0.2.1:53 is given twice; remove one of the two"]),
     ("tcp_connections: 100001", ["1:18: 100001 is no number from 1 to 100000; write such a number"]),
     ("tcp_idle: 10", ["1:11: 10 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h"]),
+    ("cookies: require", ["1:10: require is not one of yes, no, required; did you mean required?"]),
+    ("rate_limit: yes", ["1:13: yes is not one of no; known are: no"]),
+    ("rate_limit: {per_second: 0}", ["1:26: 0 is no number from 1 to 1000000; write such a number"]),
+    ("rate_limit: {exempt: 192.0.2.1/24}", [
+        "1:22: 192.0.2.1/24 is no network; write one as 192.0.2.0/24 or 2001:db8::/32",
+    ]),
     ("state: here", ["1:8: here is no absolute path; begin it with /"]),
     ("admin: 5380", ["1:8: 5380 is no address and port; write 127.0.0.1:5380 or [::1]:5380"]),
     ("admin: [127.0.0.1]", ["1:8: a word is missing; write one value here"]),

@@ -11,7 +11,9 @@ from itertools import islice
 from dnslb.advice.forecast import failover_worst
 from dnslb.advice.resolver import ANY
 from dnslb.balance import hidden_load, near
+from dnslb.balance.load import damping
 from dnslb.balance.pool import (
+    AgentCheck,
     AllDown,
     Backend,
     Check,
@@ -19,6 +21,7 @@ from dnslb.balance.pool import (
     ExecCheck,
     HttpCheck,
     Least,
+    Load,
     OnReturn,
     Pool,
     Probe,
@@ -38,6 +41,8 @@ def lines(pool: Pool) -> list[str]:
     rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
     rows[3:3] = [("near", text) for text in _near(pool)]
     rows += [("orders", text) for text in _safety(pool)]
+    if pool.load is not None:
+        rows.append(("load", _load(pool, pool.load)))
     if pool.probe is not None:
         rows.append(("death", _death(pool, pool.probe)))
     if pool.delay:
@@ -91,6 +96,20 @@ def _check(check: Check) -> str:
             return f"dns {check.name} {check.rrtype} on port {check.port}"
         case ExecCheck(command):
             return f"exec {command[0]}"
+        case AgentCheck(port):
+            return f"agent on port {port}"
+
+
+def _load(pool: Pool, load: Load) -> str:
+    """Who tells it, and how fast that moves weights."""
+    check, every = load.told_by.check, f"every {load.told_by.interval:.9g} s"
+    told = f"{_check(check)}, {every}"
+    if isinstance(check, HttpCheck) and check.gauge is not None:
+        full = "" if check.gauge.full == 1 else f", {check.gauge.full:.9g} is full"
+        told = f"{check.gauge.name}{full}, " + (f"with each {told}" if load.told_by == pool.probe else f"from {told}")
+    longest = max((bounds(pool, version).ceiling for version in pool.zone_ttls), default=0)
+    sheds = "" if load.overload is None else f"; leads no more from {load.overload}% on"
+    return f"{told}; smoothed over {damping(load.told_by, longest):.9g} s at the longest TTL{sheds}"
 
 
 def _order(pool: Pool) -> str:

@@ -100,7 +100,7 @@ class Ready:
 
     def __init__(self, of: Reply, flags: int, counts: tuple[int, int, int], size: int, note: bytes) -> None:
         self.of = of
-        self.heads = _heads(flags, *counts)
+        self.heads = heads(flags, *counts)
         self.size = size + len(note)              # octets after the question, and of the note
         self.note = note                          # an option for the OPT record
         self.next: Callable[[], bytes] = bytes    # the octets after the question, for the next turn
@@ -230,7 +230,7 @@ class _Turns(dict[int, bytes]):
 
 
 @lru_cache(maxsize=1024)
-def _heads(flags: int, answers: int, authority: int, additional: int) -> tuple[bytes, ...]:
+def heads(flags: int, answers: int, authority: int, additional: int) -> tuple[bytes, ...]:
     """The ten octets after the id, by 2 * OPT in the reply + RD."""
     return tuple(
         message.head(flags | rd, rrtype.QUERY, (1, answers, authority, additional + opt))

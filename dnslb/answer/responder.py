@@ -6,26 +6,28 @@ are answered by look-ups and one concatenation; every other packet is read in fu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from zlib import crc32
 
+from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo, Remembered
-from dnslb.answer.ready import ByClass, Ready, whole
+from dnslb.answer.ready import ByClass, Ready, heads, whole
+from dnslb.answer.reply_opt import ReplyOpt
 from dnslb.answer.resolver_classes import network_of
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
 from dnslb.dns import edns, message, rrtype
-from dnslb.dns.edns import KEEPALIVE, NSID, PAYLOAD, PLAIN_PAYLOAD, Edns
-from dnslb.dns.name import MAX_NAME, fold, starts
+from dnslb.dns.cookie import is_well_formed
+from dnslb.dns.edns import PAYLOAD
+from dnslb.dns.name import fold, starts
 from dnslb.dns.query import HEADER, Query, parse
 
 _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
-_LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _PLANS = 1000    # OPT records remembered for each header
 _IN = rrtype.IN.to_bytes(2)
 _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
@@ -43,6 +45,7 @@ class Transport:
 
 
 UDP = Transport(limit=PAYLOAD)
+_PUT_OFF = heads(message.AA | message.TC, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class _Plan:
     limit: int   # octets of the reply after its id and before its own OPT record
     head: int    # which of Ready.heads
     opt: bytes   # the reply's OPT record
+    cookie: bytes | None = None  # that the query shows; empty: it is what the only option carries
 
 
 class ForTransfers(Exception):
@@ -71,16 +75,23 @@ class Responder:
     """Answers packets of one transport from one snapshot."""
 
     def __init__(
-        self, snapshot: Snapshot, transport: Transport, identity: Identity, *, has_transfers: bool = False
+        self,
+        snapshot: Snapshot,
+        transport: Transport,
+        identity: Identity,
+        cookies: Cookies | None = None,
+        *,
+        has_transfers: bool = False,
     ) -> None:
-        """``has_transfers``: somebody else answers what is about them, for which ForTransfers is raised."""
+        """``cookies``: None when they mean nothing to us.
+
+        ``has_transfers``: somebody else answers what is about them, for which ForTransfers is raised.
+        """
         self._has_transfers = has_transfers
         self._snapshot = snapshot
         self._transport = transport
         self._identity = identity
-        self._options = {NSID: identity.server.encode()} if identity.server else {}
-        if transport.idle is not None:
-            self._options[KEEPALIVE] = transport.idle.to_bytes(2)
+        self._opts = ReplyOpt(transport.limit, transport.idle, identity.server, cookies)
         self._zones = snapshot.zones
         # Of clients: if they are of use, an octet that tells a client's is before a query in the memo of UDP.
         self._classes = snapshot.classes if snapshot.classes.are_used and transport is UDP else None
@@ -90,7 +101,6 @@ class Responder:
         self._covering = self._replies.covering.get
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
-        self._room = lru_cache(maxsize=_PLANS)(self._find_room)
         self.memo = self._replies.memo = Memo(self._compose)
 
     def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
@@ -99,7 +109,7 @@ class Responder:
         ``client`` is the client's socket address as the system gives it; only sticky orders look at it, and pools that
         answer clients near them otherwise.
         """
-        reply = self.reply(packet[2:], client)
+        reply = self._opts.completed(self.reply(packet[2:], client))
         return None if reply is None else packet[:2] + reply
 
     def recall(self, query: bytes, client: bytes) -> bytes | None:
@@ -109,10 +119,10 @@ class Responder:
             known: bytes = next(turns)
             return known
         self.memo.miss(1, query)
-        return self.reply(query, client)
+        return self._opts.completed(self.reply(query, client))
 
     def reply(self, query: bytes, client: bytes) -> bytes | None:  # noqa: PLR0912 - functions would make it dearer
-        """The same without the id: from the octets after it to those after it."""
+        """The same without the id, from after it to after it; it may end with a cookie that the caller completes."""
         plans = self._plans.get(query[:10])
         if plans is None:
             return self._considered(query, client)
@@ -136,7 +146,7 @@ class Responder:
         plan = plans.get(query[end : end + _OPT_START])
         if plan is None or plan.length != len(query) - end:
             # Maybe it is as if it had no options, of which new ones can come each time.
-            plainest = query[:10] + name + kind + _bare(query[end:], self._options)
+            plainest = query[:10] + name + kind + self._opts.bare(query[end:])
             turns = self.memo.get(plainest if self._classes is None else self._classes.mark(client) + plainest)
             if turns is not None:
                 known: bytes = next(turns)
@@ -151,9 +161,44 @@ class Responder:
             ready = self._snapshot.ready(name, kind, self._replies, begins)
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
+        if plan.cookie is not None:
+            return self._with_cookie(query, end, ready, plan, client)
         if ready.special:
-            return _special(query, end, ready, plan, client)
+            return _special(query, end, ready, plan, client, plan.opt)
         return ready.heads[plan.head] + query[10:end] + ready.next() + plan.opt
+
+    def put_off(self, query: bytes, client: bytes) -> bytes | None:
+        """A reply by which its client comes again: with a cookie of ours, if it has cookies, or over TCP."""
+        end, plan = self._planned(query)
+        if plan is not None and plan.cookie is None:
+            return _PUT_OFF[plan.head] + query[10:end] + plan.opt
+        return _put_off(self._opts, query, client, has_cookies=plan is not None)
+
+    def is_known(self, query: bytes, client: bytes) -> bool:
+        """Whether the client shows a cookie of ours."""
+        # Quickly told when nothing is behind the question.
+        end, plan = (0, None) if query[9:10] == b"\0" else self._planned(query)
+        shown = None if plan is None else plan.cookie
+        return shown is not None and self._opts.is_ours(shown or query[end + _OPT_START :], client)
+
+    def _planned(self, query: bytes) -> tuple[int, _Plan | None]:
+        """Where the question ends, and what is behind it, if that is common."""
+        plans = self._plans.get(query[:10])
+        end = query.find(b"\0", 10) + 5
+        if plans is None:
+            return end, None
+        plan = plans.get(query[end : end + _OPT_START])
+        return end, plan if plan is not None and plan.length == len(query) - end else self._plan(query, end)
+
+    def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
+        """The reply to who shows a cookie: with ours."""
+        shown = plan.cookie or query[end + _OPT_START :]
+        if self._opts.demands_cookie and not self._opts.is_ours(shown, client):
+            return self._considered(query, client)
+        opt = self._opts.with_cookie(plan.opt, shown, client)
+        if ready.special:
+            return _special(query, end, ready, plan, client, opt)
+        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
 
     def _compose(self, query: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
@@ -165,32 +210,32 @@ class Responder:
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
         plan = self._plan(query, end) if query[:10] in self._plans else None
-        if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
+        if plan is None or plan.cookie is not None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return
-        ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
-        if mark and isinstance(ready.others, ByClass):
-            ready = ready.others.readies[mark[0]].of.within(plan.limit - end)
+        ready = _marked(self._snapshot.ready(name, kind, self._replies, begins), mark).of.within(plan.limit - end)
         if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
             return
         head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
-        tail = query[end:]
-        bare = tail if len(tail) <= _OPT_FIXED else _bare(tail, self._options)
-        for spelled, rest in {(query[10:end], tail), (name + kind, bare)}:
+        for spelled, rest in {(query[10:end], query[end:]), (name + kind, self._opts.bare(query[end:]))}:
             yield mark + query[:10] + spelled + rest, whole(ready, head + spelled, opt)
 
     def _plan(self, query: bytes, end: int) -> _Plan | None:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
         tail = query[end:]
-        asked = edns.plain(tail, self._options) if query[9] else None
+        asked = edns.plain(tail, self._opts.options) if query[9] else None
         if len(query) < end or (asked is None and (tail or query[9])):
             return None
-        limit, opt = self._room(asked)
-        plan = _Plan(len(tail), limit - 2, 2 * bool(opt) + (query[0] & 1), opt)
+        shown = self._opts.cookie(asked)
+        if shown is not None and not is_well_formed(shown):
+            return None
+        limit, opt = self._opts.room(asked)
+        plan = _Plan(len(tail), limit - 2, 2 * bool(opt) + (query[0] & 1), opt, shown)
         plans = self._plans[query[:10]]
         # Length and first 15 octets say all that matters, when there is one option at most.
         if len(tail) <= _OPT_FIXED or len(tail) == _OPT_START + int.from_bytes(tail[_OPT_FIXED + 2 : _OPT_START]):
             if len(plans) >= _PLANS:
                 del plans[next(iter(plans))]
+            plan = plan if shown is None else replace(plan, cookie=b"")
             plans[tail[:_OPT_START]] = plan
         return plan
 
@@ -201,74 +246,83 @@ class Responder:
         if asked is None:
             return None
         # A signature is read as NOTAUTH: nobody here can check it.
-        if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or self._is_transfer(asked)):
+        if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or _is_transfer(asked, self._transport)):
             raise ForTransfers
+        refused = partial(_refusal, self._opts, packet, asked, client)
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
-            return self._refusal(packet, asked, rrtype.NOTIMP)
+            return refused(rrtype.NOTIMP)
         if asked.rcode != rrtype.NOERROR:
-            return self._refusal(packet, asked, asked.rcode)
+            return refused(asked.rcode)
+        shown = self._opts.cookie(asked.edns)
+        if shown is not None and not is_well_formed(shown):
+            return refused(rrtype.FORMERR)
         if asked.opcode != rrtype.QUERY:
-            return self._refusal(packet, asked, rrtype.REFUSED)
+            return refused(rrtype.REFUSED)
+        if shown is not None and self._opts.wants_cookie(shown, client):
+            return refused(rrtype.BADCOOKIE)
         if asked.rrclass != rrtype.IN:
-            return self._chaos(packet, asked)
+            return _chaos(self._opts, self._identity, packet, asked, client)
         kind = packet[asked.end - 4 : asked.end]
         if kind[:2] in _TRANSFERS:
-            return self._refusal(packet, asked, rrtype.REFUSED)
-        limit, opt = self._room(asked.edns)
+            return refused(rrtype.REFUSED)
+        limit, opt = self._opts.room(asked.edns)
         ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
-        plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt)
-        return _special(query, asked.end - 2, ready, plan, client)
-
-    def _is_transfer(self, asked: Query) -> bool:
-        """Whether a zone is asked for, over a transport by which it can be had."""
-        wanted = (rrtype.IXFR,) if self._transport is UDP else (rrtype.AXFR, rrtype.IXFR)
-        return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
-
-    def _find_room(self, asked: Edns | None) -> tuple[int, bytes]:
-        """The octets of a reply before its OPT record, and that record."""
-        opt = self._opt(asked, rrtype.NOERROR, _LONGEST)
-        return self._limit(asked) - len(opt), opt
-
-    def _opt(self, asked: Edns | None, rcode: int, rest: int) -> bytes:
-        """The reply's OPT record, if the query has one; ``rest`` is the octets of the reply besides."""
-        if asked is None:
-            return b""
-        opt = edns.pack(rcode, asked, self._options)
-        # A long name for NSID must not crowd out the rest.
-        return opt if rest + len(opt) <= self._limit(asked) else edns.pack(rcode, asked, {})
-
-    def _limit(self, opt: Edns | None) -> int:
-        if self._transport is not UDP:
-            return self._transport.limit
-        # A size below 512 counts as 512 (RFC 6891 §6.2.3).
-        return PLAIN_PAYLOAD if opt is None else max(PLAIN_PAYLOAD, min(opt.payload, PAYLOAD))
-
-    def _refusal(self, packet: bytes, asked: Query, rcode: int) -> bytes:
-        """A reply without records; the question comes back when it could be read."""
-        opt = self._opt(asked.edns, rcode, asked.end)
-        flags = int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
-        counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
-        return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
-
-    def _chaos(self, packet: bytes, asked: Query) -> bytes:
-        """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
-        text = None
-        if asked.rrclass == rrtype.CH and asked.wanted == rrtype.TXT:
-            name = fold(asked.name)
-            if name in _VERSION_NAMES:
-                text = self._identity.version
-            elif name in _IDENTITY_NAMES:
-                text = self._identity.server
-        if text is None:
-            return self._refusal(packet, asked, rrtype.REFUSED)
-        record = message.chaos_txt(text)
-        opt = self._opt(asked.edns, rrtype.NOERROR, asked.end + len(record))
-        flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
-        head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
-        return head + packet[HEADER : asked.end] + record + opt
+        plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt, shown)
+        if shown is not None:
+            return self._with_cookie(query, asked.end - 2, ready, plan, client)
+        return _special(query, asked.end - 2, ready, plan, client, opt)
 
 
-def _special(query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
+def _is_transfer(asked: Query, transport: Transport) -> bool:
+    """Whether a zone is asked for, over a transport by which it can be had."""
+    wanted = (rrtype.IXFR,) if transport is UDP else (rrtype.AXFR, rrtype.IXFR)
+    return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
+
+
+def _refusal(  # noqa: PLR0913, PLR0917 - what stands in a reply comes from as many places
+    opts: ReplyOpt, packet: bytes, asked: Query, client: bytes, rcode: int, flags: int = 0
+) -> bytes:
+    """A reply without records; the question comes back when it could be read."""
+    opt = opts.reply(asked.edns, client, rcode, asked.end)
+    flags |= int.from_bytes(packet[2:4]) & message.RD | rcode & 0xF
+    counts = (int(asked.end > HEADER), 0, 0, int(bool(opt)))
+    return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
+
+
+def _put_off(opts: ReplyOpt, query: bytes, client: bytes, *, has_cookies: bool) -> bytes | None:
+    packet = bytes(2) + query
+    asked = parse(packet)
+    if asked is None:
+        return None
+    if has_cookies:
+        return _refusal(opts, packet, asked, client, rrtype.BADCOOKIE)
+    return _refusal(opts, packet, asked, client, rrtype.NOERROR, message.AA | message.TC)
+
+
+def _chaos(opts: ReplyOpt, identity: Identity, packet: bytes, asked: Query, client: bytes) -> bytes:
+    """The server's own names in class CH, if the operator wants them known (RFC 4892)."""
+    text = _own_name(identity, asked)
+    if text is None:
+        return _refusal(opts, packet, asked, client, rrtype.REFUSED)
+    record = message.chaos_txt(text)
+    opt = opts.reply(asked.edns, client, rrtype.NOERROR, asked.end + len(record))
+    flags = int.from_bytes(packet[2:4]) & message.RD | message.AA
+    head = message.head(flags, asked.opcode, (1, 1, 0, int(bool(opt))))
+    return head + packet[HEADER : asked.end] + record + opt
+
+
+def _own_name(identity: Identity, asked: Query) -> str | None:
+    if asked.rrclass != rrtype.CH or asked.wanted != rrtype.TXT:
+        return None
+    name = fold(asked.name)
+    if name in _VERSION_NAMES:
+        return identity.version
+    return identity.server if name in _IDENTITY_NAMES else None
+
+
+def _special(  # noqa: PLR0913, PLR0917 - all that may make it another
+    query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes, opt: bytes
+) -> bytes | None:
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
     if ready.of.is_withheld:
         return None
@@ -287,13 +341,12 @@ def _special(query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -
     if ready.own is not None:
         begin, stop = ready.own.start, ready.own.stop
         body = body[:begin] + fold(query[10 : 10 + stop - begin]) + body[stop:]
-    return ready.heads[plan.head] + query[10:end] + body + _noted(plan.opt, ready)
+    return ready.heads[plan.head] + query[10:end] + body + _noted(opt, ready)
 
 
-def _bare(tail: bytes, known: Mapping[int, bytes]) -> bytes:
-    """An OPT record without the options that mean nothing to us; as it is if there are others, or it is broken."""
-    asked = edns.known_codes(tail, known)
-    return tail if asked is None or asked else tail[: _OPT_FIXED - 2] + b"\0\0"
+def _marked(ready: Ready, mark: bytes) -> Ready:
+    """The reply to clients of the class that the mark tells."""
+    return ready.others.readies[mark[0]] if mark and isinstance(ready.others, ByClass) else ready
 
 
 def _noted(opt: bytes, ready: Ready) -> bytes:

@@ -12,6 +12,7 @@ from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health
 from dnslb.balance.hidden_load import Crowd, Terms, adapted_terms, even_terms, limits
+from dnslb.balance.load import Burden
 from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, Backend, Pool
 from dnslb.balance.rotation import Rotation
@@ -30,6 +31,7 @@ class Facts:
     healths: Mapping[Address, Health] = field(default_factory=dict)  # by probed address; others count as up
     orders: Mapping[Scope, Order] = field(default_factory=dict)      # of the operator
     unsure: Mapping[Address, str] = field(default_factory=dict)      # by probed address: why its health is not known
+    burdens: Mapping[Address, Burden] = field(default_factory=dict)  # by probed address; others are idle
     crowds: Mapping[int, Crowd] = field(default_factory=dict)  # who asks for the RRset, by class of their hidden load
 
 
@@ -64,7 +66,7 @@ class Served:
 def work_out(pool: Pool, version: int, facts: Facts, before: Before, is_withheld: bool = False) -> Served:
     """What the pool serves of its A (``version`` 4) or AAAA (6) RRset."""
     now, orders, healths = facts.now, facts.orders, facts.healths
-    chosen = selection.select(pool, version, healths, orders, now)
+    chosen = selection.select(pool, version, healths, orders, now, facts.burdens)
     handed_out = {share.address for share in chosen.shares}
     changed_at = None if before.changed_at is None else min(before.changed_at, now)
     if before.addresses is not None and set(before.addresses) != handed_out:

@@ -12,11 +12,14 @@ from dnslb.answer.copies import Copies
 from dnslb.answer.served import Before, Facts, Served, work_out
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
+from dnslb.balance.burdens import Burdens, judged
 from dnslb.balance.health import Health, ProbeKey
 from dnslb.balance.hidden_load import Crowd
 from dnslb.balance.judgement import Judgement
+from dnslb.balance.load import NOBODY, Burden
 from dnslb.balance.operator_order import Order, Scope
 from dnslb.balance.pool import Address, Backend, Pool
+from dnslb.balance.reading import Reading
 from dnslb.balance.verdicts import Verdicts
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
@@ -41,6 +44,7 @@ class ServedPool:
         self.pool = pool
         self.name = pool.owner  # as text
         self.judgement = Judgement(pool, verdicts)
+        self.burdens = Burdens(pool)
         self.rrsets: dict[int, Served] = {}  # by IP version
         self.crowds: Mapping[int, Mapping[int, Crowd]] = {}  # by IP version: who asks, by class of their hidden load
         self._before: dict[int, Before] = {}  # by IP version: what was handed out before this pool was
@@ -57,14 +61,17 @@ class ServedPool:
         self.crowds = old.crowds
         self.judgement.served = set(self.rrsets)
         self.judgement.follow(old.judgement)
+        self.burdens.follow(old.burdens)
 
-    def follow_records(self, addresses: Iterable[Address]) -> None:
+    def follow_records(self, addresses: Iterable[Address], copies: Copies, now: float) -> None:
         """Before a reload there was no pool: the zone's records, if any, were served as they stand in its file."""
         plain = list(addresses)
         self.judgement.stand_in(dict.fromkeys(plain, Health()))
         for version in {address.version for address in plain}:
             self._before[version] = Before({address for address in plain if address.version == version})
         self.judgement.served = self._before.keys() & self.pool.zone_ttls.keys()
+        for each, seconds in self.pool.zone_ttls.items():
+            self.assume_copies(copies, each, now + seconds)
 
     def begin(
         self, orders: Mapping[Scope, Order], changed_at: Mapping[str, float], copies: Copies, now: float
@@ -92,13 +99,14 @@ class ServedPool:
         soon = judgement.withhold(known, orders, now)
         unsure = judgement.all_unsure(known)
         servings: dict[RRsetKey, Serving] = {}
-        edges = [selection.next_change(self.pool, known, orders, now)]
+        burdens = self.burdens.in_force(orders, now)
+        edges = [selection.next_change(self.pool, judged(known, burdens), orders, now, burdens)]
         for version in self.pool.zone_ttls:
             shown, is_withheld = self.rrsets.get(version), version in judgement.withheld
             if is_withheld and shown is not None and shown.serving.withheld:
                 continue  # nobody sees it
-            healths = judgement.without_awaited(version, known, orders, now)
-            facts = Facts(now, healths, orders, unsure, self.crowds.get(version, {}))
+            healths = judged(judgement.without_awaited(version, known, orders, now), burdens)
+            facts = Facts(now, healths, orders, unsure, burdens, self.crowds.get(version, {}))
             served = work_out(self.pool, version, facts, self._handed_out_before(version), is_withheld)
             self.note_copies(copies, version, now)
             self.rrsets[version] = served
@@ -106,6 +114,16 @@ class ServedPool:
                 servings[self.owner, rrtype.ADDRESS_TYPES[version]] = served.serving
             edges.append(served.ttl.until)
         return Change(servings, soon, min((at for at in edges if at is not None), default=None))
+
+    def record_load(self, target: Address, reading: Reading, now: float) -> tuple[Burden, Burden]:
+        """A backend was asked how busy it is.  Its burden before, and after."""
+        ttl_in_force = max((served.ttl.seconds for served in self.rrsets.values()), default=0)
+        return self.burdens.record(target, reading, ttl_in_force, now)
+
+    def verdict(self, backend: Backend) -> Health | None:
+        """What it goes by: its probe's verdict, or its agent's."""
+        burden = self.burdens.get(backend.target, NOBODY)
+        return burden.verdict or self.judgement.verdict(backend)
 
     def begin_serving(self) -> set[int]:
         """The IP versions that are served, and were not when this was asked last, nor before this generation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 
 from dnslb.answer.served_pool import ServedPool
 from dnslb.answer.snapshot import RRsetKey, Serving
@@ -21,6 +21,7 @@ class ServedPools(dict[Name, ServedPool]):
         self._verdicts = verdicts
         self._users: dict[ProbeKey, list[tuple[ServedPool, tuple[Backend, ...]]]] = {}
         self._holders: dict[Address, list[ServedPool]] = {}
+        self._laden: dict[ProbeKey, list[ServedPool]] = {}
         for owner, pool in pools.items():
             self.add(owner, pool)
 
@@ -34,6 +35,9 @@ class ServedPools(dict[Name, ServedPool]):
         if pool.probe is not None:
             for target, backends in by_target.items():
                 self._users.setdefault((pool.probe, target), []).append((served, backends))
+        if pool.load is not None:
+            for target in by_target:
+                self._laden.setdefault((pool.load.told_by, target), []).append(served)
         return served
 
     @property
@@ -44,6 +48,16 @@ class ServedPools(dict[Name, ServedPool]):
     def going_by(self, key: ProbeKey) -> Sequence[tuple[ServedPool, tuple[Backend, ...]]]:
         """The pools with backends that go by this key, and those."""
         return self._users.get(key, ())
+
+    @property
+    def telling_load(self) -> Set[ProbeKey]:
+        """All that tells how busy backends are."""
+        return self._laden.keys()
+
+    def laden_by(self, key: ProbeKey) -> Sequence[ServedPool]:
+        """The pools with backends whose load this key tells."""
+        # Where nobody wants to know, nothing is looked up: that takes its time.
+        return self._laden.get(key, ()) if self._laden else ()
 
     def holding(self, address: Address) -> Sequence[ServedPool]:
         """The pools that have the address."""

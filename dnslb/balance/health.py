@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from dnslb.balance.pool import Address, Probe
+from dnslb.balance.reading import Reading
 from dnslb.balance.unsteady import Unsteady, failures
 
 ProbeKey: TypeAlias = tuple[Probe, Address]  # a probe, and the target that it asks
@@ -22,6 +23,7 @@ class Outcome:
     reason: str      # for a person: "status 503, expected 200-299"; of a success, "status 200"
     took: float      # seconds
     fault: str = ""  # what kept us from asking, in a word: then it says nothing of the target, and ``ok`` is False
+    reading: Reading | None = None  # how busy the target says it is; None: it was not asked, or did not answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,15 @@ class TcpCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Gauge:
+    """Where an answer over HTTP tells how busy its server is."""
+
+    kind: str          # header, json or prometheus
+    name: str          # of the header, the path in the JSON, or the metric
+    full: float = 1.0  # the number of a full load
+
+
+@dataclass(frozen=True, slots=True)
 class HttpCheck:
     """A request is answered with an expected status and, if wanted, body."""
 
@@ -40,6 +49,7 @@ class HttpCheck:
     body_matches: str | None = None              # a regular expression found in them
     verify: bool = True                          # the certificate, for `host`
     ca_file: str | None = None                   # None: the system's authorities
+    gauge: Gauge | None = None                   # read too; what is wrong with it fails no probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,14 @@ class ExecCheck:
     command: tuple[str, ...]
 
 
-Check: TypeAlias = TcpCheck | HttpCheck | DnsCheck | ExecCheck
+@dataclass(frozen=True, slots=True)
+class AgentCheck:
+    """An agent says in one line what its backend can take (HAProxy's agent-check)."""
+
+    port: int
+
+
+Check: TypeAlias = TcpCheck | HttpCheck | DnsCheck | ExecCheck | AgentCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +106,14 @@ class Probe:
         """
         hurried = max(self.hurried, self.timeout)
         return max(self.interval, self.timeout) + (self.fall - 1) * hurried + self.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Who says how busy the backends are, and from when on that is too much."""
+
+    told_by: Probe               # the pool's own, or one that asks for nothing else
+    overload: int | None = None  # percent of what a backend can take: from there on it leads no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +186,7 @@ class Pool:
     on_return: OnReturn = OnReturn.AUTOMATIC
     hidden_load: bool = False                   # whether it is counted, also where no answer goes by it
     delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
+    load: Load | None = None                    # None: nobody asks how busy the backends are
 
     @property
     def goes_by_load(self) -> bool:

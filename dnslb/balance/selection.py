@@ -22,11 +22,14 @@ With ``fail_open_below`` few can be as bad as none: they would break under the l
 also when what would be handed out has less than that share of the weight that no order takes out, backups and who is
 not judged yet aside.
 
-**Weights** are those of the policy, 0 counting as 1.  After a recovery (not after the start of the program) a backend
-begins with 10 % of its weight and gains 10 % more in each ninth of ``slowstart``.  While every address handed out is
-ramping, none could take what the others are spared: so all are weighted as they will be when the first of them is
-done.  Equally old recoveries change nothing then, and one that comes later than another gets less, but never a
-moment of full load before its ramp.
+**Load** (see ``load``): who is drained by its agent's word counts as one of weight 0.  Of those that would be handed
+out the overloaded are not, unless all of them are: then nobody's load counts, as when the pool fails open.
+
+**Weights** are those of the policy, 0 counting as 1, times what load leaves of them. After a recovery (not after the
+start of the program) a backend begins with 10 % of its weight and gains 10 % more in each ninth of ``slowstart``.
+While every address handed out is ramping, none could take what the others are spared: so all are weighted as they
+will be when the first of them is done. Equally old recoveries change nothing then, and one that comes later than
+another gets less, but never a moment of full load before its ramp.
 """
 
 from __future__ import annotations
@@ -35,13 +38,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd, inf, lcm
+from types import MappingProxyType
 
 from dnslb.balance.health import NOT_YET, Health
+from dnslb.balance.load import NOBODY, STEPS, Burden, Standing
 from dnslb.balance.operator_order import Mode, Order, Scope, mode_for, next_change_for
 from dnslb.balance.pool import Address, AllDown, Backend, Pool
 
 # The sum of weights is the number of arrangements in a table of ready replies.
 MOST_TURNS = 256
+_NO_BURDENS: Mapping[Address, Burden] = MappingProxyType({})
 _STEPS = 9  # of a ramp, from one tenth of the weight to ten
 
 
@@ -62,22 +68,35 @@ class Selection:
     up: int = 0                # while it fails open: those of them that are up
 
 
-def select(
-    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
+def select(  # noqa: PLR0913, PLR0917 - each is a fact of its own, and none belongs to another
+    pool: Pool,
+    version: int,
+    healths: Mapping[Address, Health],
+    orders: Mapping[Scope, Order],
+    now: float,
+    burdens: Mapping[Address, Burden] = _NO_BURDENS,
 ) -> Selection:
     """What the pool's A (``version`` 4) or AAAA (6) RRset consists of, by the rules above.
 
-    ``healths`` are those of the pool's probe, by the probed address.  The addresses of the other version have no say.
+    ``healths`` are those of the pool's probe, by the probed address, and so are ``burdens``.  The addresses of the
+    other version have no say.
     """
-    chosen, fails_open = _choose(pool, version, healths, orders, now)
+    chosen, fails_open = _choose(pool, version, healths, orders, now, burdens)
     up = sum(_is_up(pool, backend, healths) for backend in chosen) if fails_open else 0
-    weights = quantise(_weights(pool, chosen, healths, now))
-    shares = (Share(backend.address, weight) for backend, weight in zip(chosen, weights, strict=True))
+    weights = _weights(pool, chosen, healths, now)
+    if burdens and not fails_open:
+        weights = _left(weights, chosen, burdens)
+    places = zip(chosen, quantise(weights), strict=True)
+    shares = (Share(backend.address, weight) for backend, weight in places)
     return Selection(tuple(shares), fails_open, up)
 
 
 def next_change(
-    pool: Pool, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
+    pool: Pool,
+    healths: Mapping[Address, Health],
+    orders: Mapping[Scope, Order],
+    now: float,
+    burdens: Mapping[Address, Burden] = _NO_BURDENS,
 ) -> float | None:
     """The time up to which ``select`` gives, for both versions, what it gives now, as long as nothing else changes.
 
@@ -86,7 +105,7 @@ def next_change(
     addresses = (backend.address for backend in pool.backends)
     times = [next_change_for(orders, pool.owner, address, now) for address in addresses]
     for version in (4, 6) if pool.slowstart > 0 else ():
-        chosen, _ = _choose(pool, version, healths, orders, now)
+        chosen, _ = _choose(pool, version, healths, orders, now, burdens)
         times += _steps_ahead(pool, chosen, healths, now)
     return min((time for time in times if time is not None), default=None)
 
@@ -105,17 +124,24 @@ def quantise(weights: Sequence[Fraction | float]) -> tuple[int, ...]:
     return whole if sum(whole) <= MOST_TURNS else _reduced(_deal(whole, MOST_TURNS))
 
 
-def _choose(
-    pool: Pool, version: int, healths: Mapping[Address, Health], orders: Mapping[Scope, Order], now: float
+def _choose(  # noqa: PLR0913, PLR0917 - as ``select``
+    pool: Pool,
+    version: int,
+    healths: Mapping[Address, Health],
+    orders: Mapping[Scope, Order],
+    now: float,
+    burdens: Mapping[Address, Burden],
 ) -> tuple[list[Backend], bool]:
     """The backends that are handed out, and whether that is failing open."""
     backends = [backend for backend in pool.backends if backend.address.version == version]
     ready = [backend for backend in backends if mode_for(orders, pool.owner, backend.address, now) is Mode.READY]
     available = [backend for backend in ready if _is_up(pool, backend, healths)]
     if available:
-        best = min(_rank(backend) for backend in available)
-        chosen = [backend for backend in available if _rank(backend) == best]
-        return (ready, True) if _are_too_few(pool, chosen, ready, healths) else (chosen, False)
+        best = min(_rank(backend, burdens) for backend in available)
+        chosen = [backend for backend in available if _rank(backend, burdens) == best]
+        if _are_too_few(pool, chosen, ready, healths):
+            return ready, True
+        return [backend for backend in chosen if not _burden(backend, burdens).is_over] or chosen, False
     if pool.when_all_down is AllDown.NONE:
         return [], False
     if ready:
@@ -134,8 +160,12 @@ def _are_too_few(
     return 100 * weight < pool.fail_open_below * of_weight
 
 
-def _rank(backend: Backend) -> tuple[bool, bool]:
-    return backend.weight == 0, backend.backup
+def _rank(backend: Backend, burdens: Mapping[Address, Burden]) -> tuple[bool, bool]:
+    return backend.weight == 0 or _burden(backend, burdens).standing is Standing.DRAIN, backend.backup
+
+
+def _burden(backend: Backend, burdens: Mapping[Address, Burden]) -> Burden:
+    return burdens.get(backend.target, NOBODY) if burdens else NOBODY
 
 
 def _is_up(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> bool:
@@ -157,6 +187,14 @@ def _weights(pool: Pool, chosen: list[Backend], healths: Mapping[Address, Health
         Fraction(max(1, backend.weight) * (1 + sum(step <= moment for step in ramp)), 1 + len(ramp))
         for backend, ramp in zip(chosen, ramps, strict=True)
     ]
+
+
+def _left(weights: list[Fraction], chosen: list[Backend], burdens: Mapping[Address, Burden]) -> list[Fraction]:
+    """What load leaves of these weights."""
+    found = [_burden(backend, burdens) for backend in chosen]
+    if all(burden.is_over for burden in found):
+        return weights
+    return [weight * Fraction(burden.steps, STEPS) for weight, burden in zip(weights, found, strict=True)]
 
 
 def _steps_ahead(

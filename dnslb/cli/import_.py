@@ -63,7 +63,8 @@ def import_(source: Path, directory: Path, kind: str | None, zones: tuple[str, .
     catalog, problems = load(directory)
     click.echo("\n".join(["", f"made {directory}:", *(f"  {line}" for line in report.summary(catalog))]))
     report.tell(problems)
-    if has_errors(problems):
+    # Who names zones wants all of them.
+    if has_errors(problems) or (kind == "primary" and not all(remark.is_taken for remark in read.remarks)):
         raise SystemExit(1)
     click.echo(f"\nnext: dnslb check {directory}\n      dnslb serve {directory}")
 

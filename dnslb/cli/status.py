@@ -109,6 +109,8 @@ def _workers(server: dict[str, Any]) -> list[str]:
         told.append(f"NOT KNOWN TO ANSWER: worker {', '.join(map(str, server['silent']))} of {server['workers']}")
     if server["hung"]:
         told.append(f"{report.count(server['hung'], 'worker')} hung since the start; the log says when and why")
+    if server["held"]:
+        told.append(f"{server['held']:,} queries held up by the rate limit since the start; the log says of whom")
     return told
 
 
@@ -146,19 +148,23 @@ def _hidden_load(rrset: dict[str, Any]) -> list[str]:
 
 
 def _rows(rrset: dict[str, Any], now: float) -> list[str]:
-    heading: tuple[str, ...] = ("backend", "verdict", "for", "order", "weight", "share", "led", "caches", "last probe")
-    rows = [heading]
+    is_asked = any(backend.get("load_why") for backend in rrset["backends"])
+    load = ("load",) if is_asked else ()
+    heading = ("backend", "verdict", "for", "order", "weight", *load, "share", "led", "caches", "last probe")
+    rows: list[tuple[str, ...]] = [heading]
     for backend in rrset["backends"]:
         unknown = "not judged" if backend["unsure"] else "not probed"
         verdict = {None: unknown, True: "up", False: "down"}[backend["up"]]
         since = "" if backend["since"] is None else age(now - backend["since"])
-        weight = f"{backend['weight']}{' backup' if backend['backup'] else ''}"
+        left = f" × {backend['left']:.0%}" if is_asked and backend["left"] is not None else ""
+        weight = f"{backend['weight']}{left}{' backup' if backend['backup'] else ''}"
         share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
         # What it had of the leading answers, beside what it should have had.
         led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
         last = backend["unsure"] or backend["reason"]
         order, caches = _order(backend, now), _caches(backend, now)
-        rows.append((backend["address"], verdict, since, order, weight, share, led, caches, last))
+        load = (backend["load_why"],) if is_asked else ()
+        rows.append((backend["address"], verdict, since, order, weight, *load, share, led, caches, last))
     if all(backend["handed_out"] for backend in rrset["backends"]):
         rows = [(*row[:-2], row[-1]) for row in rows]
     return columns(rows)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
-from dnslb.config import keys, policy, settings
+from dnslb.config import cookie_secrets, keys, policy, settings
 from dnslb.config.keys import TsigKey
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.owner import find_owner
@@ -55,6 +55,7 @@ class Catalog:
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     transfers: Mapping[Name, TransferPolicy] = field(default_factory=dict)  # of the zones that are transferred, by apex
     keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
+    cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # none: as the server likes
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
@@ -178,7 +179,8 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         if zone is not None:
             zones[apex] = zone
     secrets = _keys(found, files, problems)
-    sources |= {str(path) for path in found.keys.values()}
+    own = _cookie_secrets(found.cookie_secret_file, files, problems)
+    sources |= {str(path) for path in (*found.keys.values(), found.cookie_secret_file) if path is not None}
     policies = _policies(entries, named, zones, zone_files, found, problems)
     pools = {name.fold(name.parse(pool.owner, name.ROOT)): pool for one in policies.values() for pool in one.pools}
     transfers = {apex: one for apex in zones if (one := _transfers(policies.get(apex), found))}
@@ -187,7 +189,7 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         for apex, zone in zones.items()
     }
     last = (files.fingerprint(), files.unfinished())
-    return Catalog(found, zones, pools, transfers, secrets, frozenset(sources), sizes, *last), problems
+    return Catalog(found, zones, pools, transfers, secrets, own, frozenset(sources), sizes, *last), problems
 
 
 def _transfers(policy: Policy | None, settings: Settings) -> TransferPolicy:
@@ -207,6 +209,19 @@ def _keys(settings: Settings, files: Files, problems: list[Problem]) -> dict[str
         except Mistaken as error:
             problems.append(_error(path, error.mistake.fact, error.mistake.remedy))
     return found
+
+
+def _cookie_secrets(path: Path | None, files: Files, problems: list[Problem]) -> tuple[bytes, ...]:
+    """Those of the file, if the settings name one."""
+    if path is None:
+        return ()
+    try:
+        return cookie_secrets.read(files.read_secret(str(path)).decode(errors="replace"))
+    except OSError as error:
+        problems.append(_error(path, f"the secrets cannot be read: {error.strerror}", "let this user read them"))
+    except Mistaken as error:
+        problems.append(_error(path, error.mistake.fact, error.mistake.remedy))
+    return ()
 
 
 def _records(zone: Zone) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
-from dnslb.config import hook, named_zone, recording, transfers
+from dnslb.config import hook, named_zone, rate_limit, recording, transfers
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.rate_limit import LIMIT, RateLimit
 from dnslb.config.recording import Dnstap, QueryLog
 from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.dns import name
@@ -34,6 +35,7 @@ LEAST_TIMEOUT, MOST_TIMEOUT = 1.0, 300.0  # seconds; a worker is asked every sec
 MOST_GRACE = 3600.0                  # seconds
 LEAST_SETTLE, MOST_SETTLE = 0.1, 60.0  # seconds
 MOST_CONFIRM = 86400.0               # seconds
+COOKIES = ("yes", "no", "required")
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MOST_TEXT = 255                     # octets of a character-string (RFC 1035 §3.3)
@@ -75,6 +77,9 @@ class Settings:
     tcp_connections: int = 1000          # open at once, in all
     tcp_per_client: int = 100            # of these, from one IPv4 address or IPv6 /64
     tcp_idle: float = 10.0               # seconds until a silent connection is closed
+    cookies: str = "yes"                 # or no, or required: who has cookies shows one of ours before it gets answers
+    cookie_secret_file: Path | None = None  # None: a secret of this life of the server
+    rate_limit: RateLimit = LIMIT   # of replies over UDP
     worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
@@ -265,6 +270,9 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "tcp_connections": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_per_client": lambda parsed, node: parsed.number(node, 1, MOST_CONNECTIONS),
     "tcp_idle": lambda parsed, node: parsed.duration(node, LEAST_IDLE, MOST_IDLE),
+    "cookies": lambda parsed, node: parsed.choice(node, COOKIES),
+    "cookie_secret_file": _path,
+    "rate_limit": rate_limit.read,
     "zones": named_zone.read,
     "include_from": _paths,
     "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 KINDS = {
     "verdict": ("up", "down"),
     "order": ("drain", "drain planned", "maint", "maint planned", "ready", "ready planned"),
+    "load": ("overloaded", "relieved", "load unknown", "load known"),
     "reload": ("reloaded", "not reloaded"),
     "server": ("started", "stopped", "worker hung"),
 }

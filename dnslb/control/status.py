@@ -45,6 +45,9 @@ class BackendStatus:
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
     expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+    load: float | None = None     # of what it can take, smoothed, 0 to 1; None: nobody asks, or it does not tell
+    left: float | None = None     # of its weight, by its load: 0.05 to 1; None: nobody asks
+    load_why: str = ""            # what follows from its load, or from the words of its agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ class ServerStatus:
     peers: tuple[Peer, ...] = ()  # other nodes, as its settings name them
     recorded: int = 0    # records of queries that went to dnstap and the query log, since the start
     unrecorded: int = 0  # those that nobody took in time
+    held: int = 0     # queries that the rate limit held up, since the start
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dnslb.dns import rrtype
 
 PAYLOAD = 1232           # octets: what we send and ask for over UDP, so that nothing is fragmented (RFC 9715 §3)
 PLAIN_PAYLOAD = 512      # octets over UDP without EDNS (RFC 1035 §4.2.1)
-NSID, KEEPALIVE, EXTENDED_ERROR = 3, 11, 15  # option codes (RFC 5001, RFC 7828, RFC 8914)
+NSID, COOKIE, KEEPALIVE, EXTENDED_ERROR = 3, 10, 11, 15  # option codes (RFC 5001, RFC 7873, RFC 7828, RFC 8914)
 _OPTIONS = 32            # in a query, at most: there are some twenty sorts
 _FIXED = 11              # octets of an OPT record up to its options; the last two are their length
 
@@ -20,12 +20,15 @@ _DO = 0x8000
 
 @dataclass(frozen=True, slots=True)
 class Edns:
-    """What an OPT record says.  Only the codes of options matter here: none that we know carries data in a query."""
+    """What an OPT record says.  Only the codes of options matter, but for the cookie: the others that we know carry no
+    data in a query.
+    """
 
     payload: int
     version: int
     dnssec_ok: bool
     options: frozenset[int]
+    cookie: bytes = field(default=b"", compare=False)  # what the first option of that code carries (RFC 7873 §5.2)
 
 
 def parse(fixed: bytes, options: bytes) -> Edns | None:
@@ -33,14 +36,18 @@ def parse(fixed: bytes, options: bytes) -> Edns | None:
 
     None when the options are malformed, or too many.
     """
-    codes = set()
+    codes: set[int] = set()
+    cookie = b""
     at = count = 0
     while at < len(options):
         count += 1
         if at + 4 > len(options) or count > _OPTIONS:
             return None
-        codes.add(int.from_bytes(options[at : at + 2]))
-        at += 4 + int.from_bytes(options[at + 2 : at + 4])
+        code, length = int.from_bytes(options[at : at + 2]), int.from_bytes(options[at + 2 : at + 4])
+        if code == COOKIE and code not in codes:
+            cookie = options[at + 4 : at + 4 + length]
+        codes.add(code)
+        at += 4 + length
     if at != len(options):
         return None
     return Edns(
@@ -48,6 +55,7 @@ def parse(fixed: bytes, options: bytes) -> Edns | None:
         version=fixed[3],
         dnssec_ok=bool(int.from_bytes(fixed[4:6]) & _DO),
         options=frozenset(codes),
+        cookie=cookie,
     )
 
 
@@ -59,7 +67,8 @@ def plain(octets: bytes, among: Container[int]) -> Edns | None:
     codes = known_codes(octets, among)
     if codes is None:
         return None
-    return Edns(octets[3] << 8 | octets[4], 0, octets[7] >= 0x80, codes)
+    cookie = _cookie(octets) if COOKIE in codes else b""
+    return Edns(octets[3] << 8 | octets[4], 0, octets[7] >= 0x80, codes, cookie)
 
 
 def known_codes(octets: bytes, among: Container[int]) -> frozenset[int] | None:
@@ -79,6 +88,14 @@ def known_codes(octets: bytes, among: Container[int]) -> frozenset[int] | None:
             codes |= {code}
         at += 4 + (octets[at + 2] << 8 | octets[at + 3])
     return codes if at == last else None
+
+
+def _cookie(octets: bytes) -> bytes:
+    """What the first such option of a well-formed record carries."""
+    at = _FIXED
+    while octets[at] << 8 | octets[at + 1] != COOKIE:
+        at += 4 + (octets[at + 2] << 8 | octets[at + 3])
+    return octets[at + 4 : at + 4 + (octets[at + 2] << 8 | octets[at + 3])]
 
 
 def pack(rcode: int, edns: Edns, options: dict[int, bytes]) -> bytes:
@@ -101,6 +118,6 @@ def extended_error(code: int, text: str) -> bytes:
 
 
 def extend(opt: bytes, option: bytes) -> bytes:
-    """A packed OPT record with one option more."""
-    options = opt[_FIXED:] + option
+    """A packed OPT record with one option more; the last one stays the last, if it is to be filled in."""
+    options = option + opt[_FIXED:]
     return opt[: _FIXED - 2] + len(options).to_bytes(2) + options

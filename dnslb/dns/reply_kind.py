@@ -32,7 +32,8 @@ def classify(head: bytes) -> ReplyKind:
     elif rcode == rrtype.REFUSED:
         found = "refused"
     elif rcode != rrtype.NOERROR:
-        found = "error"
+        # Of the codes that end so, only this one is given (RFC 7873 §8).
+        found, rcode = "error", rrtype.BADCOOKIE if rcode == rrtype.BADCOOKIE & 0xF else rcode
     elif is_empty and not truncated:
         # Even NODATA has an SOA: this is the rest of a code whose upper bits are in the OPT record (RFC 6891 §6.1.3).
         found, rcode = "error", rrtype.BADVERS

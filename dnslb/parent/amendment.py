@@ -5,12 +5,13 @@ Pure: no clock, no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from operator import attrgetter
 
 from dnslb.balance.health import ProbeKey
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over, mode_at, mode_for
-from dnslb.balance.pool import Backend, Pool
+from dnslb.balance.pool import Backend, Pool, Probe
 from dnslb.control.errors import Rejected
 from dnslb.control.order import OrderRequest
 from dnslb.parent.concerned import Concerned
@@ -90,15 +91,21 @@ def next_edge(orders: Mapping[Scope, Order], now: float) -> float | None:
     return min((time for time in edges if time > now), default=None)
 
 
-def to_pause(pools: Iterable[Pool], orders: Mapping[Scope, Order], now: float) -> set[ProbeKey]:
-    """What need not be probed: all that go by it are in maint."""
+def to_pause(
+    pools: Iterable[Pool],
+    orders: Mapping[Scope, Order],
+    now: float,
+    asked: Callable[[Pool], Probe | None] = attrgetter("probe"),
+) -> set[ProbeKey]:
+    """What need not be probed: all that go by it are in maint.  ``asked`` says by which probe a pool's backends are."""
     if all(order.mode is not Mode.MAINT for order in orders.values()):
         return set()
     in_maint: dict[ProbeKey, bool] = {}
     for pool in pools:
-        if pool.probe is not None:
+        probe = asked(pool)
+        if probe is not None:
             for backend in pool.backends:
-                key = (pool.probe, backend.target)
+                key = (probe, backend.target)
                 in_maint[key] = in_maint.get(key, True) and _is_in_maint(pool, backend, orders, now)
     return {key for key, is_in in in_maint.items() if is_in}
 

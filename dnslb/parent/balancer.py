@@ -71,9 +71,7 @@ class Balancer:
                 pool.follow(old.served[owner])
                 self._log.follow(old._log, pool)
             else:
-                pool.follow_records(plain.get(owner, ()))
-                for version, seconds in pool.pool.zone_ttls.items():
-                    pool.assume_copies(self.copies, version, now + seconds)
+                pool.follow_records(plain.get(owner, ()), self.copies, now)
 
     def remember(self, clocks: Mapping[Scope, float], is_last: bool) -> None:
         """Caches lose these addresses then, which another life of the server has handed out.
@@ -136,9 +134,7 @@ class Balancer:
         now = self._clock()
         self.pools[owner], served = pool, self.served.add(owner, pool)
         self.included.add(owner)
-        served.follow_records([backend.address for backend in pool.backends])
-        for version, seconds in pool.zone_ttls.items():
-            served.assume_copies(self.copies, version, now + seconds)
+        served.follow_records([backend.address for backend in pool.backends], self.copies, now)
         if self._publisher.is_started:
             self._begin(served)
 
@@ -207,6 +203,7 @@ class Balancer:
         self._log.tell_not_judged(opened, _PATIENCE)
 
     def reconsider(self, pool: ServedPool) -> None:
+        """Something that decides what it serves has changed."""
         self._prepared.discard(pool.owner)
         self._publisher.urge(pool)
 

@@ -45,6 +45,7 @@ class Generation:
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
         inlet = transfers.inlet if catalog.transfers else None
         self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
+        self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
         self._tuning = Tuning(totals.loads, self.balancer, self.workers)
         self.rotated = Rotated(catalog.zones, catalog.pools, settings.order)

@@ -117,7 +117,10 @@ class _Parent:
     ) -> None:
         self._heed_signals()
         generations = self._generations
-        tasks: list[asyncio.Future[None]] = [asyncio.create_task(generations.prober.schedule.run())]
+        tasks: list[asyncio.Future[None]] = [
+            asyncio.create_task(generations.prober.schedule.run()),
+            asyncio.create_task(generations.prober.loads.schedule.run()),
+        ]
         try:
             if not await unless(self._leaving, generations.begin(catalog)):
                 return

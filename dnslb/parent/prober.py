@@ -12,6 +12,7 @@ from dnslb.balance.operator_order import Order, Scope
 from dnslb.parent import amendment, state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.holds import Holds
+from dnslb.parent.loads import Loads
 from dnslb.parent.memory import Memory
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling import history
@@ -33,6 +34,7 @@ class Prober:
         self.schedule = Schedule(self._record_outcome, self._record_fault)
         self.records = ProbeRecords()
         self.faults = ProbeFaults()
+        self.loads = Loads(memory)
         self._memory = memory
         self._balancers: Sequence[Balancer] = ()
 
@@ -45,12 +47,14 @@ class Prober:
         self.schedule.replace_keys(keys, recalled)
         self.records.keep_only(keys)
         self.faults.keep(keys)
+        self.loads.ask_for(balancers)
         self.pause(orders)
 
     def pause(self, orders: Mapping[Scope, Order]) -> set[ProbeKey]:
         """Probe nothing that is in maint everywhere.  What is probed again by that."""
         if not self._balancers:
             return set()
+        self.loads.pause(orders)
         pools = self._balancers[-1].pools.values()
         return self.schedule.pause_only(amendment.to_pause(pools, orders, time.time()))
 
@@ -70,6 +74,7 @@ class Prober:
         self.records.record_outcome(key, outcome, before, after, time.time())
         for balancer in self._balancers:
             balancer.record(key, before, after)
+        self.loads.record(key, outcome)
         if before is not None and before.up == after.up:
             return
         if before is not None and before.up:

@@ -179,6 +179,7 @@ class RunningServer:
             recorded=totals.recorded.total(),
             unrecorded=totals.unrecorded.total(),
             peers=tuple(Peer(called, url) for called, url in self._current.catalog.settings.peers.items()),
+            held=totals.held,
         )
 
     async def _check(self, generation: Generation, wanted: OrderRequest, about: list[Concerned], now: float) -> None:

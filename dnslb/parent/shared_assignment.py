@@ -7,17 +7,22 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from secrets import token_bytes
 
 from dnslb.answer.snapshot import Question, RRsetKey, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
 from dnslb.config.settings import Settings
+from dnslb.dns.cookie import SECRET
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
+from dnslb.worker.messages import Classes
 from dnslb.worker.worker import Assignment, Content
+
+_OWN_SECRETS = (token_bytes(SECRET),)  # of this life of the server
 
 _log = logging.getLogger("dnslb")
 
@@ -35,8 +40,17 @@ class SharedAssignment:
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
     counted: Collection[RRsetKey] = ()                             # for which is counted how often resolvers ask
-    classes: Mapping[bytes, int] | None = None                     # of resolvers; None: no answer goes by that
+    classes: Classes | None = None                     # of resolvers; None: no answer goes by that
+    cookie_secrets: tuple[bytes, ...] = _OWN_SECRETS
     turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
+
+    def update(
+        self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset], classes: Classes | None = None
+    ) -> None:
+        """From now on it is these; None: the classes are as before."""
+        self.servings.update(servings)
+        self.soas.update(soas)
+        self.classes = self.classes if classes is None else classes
 
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
         """The worker of that number.  Raises OSError when there is no room for another process."""
@@ -53,7 +67,7 @@ class SharedAssignment:
         )
         share = socks.shares[number]
         assignment = Assignment(
-            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log
+            self.settings, content, share, channel, socks.listener, self.transfers, self.query_log, self.cookie_secrets
         )
         try:
             worker.run(assignment)

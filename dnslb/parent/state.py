@@ -22,7 +22,7 @@ from typing import Any, TypeVar, assert_never
 
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over
-from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.pool import Address, AgentCheck, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.control.change import Change
 from dnslb.system import file
 from dnslb.text import timestamp
@@ -221,6 +221,8 @@ def _words(check: Check) -> list[str]:
         case ExecCheck():
             program, *arguments = check.command
             return ["exec", program, *([_digest(*arguments)] if arguments else [])]
+        case AgentCheck():
+            return ["agent", f":{check.port}"]
     assert_never(check)
 
 

@@ -112,9 +112,7 @@ class Workers:
         self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset] = _NONE, classes: Classes | None = None
     ) -> int:
         """From now on pools serve this, zones have these SOAs, resolvers these classes.  It is for ``in_force``."""
-        self._assignment.servings.update(servings)
-        self._assignment.soas.update(soas)
-        self._assignment.classes = self._assignment.classes if classes is None else classes
+        self._assignment.update(servings, soas, classes)
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
@@ -226,6 +224,7 @@ class Workers:
             case Counts():
                 alive.liveness.take_counts(said)
                 self._totals.add_counts(alive.pid, said)
+                self._totals.limit_log.add(said.held, time.monotonic())
             case LeadCounts() | ZoneCounts() | AskedCounts():
                 self._totals.add(said, (self._serial, alive.in_force), time.monotonic())
             case WorkerState() | TopCounts():

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from dnslb.balance.health import Outcome
-from dnslb.balance.pool import Address, Check, DnsCheck, ExecCheck, HttpCheck, TcpCheck
-from dnslb.probe import dns, http, program, tcp
+from dnslb.balance.pool import Address, AgentCheck, Check, DnsCheck, ExecCheck, HttpCheck, TcpCheck
+from dnslb.probe import agent, dns, http, program, tcp
 
 
 async def probe(check: Check, address: Address, source: Address | None, timeout: float) -> Outcome:
@@ -21,3 +21,5 @@ async def probe(check: Check, address: Address, source: Address | None, timeout:
             return await dns.probe(check, address, source, timeout)
         case ExecCheck():
             return await program.probe(check, address, source, timeout)
+        case AgentCheck():
+            return await agent.probe(check, address, source, timeout)

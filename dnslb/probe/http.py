@@ -22,8 +22,10 @@ import h11
 
 from dnslb import __version__
 from dnslb.balance.health import Outcome
-from dnslb.balance.pool import Address, HttpCheck
+from dnslb.balance.pool import Address, Gauge, HttpCheck
+from dnslb.balance.reading import Reading, of_json
 from dnslb.probe import expression, tls
+from dnslb.probe.gauge import Page, of_headers
 from dnslb.probe.outcome import Failed, NotMade, Progress, judge, printable
 from dnslb.probe.sockets import connect_tcp, receive
 from dnslb.probe.tls import BadCertificate, TlsStream
@@ -115,6 +117,8 @@ class _Exchange:
         self._received = 0      # octets
         self._closed = False
         self._answered = False  # whether the headers are complete
+        self._body = bytearray()  # as far as it is looked at
+        self._whole = False       # whether that is all of it
         try:
             self._request = self._connection.send(_request_of(check, address, len(content))) or b""
             self._request += self._connection.send(h11.Data(data=content)) or b""
@@ -128,13 +132,31 @@ class _Exchange:
         self._progress.lacks = "answer"
         response = await self._response(stream)
         self._answered = True
-        status = response.status_code
+        status, gauge = response.status_code, self._check.gauge
+        if gauge is not None and gauge.kind == "header":
+            self._progress.reading = of_headers(gauge, response.headers)
         if not any(low <= status <= high for low, high in self._check.expect):
             raise Failed(f"status {status}, expected {_ranges(self._check.expect)}")
         if self._check.body is not None or self._check.body_matches is not None:
             _refuse_compressed(response)
             await self._judge_body(stream)
-        return f"status {status}"
+        self._progress.passes = f"status {status}"
+        if gauge is not None and gauge.kind != "header":
+            self._progress.lacks = "end of the body"
+            _refuse_compressed(response)
+            self._progress.reading = await (self._json if gauge.kind == "json" else self._page)(gauge, stream)
+        return self._progress.passes
+
+    async def _json(self, gauge: Gauge, stream: _Stream) -> Reading:
+        while await self._has_more(stream):
+            pass
+        return of_json(bytes(self._body), gauge.name, gauge.full)
+
+    async def _page(self, gauge: Gauge, stream: _Stream) -> Reading:
+        page = Page(gauge)
+        while not page.is_done and isinstance(event := await self._event(stream), h11.Data):
+            page.feed(event.data)
+        return page.reading()
 
     async def _response(self, stream: _Stream) -> h11.Response | h11.InformationalResponse:
         """The final one.  Interim responses are passed over, but for 101, after which there is no other."""
@@ -151,17 +173,12 @@ class _Exchange:
         self._progress.lacks = "end of the body"
         wanted, matches = self._check.body, self._check.body_matches
         needle = None if wanted is None else wanted.encode(errors="replace")
-        body = bytearray()
-        found = needle is None
-        whole = False
-        while not whole and len(body) < _MOST_BODY and not (found and matches is None):
-            event = await self._event(stream)
-            whole = not isinstance(event, h11.Data)
-            if isinstance(event, h11.Data):
-                fresh = max(0, len(body) - len(needle or b""))
-                body += event.data[: _MOST_BODY - len(body)]
-                found = found or (needle is not None and body.find(needle, fresh) >= 0)
-        where = "" if whole else f" in its first {_MOST_BODY >> 10} kB"
+        body, found = self._body, needle is None
+        fresh = 0
+        while not (found and matches is None) and await self._has_more(stream):
+            found = found or (needle is not None and body.find(needle, fresh) >= 0)
+            fresh = max(0, len(body) - len(needle or b""))
+        where = "" if self._whole else f" in its first {_MOST_BODY >> 10} kB"
         if not found and needle != b"":
             raise Failed(f'body has no "{printable(wanted or "", _SHOWN)}"{where}')
         if matches is None:
@@ -169,6 +186,16 @@ class _Exchange:
         self._progress.lacks = "end of the search for the regular expression"
         if not await expression.search(matches, bytes(body)):
             raise Failed(f'body has nothing that matches "{printable(matches, _SHOWN)}"{where}')
+
+    async def _has_more(self, stream: _Stream) -> bool:
+        """Whether there was more of what is looked at of the body."""
+        if self._whole or len(self._body) >= _MOST_BODY:
+            return False
+        event = await self._event(stream)
+        self._whole = not isinstance(event, h11.Data)
+        if isinstance(event, h11.Data):
+            self._body += event.data[: _MOST_BODY - len(self._body)]
+        return not self._whole
 
     async def _event(self, stream: _Stream) -> object:
         """The next thing in the response."""

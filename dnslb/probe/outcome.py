@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dnslb.balance.health import Outcome
+from dnslb.balance.reading import Reading
 
 _MOST_SHOWN = 200  # characters of foreign text in a reason
 _STALL = 0.01      # seconds: coming later than that, the loop has not turned
@@ -92,6 +93,8 @@ class Progress:
 
     lacks: str = "connection"   # "no ... within 2 s"
     known: str | None = None    # a reason that holds already; time only kept us from looking closer
+    passes: str = ""            # why it passes already; all else is only to hear more
+    reading: Reading | None = None  # how busy the target says it is
 
 
 async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -> Outcome:
@@ -119,7 +122,10 @@ async def judge(attempt: Callable[[Progress], Awaitable[str]], timeout: float) -
         overdue = isinstance(error, TimeoutError) and error.errno is None
         reason = progress.known or f"no {progress.lacks} within {timeout:g} s" if overdue else explain(error)
         fault = shortage(error)
-    return Outcome(ok, reason, loop.time() - started, fault)
+    if progress.passes and not ok:
+        progress.reading = Reading(fault=reason)
+        ok, reason, fault = True, progress.passes, ""
+    return Outcome(ok, reason, loop.time() - started, fault, progress.reading)
 
 
 def _expire(limit: asyncio.Timeout, deadline: float, timeout: float) -> None:

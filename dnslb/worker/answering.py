@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from random import Random
+from time import time
 from typing import Any, TypeVar
 
+from dnslb.answer.cookies import Cookies
 from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.config.settings import Settings
 from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
-from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
-from dnslb.worker.record_counts import RecordCounts
+from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.transaction import Watcher
@@ -35,33 +37,39 @@ _Batches = TypeVar("_Batches", bound=Batches)
 class Answering:
     """Answers as soon as it is made, in the running loop, until ``finish``."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it answers with, and on, and who is told
+    def __init__(  # noqa: PLR0913, PLR0917 - what is assigned to a worker, and what it has made of it
         self,
         share: Share,
         settings: Settings,
         snapshot: Snapshot,
         selector: AnsweringSelector,
-        arrivals: Arrivals,
         transfers: Inlet | None = None,
+        secrets: Sequence[bytes] = (),
     ) -> None:
-        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any.
-
-        ``arrivals``: what counts who asks; it is not shown anything here.
+        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any; ``secrets``:
+        of cookies.
         """
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
-        over_udp = Responder(snapshot, UDP, identity, has_transfers=transfers is not None)
+        cookies = Cookies(secrets, int(time()), required=settings.cookies == "required")
+        known = None if settings.cookies == "no" else cookies
+        over_udp = Responder(snapshot, UDP, identity, known, has_transfers=transfers is not None)
         tcp_transport = Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10))
-        over_tcp = Responder(snapshot, tcp_transport, identity, has_transfers=transfers is not None)
+        over_tcp = Responder(snapshot, tcp_transport, identity, known, has_transfers=transfers is not None)
+        limit = None
+        if settings.rate_limit.per_second:
+            limit = RateLimit(over_udp, snapshot.zones, settings.rate_limit, share.of, Random())
+        self._cookies, self._limit = cookies, limit
+        self._tick()
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
         self._selector = selector
         if transfers is not None:
             self._connections.transfers = transfers.connections
-        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, RecordCounts(), arrivals)
+        self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, limit)
         self._udp = [pair.udp for pair in share.sockets]
         shared = over_udp.reply, bugs, udp, len(self._udp), over_udp.memo
-        self._make = partial(_batches, share, shared, snapshot.classes, transfers)
+        self._make = partial(_batches, share, shared, transfers, cookies, limit, snapshot.classes)
         self._answers: list[Callable[[], None]] = []
         self._answer_with(self._make(Batches))
         for pair in share.sockets:
@@ -97,6 +105,14 @@ class Answering:
         self._udp, self._answers = [], []
         await self._connections.finish(_LAST_REPLIES)
 
+    def _tick(self) -> None:
+        """Called every second."""
+        now = int(time())
+        self._cookies.tick(now)
+        if self._limit is not None:
+            self._limit.tick(now)
+        asyncio.get_running_loop().call_later(1.0, self._tick)
+
     def _answer_with(self, every: Sequence[Batches]) -> None:
         """From now on these answer, one for each socket."""
         for sock, _ in zip(self._udp, self._answers, strict=False):
@@ -106,19 +122,23 @@ class Answering:
             self._selector.add(sock.fileno(), answer)
 
 
-def _batches(
+def _batches(  # noqa: PLR0913, PLR0917 - what they have in common
     share: Share,
     shared: tuple[Any, ...],
-    classes: ResolverClasses,
     transfers: Inlet | None,
+    cookies: Cookies,
+    limit: RateLimit | None,
+    classes: ResolverClasses,
     kind: type[_Batches],
 ) -> list[_Batches]:
-    """For each socket, with what they have in common."""
+    """For each socket."""
     every = [kind(pair.udp, *shared) for pair in share.sockets]
-    for batches in every:
+    for pair, batches in zip(share.sockets, every, strict=True):
+        batches.cookies = cookies
         batches.classes = classes if classes.are_used else None
-    if transfers is not None:
-        for pair, batches in zip(share.sockets, every, strict=True):
+        if limit is not None:
+            batches.hold_to(limit)
+        if transfers is not None:
             batches.leave = partial(transfers.packets.put, share.endpoints.index(pair.endpoint))
     return every
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 
 from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
 from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
 from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
+from dnslb.worker.rate_limit import NONE_HELD, RateLimit
 from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
 
@@ -25,8 +27,9 @@ class Counters:
     bugs: Bugs
     udp: ReplyCounter
     tcp: ReplyCounter
-    records: RecordCounts
-    arrivals: Arrivals
+    limit: RateLimit | None = None
+    records: RecordCounts = field(default_factory=RecordCounts)
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals((), Random()))
 
     def report(self) -> Iterator[Counts | LeadCounts | ZoneCounts | AskedCounts]:
         """Everything that was counted, message by message."""
@@ -48,6 +51,7 @@ class Counters:
             open=len(self.connections),
             bugs=self.bugs.count,
             records=self.records.take(),
+            held=NONE_HELD if self.limit is None else self.limit.take(),
         )
         self.snapshot.packed = self.connections.accepted = self.connections.evicted = self.bugs.count = 0
         return counts

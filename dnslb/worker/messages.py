@@ -16,6 +16,7 @@ from dnslb.answer.snapshot import Led, Question, RRsetKey, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
+from dnslb.worker.rate_limit import NONE_HELD, Held
 from dnslb.worker.record_counts import Written
 
 Classes: TypeAlias = Mapping[bytes, int]  # of hidden load, by network
@@ -55,6 +56,7 @@ class Counts:
     open: int                 # TCP connections, now
     bugs: int
     records: Mapping[str, Written] = field(default_factory=dict)  # of queries, by where they go
+    held: Held = NONE_HELD    # queries held up by the rate limit
 
 
 @dataclass(frozen=True, slots=True)

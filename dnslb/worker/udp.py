@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Any, Literal
 
+from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
 from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import ForTransfers
+from dnslb.dns.cookie import HASH
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
+from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
 
 _BATCH = 64       # packets a system call
@@ -53,6 +57,8 @@ class _Message(ctypes.Structure):
     )  # fmt: skip
 
 
+_NOTHING = Memo()
+
 # The calls never block, so they need not let other threads run: PyDLL keeps the lock.
 _libc = ctypes.PyDLL(None, use_errno=True)
 
@@ -75,6 +81,9 @@ class Batches:
         """
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
         self.classes: ResolverClasses | None = None  # of clients, when the memo has their marks before the queries
+        self.cookies = Cookies((), 0)  # that replies may end with
+        self.limit: RateLimit | None = None
+        self._until = inf  # queries until the limit looks at one
         self._turn = _TURN / sockets
         self._respond = respond
         self._bugs = bugs
@@ -104,7 +113,11 @@ class Batches:
         self._out_sizes = _column(self._out_vectors, "length", "Q")[1::2]
         # A slot is a whole number of heads long, so that all heads are had by one stride.
         self._heads = memoryview(self._replies).cast("Q")[:: PAYLOAD // _HEAD]
-        self._out_from = [ctypes.byref(self._out, index * ctypes.sizeof(_Message)) for index in range(_BATCH)]
+        self._sparse = (_Message * _BATCH)()  # headers of a batch in which some get no reply
+
+    def hold_to(self, limit: RateLimit) -> None:
+        """Hold clients to that from now on."""
+        self.limit, self._until = limit, limit.gap()
 
     def answer(self) -> None:
         # The clock is read only when more than a batch waits.
@@ -114,7 +127,7 @@ class Batches:
         while self._batch() == _BATCH and monotonic() < end:
             pass
 
-    def _batch(self) -> int:
+    def _batch(self) -> int:  # noqa: PLR0912, PLR0915 - functions would make it dearer
         """How many queries were read; their replies are sent."""
         count: int = _libc.recvmmsg(self._descriptor, self._in, _BATCH, socket.MSG_DONTWAIT, None)
         if count <= 0:
@@ -123,12 +136,16 @@ class Batches:
             # The interface by which a packet came in need not be the one that leads back.
             self._interfaces[:] = self._no_interface
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
+        if self.limit is not None and self.limit.watched:
+            known, respond = _NOTHING.get, self.limit.respond
         octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
-        mark = 0  # octets before a query
+        waiting, silent = self.cookies.waiting, list[int]()
+        ends: list[int] = []  # of replies with a cookie that waits
+        waiting.clear()       # of what a bug has lost
+        missed = mark = 0
         if self.classes is not None:
-            octets, mark = self._marked(octets, self.classes), 1
+            octets, mark = self._marked(octets, self.classes), 1  # octets before a query
         start = ID - mark
-        unsent = missed = 0
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
             query = octets[at + start : at + length]
@@ -148,9 +165,10 @@ class Batches:
                 except Exception:  # our bug: the loop goes on
                     self._bugs.report(bytes(ID) + query[mark:])
                     reply = None
+                if len(waiting) > len(ends):
+                    ends.append(to + len(reply or b""))
             if reply is None:
-                self._send(unsent, index)
-                unsent = index + 1
+                silent.append(index)
                 replies[to : to + _HEAD] = NO_REPLY
             else:
                 size = len(reply)
@@ -159,9 +177,17 @@ class Batches:
             at += QUERY
             to += PAYLOAD
             by += NAME
-        self._send(unsent, count)
+        if ends:
+            self._complete(ends)
+        if silent:
+            self._send_all_but(silent, count)
+        else:
+            self._send(self._out, range(count))
         if missed:
             self._remember(missed, query)
+        self._until -= count
+        if self._until < 0:
+            self._look(octets, count)
         self._counter.count(self._heads[:count].tolist())
         return count
 
@@ -173,6 +199,20 @@ class Batches:
         keys = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
         marked[ID - 1 :: QUERY] = bytes(map(classes.__getitem__, keys))
         return bytes(marked)
+
+    def _look(self, octets: bytes, count: int) -> None:
+        """Have the limit look at some of the queries of a batch; what lies in their slots is enough."""
+        while self._until < 0 and self.limit is not None:
+            index = count + int(self._until)
+            start, name = index * QUERY, index * NAME
+            self.limit.look(octets[start + ID : start + self._lengths[index]], bytes(self._clients[name : name + NAME]))
+            self._until += self.limit.gap()
+
+    def _complete(self, ends: list[int]) -> None:
+        """Write the hashes of cookies to where the replies end that wait for them."""
+        for end, found in zip(ends, self.cookies.complete(), strict=True):
+            if end % PAYLOAD:  # else there is no reply
+                self._replies[end - HASH : end] = found
 
     def _leave(self, index: int, query: bytes) -> None:
         """Have another process answer the query of that slot."""
@@ -196,13 +236,29 @@ class Batches:
         end = rest + self._lengths[index] - QUERY
         return bytes(self._queries[start + ID : start + QUERY] + self._rests[rest:end])
 
-    def _send(self, first: int, end: int) -> None:
-        """Send the replies from ``first`` to before ``end``.  One that cannot be sent is lost, as UDP may lose it."""
-        while first < end:
-            sent: int = _libc.sendmmsg(self._descriptor, self._out_from[first], end - first, socket.MSG_DONTWAIT)
+    def _send_all_but(self, silent: list[int], count: int) -> None:
+        """Send the replies of a batch, but for these places: the headers of the others are put side by side."""
+        size = ctypes.sizeof(_Message)
+        packed, headers = memoryview(self._sparse).cast("B"), memoryview(self._out).cast("B")
+        places: list[int] = []
+        start = 0
+        for end in (*silent, count):
+            if end > start:
+                to = len(places)
+                packed[to * size : (to + end - start) * size] = headers[start * size : end * size]
+                places += range(start, end)
+            start = end + 1
+        self._send(self._sparse, places)
+
+    def _send(self, headers: ctypes.Array[_Message], places: Sequence[int]) -> None:
+        """Send the replies in these places of the batch.  One that cannot be sent is lost, as UDP may lose it."""
+        first, count = 0, len(places)
+        while first < count:
+            start = ctypes.byref(headers, first * ctypes.sizeof(_Message))
+            sent: int = _libc.sendmmsg(self._descriptor, start, count - first, socket.MSG_DONTWAIT)
             if sent <= 0:
                 sent = 1
-                to = first * PAYLOAD
+                to = places[first] * PAYLOAD
                 self._replies[to : to + _HEAD] = UNSENT
             first += sent
 

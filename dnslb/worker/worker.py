@@ -11,7 +11,7 @@ import gc
 import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
@@ -56,6 +56,7 @@ class Assignment:
     listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
     transfers: Inlet | None = None   # where what is about transfers goes; None: there are none
     query_log: int | None = None     # the pipe of who writes it
+    cookie_secrets: tuple[bytes, ...] = ()  # the first makes cookies
 
 
 def run(assignment: Assignment) -> None:
@@ -76,12 +77,13 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
-    arrivals = Arrivals(content.counted, Random())
     if content.classes is not None:
         snapshot.classes.tell(content.classes)
-    answering = Answering(share, settings, snapshot, selector, arrivals, assignment.transfers)
-    watching = Watching(settings, assignment.query_log, answering.show, answering.counters)
-    link = ParentLink(name, content.servings, answering.counters, watching.top)
+    transfers, secrets = assignment.transfers, assignment.cookie_secrets
+    answering = Answering(share, settings, snapshot, selector, transfers, secrets)
+    counters = replace(answering.counters, arrivals=Arrivals(content.counted, Random()))
+    watching = Watching(settings, assignment.query_log, answering.show, counters)
+    link = ParentLink(name, content.servings, counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
     watch = asyncio.get_running_loop().create_task(link.watch())

@@ -47,6 +47,7 @@ EXPERIMENTS = {
     "trouble": (70, 16),
     "both": (180, 20),
     "busy": (60, 14),
+    "feedback": (105, 25),
     "hidden": (240, 30),
     "paper": (1, 1),
 }

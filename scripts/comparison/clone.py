@@ -2,10 +2,12 @@
 
     python -m comparison.clone NAME ADDRESS PORT [REDIS_PORT]
 
-Every reply has a ``Backend`` header with its name.  PUT /control?delay=0.2&status=500 changes it while it runs: a
+Every reply has a ``Backend`` header with its name. PUT /control?delay=0.2&status=500 changes it while it runs: a
 status holds for all paths, a delay (seconds) for all but /healthz; ?healthy=no breaks /healthz alone; ?service=0.05
-makes requests queue, as each takes so long alone.  /session finds or begins the session of the ``Cookie``
-``user=NAME``, in its own memory or in Redis, and says which in a ``Session`` header: found or new.
+makes requests queue, as each takes so long alone; /healthz then tells in ``X-Load`` which part of the time since it
+was asked last it was busy, and /agent tells what is left, as one of HAProxy's agents would. /session finds or begins
+the session of the ``Cookie`` ``user=NAME``, in its own memory or in Redis, and says which in a ``Session`` header:
+found or new.
 
 HTTP/1.1 as far as balancers, wrk and our generator speak it: keep-alive, no chunks, bodies are read and dropped.  One
 epoll loop on plain sockets: asyncio would take four times as long to accept a connection, and this program's time is
@@ -43,6 +45,8 @@ class Clone:
     free_at: float = 0.0                    # when the last of them is done, on the monotonic clock
     status: int = 200
     healthy: bool = True
+    worked: float = 0.0                     # seconds of service that were asked for
+    looked: tuple[float, float] = (0.0, 0.0)  # when the load was asked for last, and how long it had been busy by then
     ready: bytes = b""                      # the reply to /, packed
 
     def __post_init__(self) -> None:
@@ -75,7 +79,10 @@ class Clone:
         path, _, query = target.partition(b"?")
         if path == b"/healthz":
             status = self.status if self.healthy else 503
-            return self.reply(status, b"well\n" if status == 200 else b"ill\n"), 0.0
+            told = (b"X-Load: %.3f" % self.load(),) if self.service else ()
+            return self.reply(status, b"well\n" if status == 200 else b"ill\n", *told), 0.0
+        if path == b"/agent":
+            return b"%d%%\n" % max(1, round(100 * (1 - self.load()))), 0.0
         if path == b"/control" and method == b"PUT":
             self.change(query.decode())
             return self.reply(200, b"done\n"), 0.0
@@ -91,7 +98,15 @@ class Clone:
             return self.delay
         now = time.monotonic()
         self.free_at = max(now, self.free_at) + self.service
+        self.worked += self.service
         return self.delay + self.free_at - now
+
+    def load(self) -> float:
+        """The part of the time since this was asked last that it was busy."""
+        now = time.monotonic()
+        busy = self.worked - max(0.0, self.free_at - now)
+        (at, before), self.looked = self.looked, (now, busy)
+        return max(0.0, min(1.0, (busy - before) / max(now - at, 0.001)))
 
 
 def header(head: bytes, name: bytes) -> bytes:

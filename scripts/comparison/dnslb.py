@@ -33,6 +33,7 @@ class Pool:
     answers: int | None = None          # addresses in a reply; None: all
     order: str = "cyclic"
     weights: Mapping[str, int] = field(default_factory=dict)
+    load: str = ""                      # who tells it, as YAML: "{header: X-Load}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ def owner(name: str) -> str:
     return f"{name}.{ZONE}"
 
 
-def start(lab: Lab, pools: Mapping[str, Pool], number: int = 1, port: int | None = None) -> Dnslb:
+def start(
+    lab: Lab, pools: Mapping[str, Pool], number: int = 1, port: int | None = None, module: str = "dnslb"
+) -> Dnslb:
     """Serve the pools, by the first label of their names, on 127.0.2.NUMBER with one worker."""
     home = f"127.0.2.{number}"
     port = port or free_port([home])
@@ -89,7 +92,7 @@ def start(lab: Lab, pools: Mapping[str, Pool], number: int = 1, port: int | None
     (zones / f"{zone}.zone").write_text(zone_file(pools))
     (zones / f"{zone}.yaml").write_text(policy_file(pools))
     control = directory / "control"
-    process = lab.spawn(f"dnslb-{number}", sys.executable, "-m", "dnslb", "serve", zones, "--workers", 1, "--no-watch",
+    process = lab.spawn(f"dnslb-{number}", sys.executable, "-m", module, "serve", zones, "--workers", 1, "--no-watch",
                         "--listen", f"{home}:{port}", "--state", directory / "state", "--control", control)
     await_ready(process, lambda: answers(home, port, owner(next(iter(pools)))))
     return Dnslb(process, Endpoint(home, port), control)
@@ -106,8 +109,9 @@ def policy_file(pools: Mapping[str, Pool]) -> str:
 
 
 def policy(name: str, pool: Pool) -> str:
+    load = f", load: {pool.load}" if pool.load else ""
     probe = f"{{http: {probing.PATH}, port: {pool.port}, interval: {probing.INTERVAL * 1000:g}ms, " \
-            f"timeout: {probing.TIMEOUT * 1000:g}ms, fall: {probing.FALL}, rise: {probing.RISE}}}"
+            f"timeout: {probing.TIMEOUT * 1000:g}ms, fall: {probing.FALL}, rise: {probing.RISE}{load}}}"
     lines = [f"  {name}:", f"    order: {pool.order}", f"    ttl: {pool.policy or f'{pool.ttl}s'}"]
     lines += [f"    probe: {probe}"] if pool.port else []
     lines += [f"    answers: {pool.answers}"] if pool.answers else []

@@ -30,6 +30,8 @@ TUNED = f"""\
   retry-on conn-failure empty-response response-timeout 500 502 503 504
 """
 
+AGENT = rf'agent-check agent-inter {probing.INTERVAL * 1000:g}ms agent-send "GET /agent HTTP/1.0\r\n\r\n"'
+
 
 @dataclass(frozen=True, slots=True)
 class HAProxy(Balancer):
@@ -38,6 +40,12 @@ class HAProxy(Balancer):
     def state(self, server: str, state: str, farm: str = "farm0") -> None:
         """Set it to ``drain``, ``maint`` or ``ready`` while it runs."""
         self.command(f"set server {farm}/{server} state {state}")
+
+    def weights(self, farm: str = "farm0") -> list[int]:
+        """In force, of all its servers."""
+        lines = self.command(f"show servers state {farm}").splitlines()
+        at = lines[1].removeprefix("# ").split().index("srv_uweight")
+        return [int(line.split()[at]) for line in lines[2:] if line]
 
     def command(self, text: str) -> str:
         """What the runtime socket answers."""
@@ -67,7 +75,8 @@ def configuration(fronts: Sequence[Front], runtime: Path, tuned: bool) -> str:
                   f"  timeout check {probing.TIMEOUT * 1000:g}ms"]
         lines += ["  cookie SERVER insert indirect nocache"] if front.sticky else []
         lines += [f"  server {server.name} {server.address}:{server.port} weight {server.weight} {check}"
-                  + (f" cookie {server.name}" if front.sticky else "") for server in servers]
+                  + (f" cookie {server.name}" if front.sticky else "")
+                  + (f" {AGENT} agent-port {server.port}" if front.agents else "") for server in servers]
     return "\n".join(lines) + "\n"
 
 

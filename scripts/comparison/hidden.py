@@ -1,4 +1,4 @@
-"""Experiment 18: one address in an answer, by what is hidden behind who asks, at the same number of queries."""
+"""Experiment 19: one address in an answer, by what is hidden behind who asks, at the same number of queries."""
 
 from __future__ import annotations
 
@@ -113,8 +113,6 @@ def run(lab: Lab) -> Result:
     levels, names = lab.full_or_quick((LEVELS, NAMES), (QUICK_LEVELS, QUICK_NAMES))
     learning, seconds = lab.full_or_quick((LEARNING, SECONDS), (QUICK_LEARNING, QUICK_SECONDS))
     clones = backends.start(lab, CLONES)
-    for clone in clones:
-        clone.change(delay=SESSION)
     lines = [Line(name, level, tuple(label(name, level, number) for number in range(names)))
              for name in [*MODES, *([LEAST] if lab.has(HAPROXY) else [])] for level in levels]
     server = dnslb.start(lab, {its: pool(clones, line.level, MODES[line.name])
@@ -122,6 +120,8 @@ def run(lab: Lab) -> Result:
     resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint, spread=True)
     endpoints = tuple(resolver.endpoint for resolver in resolvers)
     streams = [stream for line in lines for stream in streams_of(lab, line, clones, endpoints, learning + seconds)]
+    for clone in clones:  # only now: balancers must find them well
+        clone.change(delay=SESSION)
     lab.progress(f"{len(streams)} names side by side: {learning:.0f} s to learn, then {seconds:.0f} s")
 
     def measure() -> tuple[Outcome, dict[str, Seen], dict[str, Seen]]:
@@ -266,7 +266,7 @@ def draw_levels(cases: Sequence[Case], figure: Figure) -> None:
 
 
 EXPERIMENT = Experiment(
-    number=18,
+    number=19,
     name="hidden",
     question="One address in an answer: does it help to know what a resolver hides?",
     setup="""

@@ -34,6 +34,7 @@ class Front:
     sticky: bool = False                # a cookie keeps a client with its server
     routes: tuple[tuple[str, tuple[Server, ...]], ...] = ()     # by the path's beginning, before ``servers``
     home: str = HOME                    # the address
+    agents: bool = False                # servers are asked what they can take (HAProxy's agent-check)
 
 
 @dataclass(frozen=True, slots=True)

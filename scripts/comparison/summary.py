@@ -76,6 +76,17 @@ def busy(measured: Measured) -> str:
             f"one {min(one):.0f} to {max(one):.0f}{against}")
 
 
+def feedback(measured: Measured) -> str:
+    def told(name: str) -> str:
+        case = measured["cases"][name]
+        fallen = "never" if case["fallen"] is None else f"{case['fallen']:.0f} s"
+        return f"{fallen}, p99 at last {case['milliseconds'][1]:.0f} ms"
+
+    beside = "".join(f"; {name} {told(name)}" for name in measured["cases"] if not name.startswith("dnslb"))
+    blind, fed = told("dnslb, no feedback"), told("dnslb, feedback")
+    return f"to half its share: dnslb {blind}, with load feedback {fed}{beside}"
+
+
 def deploys(measured: Measured) -> str:
     drained = {name: cases for name, cases in measured["conditions"].items() if ", drain" in name}
     parts = [f"{name.partition(',')[0]} {median([case['duration'] for case in cases]):.0f} s and "
@@ -118,6 +129,7 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("Do clients take the next address?", "clients", moving_on),
     ("What does the hop cost?", "hop", hop),
     ("Backends are busy: do queues grow?", "busy", busy),
+    ("A backend becomes slow, and says so: when is it left?", "feedback", feedback),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
     ("DNS before two L7 balancers: what then?", "both", both),

@@ -101,6 +101,19 @@ def slow_share(measured: Measured, column: str) -> str:
     return f"{robin}; least connections {least}" if robin else ""
 
 
+def left_after(measured: Measured, column: str) -> str:
+    def told(name: str) -> str:
+        if name not in measured["cases"]:
+            return ""
+        fallen = measured["cases"][name]["fallen"]
+        return "never" if fallen is None else f"{fallen:.0f} s"
+
+    if column == "dnslb":
+        return f"{told('dnslb, feedback')} (TTL {measured['ttl']}); without load feedback {told('dnslb, no feedback')}"
+    agent, least = told(f"{column} agent-check"), told(f"{column} least conn.")
+    return f"{agent} by agent-check; least connections {least}" if agent else ""
+
+
 def own_death(measured: Measured, column: str) -> str:
     conditions = measured["conditions"]
 
@@ -148,6 +161,7 @@ MEASURED: tuple[tuple[str, Sequence[MeasuredRow]], ...] = (
         ("added to the median latency over new, over kept connections", "hop", added_latency),
         ("CPU of all, clients included, per 1,000 requests: new, kept", "hop", together),
         ("share of a backend that is slow (of four)", "unlike", slow_share),
+        ("a backend becomes four times slower: until it has half its share", "feedback", left_after),
         ("finds its session in a backend's memory", "sessions", kept_sessions),
     )),
 )

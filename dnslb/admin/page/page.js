@@ -101,6 +101,7 @@ function serverView(status) {
   const up = probed.filter((backend) => backend.up).length;
   const facts = [
     ["Queries", rate(), ""],
+    ...(server.held > 0 ? [["Held up", server.held.toLocaleString("en"), ""]] : []),
     ["Backends up", probed.length > 0 ? `${up} of ${probed.length}` : "–", up < probed.length ? "bad" : ""],
     ["Zones", status.zones.length.toLocaleString("en"), ""],
     ["Generation", server.generation, ""],
@@ -253,10 +254,12 @@ function shareView(backend) {
   const row = (kind, label, share) => [
     h("span", { class: "label" }, label), bar(kind, share), h("span", { class: "value" }, percent(share)),
   ];
+  const left = backend.left === null ? "" : ` × ${percent(backend.left)}`;
   const led = backend.led > 0 ? ` · led ${short(backend.led)}` : "";
   return h("div", { class: "shares" },
     ...row("set", "set", configured), ...row("led", "led", backend.achieved),
-    h("span", { class: "note" }, `weight ${backend.weight}${led}`));
+    h("span", { class: "note" }, `weight ${backend.weight}${left}${led}`),
+    backend.load_why ? h("span", { class: "note" }, "load ", h("bdi", null, backend.load_why)) : null);
 }
 
 function probesView(backend, probes, slowest) {

@@ -15,7 +15,7 @@ from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
-from dnslb.config.policy.load import check_load
+from dnslb.config.policy.hidden import check_hidden
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.safety import check_safety, check_unsteady
 from dnslb.config.policy.setting import PolicySettings
@@ -52,7 +52,8 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
-    check_load(document, pool, written.settings, written.own)
+    check_hidden(document, pool, written.settings, written.own)
+    _check_load(document, pool, written)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)
     _check_ttl(document, pool, written)
@@ -151,6 +152,16 @@ def _check_slowstart(document: Document, pool: Pool, written: Written) -> None:
             _warn(document, node, "order: none has one leader, so slowstart does nothing", "write another order")
     elif not pool.is_single:
         _warn(document, node, f"slowstart without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
+
+
+def _check_load(document: Document, pool: Pool, written: Written) -> None:
+    if pool.load is None or written.draft is None:
+        return
+    node = written.draft.settings["load"].node
+    if pool.order is RRsetOrder.NONE:
+        _warn(document, node, "order: none has one leader, so load does nothing", "write another order")
+    elif not pool.is_single:
+        _warn(document, node, f"load without answers: 1 does next to nothing: {_RESHUFFLE}", "add answers: 1")
 
 
 def _check_promise(document: Document, pool: Pool, written: Written) -> None:

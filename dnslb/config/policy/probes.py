@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
-from dnslb.config.policy import words
+from dnslb.config.policy import load, words
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting, are_sound, read_target
 from dnslb.config.policy.shares import read_unsteady
 from dnslb.text.document import Document
@@ -45,6 +45,11 @@ SCHEDULE: dict[str, Reader] = {
     "unsteady": read_unsteady,
 }
 
+_LOAD = load.readers(_read_interval, _read_timeout)
+
+# What a probe of any kind may have, and what may stand beside it.
+COMMON: dict[str, Reader] = {**SCHEDULE, "load": lambda document, node: load.read(document, node, _LOAD)}
+
 _HTTP: dict[str, Reader] = {
     "port": words.read_port,
     "host": words.read_host,
@@ -69,7 +74,7 @@ _KINDS: dict[str, dict[str, Reader]] = {
     "exec": {"exec": words.read_command},
 }
 
-_KEYS = list(dict.fromkeys([*_KINDS, *SCHEDULE, *[key for keys in _KINDS.values() for key in keys]]))
+_KEYS = list(dict.fromkeys([*_KINDS, *COMMON, *[key for keys in _KINDS.values() for key in keys]]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +98,10 @@ def read(document: Document, node: Node, base: Draft) -> Draft:
     if len(kinds) > 1:
         document.report(values[kinds[1]], f"the probe has two kinds, {kinds[0]} and {kinds[1]}", "keep one of them")
         # What the rest belongs to is unknown.
-        values = {key: value for key, value in values.items() if key in SCHEDULE or key == kinds[0]}
+        values = {key: value for key, value in values.items() if key in COMMON or key == kinds[0]}
     kind = kinds[0] if kinds else base.kind
-    readers = SCHEDULE | (_KINDS[kind] if kind is not None else {})
-    found = {key: setting for key, setting in base.settings.items() if key in SCHEDULE or kind == base.kind}
+    readers = COMMON | (_KINDS[kind] if kind is not None else {})
+    found = {key: setting for key, setting in base.settings.items() if key in COMMON or kind == base.kind}
     for key, value in values.items():
         if key in readers:
             found[key] = Setting(readers[key](document, value), value)
@@ -104,7 +109,7 @@ def read(document: Document, node: Node, base: Draft) -> Draft:
             document.report(value, f"{key} depends on the kind of the probe", f"add {_either(_owners(key))} beside it")
         else:
             document.report(value, f"a probe of kind {kind} has no {key}", f"remove it; {_either(_owners(key))} has it")
-    is_whole = base.is_whole and is_known and len(kinds) < 2 and (kind is not None or values.keys() <= SCHEDULE.keys())
+    is_whole = base.is_whole and is_known and len(kinds) < 2 and (kind is not None or values.keys() <= COMMON.keys())
     return Draft(kind, found, is_whole)
 
 

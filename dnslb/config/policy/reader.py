@@ -13,7 +13,7 @@ from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import transfers
-from dnslb.config.policy import checks, probes, setting
+from dnslb.config.policy import checks, load, probes, setting
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.config.policy.shares import read_least, read_percent
@@ -173,7 +173,10 @@ def _pool(
         probe = probes.build(parsed, draft, probe_node, owner.name if owner else "")
     if owner is None or not is_read or not setting.are_sound(settings.values()) or (draft and not probe):
         return None
-    pool = _assemble(owner, settings, probe, overrides)
+    loaded = None
+    if probe is not None and draft is not None and "load" in draft.settings:
+        probe, loaded = load.build(parsed, draft.settings["load"].value, probe)
+    pool = replace(_assemble(owner, settings, probe, overrides), load=loaded)
     written = checks.Written(key, settings, own.keys(), draft, backends.node if backends else key, overrides)
     checks.check(parsed, pool, written)
     return None if has_errors(parsed.problems[start:]) else pool
@@ -189,7 +192,7 @@ def _draft(
         draft = None if _is_none(node) else probes.read(parsed, node, default or Draft())
     elif default is not None and default.kind is None:
         draft = None  # the defaults say how to probe, if a pool says what
-    beside = {word: value for word, value in own.items() if word in probes.SCHEDULE}
+    beside = {word: value for word, value in own.items() if word in probes.COMMON}
     for word, value in beside.items():
         if draft is None:
             parsed.report(value.node, f"{word} is of no use without a probe", "add probe:, or remove it")
@@ -364,7 +367,7 @@ _SHARED: dict[str, Reader] = {
     "on_return": _read_on_return,
     "hidden_load": Document.claim,
 }
-_OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.SCHEDULE}
+_OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.COMMON}
 _BACKEND: dict[str, Reader] = {
     "weight": _read_weight,
     "backup": Document.claim,

@@ -56,6 +56,14 @@ def read_method(document: Document, node: Node) -> str | None:
     return None
 
 
+def read_token(document: Document, node: Node) -> str | None:
+    word = document.text(node)
+    if word is None or _TOKEN.fullmatch(word):
+        return word
+    document.report(node, f"{word} is no name of a header", "write letters, digits and hyphens")
+    return None
+
+
 def read_headers(document: Document, node: Node) -> tuple[tuple[str, str], ...] | None:
     headers: dict[str, tuple[str, str]] = {}
     mistakes = len(document.problems)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from dnslb import __version__
 from dnslb.answer.served_pool import ServedPool
 from dnslb.answer.served_pools import ServedPools
+from dnslb.balance.load import Burden
 from dnslb.balance.operator_order import Mode, mode_for
 from dnslb.balance.pool import Backend
 from dnslb.dns import name, rrtype
@@ -78,6 +79,7 @@ class _Row(NamedTuple):
     led: int
     record: ProbeRecord | None
     expires: float | None
+    burden: Burden | None
 
 
 _BUILD = gauge("dnslb_build_info", "Always 1; the labels tell the versions.")
@@ -95,6 +97,7 @@ _QUERIES = counter("dnslb_queries_total", "Queries that came in.")
 _REPLIES = counter("dnslb_replies_total", "Replies by response code and kind.")
 _TRUNCATED = counter("dnslb_replies_truncated_total", "Replies with TC.")
 _DROPPED = counter("dnslb_queries_dropped_total", "Queries that got no reply.")
+_HELD = counter("dnslb_queries_held_total", "Queries that the rate limit held up: dropped, or told to come again.")
 _UNSENT = counter("dnslb_replies_unsent_total", "Replies that the system did not take.")
 _PACKED = counter("dnslb_replies_packed_total", "Replies that were not found ready.")
 _RECORDED = counter("dnslb_query_records_total", "Records of queries written to dnstap and to the query log.")
@@ -127,6 +130,9 @@ _UP = gauge("dnslb_backend_up", "1 when the verdict is up; absent without a prob
 _MODE = gauge("dnslb_backend_mode", "Always 1; the label tells the order: ready, drain or maint.")
 _WEIGHT = gauge("dnslb_backend_weight", "Weight of the policy.")
 _SHARE = gauge("dnslb_backend_share_ratio", "Share of the leading answers that it should have.")
+_LOAD = gauge("dnslb_backend_load_ratio", "Smoothed load that it tells, 0 to 1; absent while it does not.")
+_LEFT = gauge("dnslb_backend_weight_left_ratio", "Part of its weight that its load leaves; absent if nobody asks.")
+_OVER = gauge("dnslb_backend_overloaded", "1 while it leads no more for its load; absent if nobody asks.")
 _EXPIRES = gauge(
     "dnslb_backend_copies_expire_timestamp_seconds",
     "Unix time at which the last cached copy of it expires, or did; absent while it is handed out.",
@@ -196,6 +202,9 @@ def _queries(totals: Totals) -> list[tuple[Family, list[Sample]]]:
         ]),
         (_TRUNCATED, [(labels(protocol=protocol), truncated[protocol]) for protocol in protocols]),
         (_DROPPED, [(labels(protocol=protocol), heads[NO_REPLY]) for protocol, heads in protocols.items()]),
+        (_HELD, [
+            (labels(result="dropped"), totals.held - totals.put_off), (labels(result="put_off"), totals.put_off),
+        ]),
         (_UNSENT, [(labels(protocol="udp"), totals.udp[UNSENT])]),
         (_PACKED, [("", totals.packed)]),
         (_RECORDED, [(labels(to=to), count) for to, count in totals.recorded.items()]),
@@ -306,10 +315,23 @@ def _row(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as man
     if pool.pool.probe is not None:
         key = (pool.pool.probe, backend.target)
         record, health = view.records.get(key), balancer.verdicts.healths.get(key)
+    burden = pool.burdens.get(backend.target) if pool.burdens else None
+    if burden is not None:
+        health = burden.verdict or health
     up, orders = None if health is None else health.up, balancer.orders
     mode = mode_for(orders, pool.name, backend.address, view.now) if orders else Mode.READY
     expires = None if share else balancer.copies.last_copy(pool.owner, backend.address, view.now)
-    return _Row(f'{owned},address="{backend.address}"', up, mode.value, backend.weight, share, led, record, expires)
+    text = f'{owned},address="{backend.address}"'
+    return _Row(text, up, mode.value, backend.weight, share, led, record, expires, burden)
+
+
+def _loads(laden: list[tuple[str, Burden]]) -> list[tuple[Family, str]]:
+    """Only where somebody asks."""
+    return [
+        (_LOAD, _LOAD.lines((text, burden.load) for text, burden in laden if burden.is_known)),
+        (_LEFT, _LEFT.lines((text, burden.left) for text, burden in laden)),
+        (_OVER, _OVER.lines((text, int(burden.is_over)) for text, burden in laden)),
+    ]
 
 
 @lru_cache(maxsize=1000)
@@ -320,11 +342,13 @@ def _outcome(ok: bool, reason: str) -> str:
 def _backends(rows: list[_Row]) -> list[tuple[Family, str]]:
     """What is told of these backends."""
     probed = [(row.labels, row.record) for row in rows if row.record is not None]
+    laden = [(row.labels, row.burden) for row in rows if row.burden is not None]
     return [
         (_UP, _UP.lines((row.labels, int(row.up)) for row in rows if row.up is not None)),
         (_MODE, _MODE.lines((f'{row.labels},mode="{row.mode}"', 1) for row in rows)),
         (_WEIGHT, _WEIGHT.lines((row.labels, row.weight) for row in rows)),
         (_SHARE, _SHARE.lines((row.labels, row.share) for row in rows)),
+        *(_loads(laden) if laden else ()),
         (_EXPIRES, _EXPIRES.lines((row.labels, row.expires) for row in rows if row.expires is not None)),
         (_LED, _LED.lines((row.labels, row.led) for row in rows)),
         (_CHANGES, _CHANGES.lines((text, record.changes) for text, record in probed)),

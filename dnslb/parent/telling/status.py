@@ -81,7 +81,7 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
 ) -> BackendStatus:
     address, rdata = backend.address, backend.address.packed
     key = pool.owner, rrtype.ADDRESS_TYPES[address.version]
-    health = pool.judgement.verdict(backend)
+    health, burden = pool.verdict(backend), pool.burdens.get(backend.target)
     order = order_for(balancer.orders, pool.name, address, now)
     own = Scope(pool.name, address)
     scope = own if balancer.orders.get(own) is order else Scope(None, address)
@@ -101,6 +101,9 @@ def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lie
         led=totals.led(key).get(rdata, 0),
         achieved=totals.achieved(key, rdata),
         expires=None if share is not None else balancer.copies.last_copy(pool.owner, address, now),
+        load=burden.load if burden is not None and burden.is_known else None,
+        left=None if burden is None else burden.left,
+        load_why="" if burden is None else burden.why(),
     )
 
 

@@ -14,6 +14,7 @@ from dnslb.answer.hidden_loads import HiddenLoads
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.name import Name
+from dnslb.parent.telling.limit_log import LimitLog
 from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
@@ -34,6 +35,9 @@ class Totals:
         self.zones: Counter[Name] = Counter()            # replies, by the zone that they came from
         self.recorded: Counter[str] = Counter(dnstap=0, query_log=0)    # records of queries written, by where they go
         self.unrecorded: Counter[str] = Counter(dnstap=0, query_log=0)  # and dropped
+        self.held = 0                     # queries that the rate limit held up
+        self.put_off = 0                  # of these, those that were told to come again
+        self.limit_log = LimitLog()
         self.restarts = 0                 # of workers that died
         self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
@@ -71,6 +75,8 @@ class Totals:
         self.evicted += counts.evicted
         self.bugs += counts.bugs
         self.open[pid] = counts.open
+        self.held += counts.held.queries
+        self.put_off += counts.held.put_off
         for name, (written, dropped) in counts.records.items():
             self.recorded[name] += written
             self.unrecorded[name] += dropped
