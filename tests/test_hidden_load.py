@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from math import floor
 from random import Random
 
@@ -196,6 +194,21 @@ def test_every_class_goes_round_by_itself() -> None:
         assert sorted(next(rounds) for _ in range(3)) == [0, 1, 2]
 
 
+def test_a_class_whose_records_lead_otherwise_goes_on_from_who_is_next() -> None:
+    even, heavier = even_terms(_CYCLIC, 3, 30), even_terms(Rotation(RRsetOrder.CYCLIC, (5, 4, 5), 1), 3, 30)
+    turns = ClassTurns(even, 3, Random(1))
+    rounds = {number: leaders(even, turns, number) for number in (1, 2)}
+    seen = [next(rounds[number]) for number in (1, 2, 2)]
+    turns.retune([*even[:2], heavier[2], *even[3:]])
+    follower = next(leaders([*even[:2], heavier[2], *even[3:]], turns, 2))
+    assert follower == (seen[2] + 1) % 3
+    assert next(rounds[1]) == (seen[0] + 1) % 3     # which nobody has disturbed
+    every = [*seen, follower, (seen[0] + 1) % 3]
+    assert turns.led() == [every.count(record) for record in range(3)]
+    assert turns.taken == len(every)
+    assert turns.led() is None
+
+
 @pytest.mark.parametrize("order", [RRsetOrder.CYCLIC, RRsetOrder.RANDOM, RRsetOrder.LEAST_ASSIGNED])
 def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     terms = even_terms(Rotation(order, (3, 1), 1), 2, 30)
@@ -205,24 +218,3 @@ def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     assert turns.led() == [seen.count(0), seen.count(1)]
     assert turns.taken == len(seen)
     assert turns.led() is None
-
-
-def test_when_one_class_gets_other_turns_the_others_go_on_and_nothing_counted_is_lost() -> None:
-    terms = list(even_terms(_CYCLIC, 3, 30))
-    turns = ClassTurns(terms, 3, Random(1))
-    rounds = [leaders(terms, turns, number) for number in range(len(terms))]
-    seen = [next(each) for each in rounds for _ in range(4)]
-    before, expected = list(turns.by_class), [next(each) for each in rounds]
-    terms[5] = replace(terms[5], rotation=Rotation(RRsetOrder.CYCLIC, (2, 1, 1), 1))
-    turns.retune(terms)
-    after = turns.by_class
-    assert [number for number, each in enumerate(before) if each is not after[number]] == [5]
-    leads = Counter(next(leaders(terms, turns, 5)) for _ in range(4))
-    assert leads == {0: 2, 1: 1, 2: 1}
-    counts = Counter([*seen, *expected, *leads.elements()])
-    assert turns.taken == counts.total()
-    assert turns.led() == [counts[record] for record in range(3)]
-    assert turns.led() is None
-    # They went on: three turns make a round.
-    again = [next(leaders(terms, turns, number)) for number in (1, 1)]
-    assert {expected[1], *again} == {0, 1, 2}

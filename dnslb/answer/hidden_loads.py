@@ -25,7 +25,7 @@ HEAVIEST = 8       # networks of an RRset that are told of
 _MEMORY = 1800.0   # seconds in which a count fades to 37 %
 _LEAST = 4         # times that a network must have asked, for anything to be told by it
 _PIECE = 200       # networks looked at in a row
-_STEPS = 8         # to double a load: what is published changes only with these
+_STEPS = 4         # to double a load: what is published changes only with these
 
 
 class Asked(NamedTuple):
@@ -73,6 +73,8 @@ class HiddenLoads(dict[RRsetKey, HiddenLoad]):
             if of_all is None:
                 of_all = self._all[pair[0]] = _Seen(now)
             of_all.add(one, now)
+        if len(self._seen) > 2 * MOST:
+            self._seen = {pair: seen for pair, seen in self._seen.items() if seen.asked}  # more often than once
         if len(self._seen) > 2 * MOST:
             pairs = nlargest(MOST, self._seen, key=lambda pair: self._seen[pair].remembered(now))
             self._seen = {pair: self._seen[pair] for pair in pairs}

@@ -142,6 +142,11 @@ class Turns:
         return Stand((self._start + taken) % self._count, self._count)
 
     @property
+    def next_leader(self) -> int:
+        """Of cycles."""
+        return self._leaders[self.stand().turn % len(self._leaders)]
+
+    @property
     def taken(self) -> int:
         """How many turns were taken up to now."""
         return maxsize - length_hint(self._ticks) + self._summed + sum(self.drawn)
