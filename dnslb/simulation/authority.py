@@ -77,8 +77,10 @@ class Authority:
     def observe(self, target: Address, outcome: Outcome, now: float) -> None:
         """One probe more has ended.  Only for pools with a probe."""
         if self.pool.probe is not None:
-            self._healths[target] = health.observe(self.health(target), outcome, self.pool.probe, now)
-            self.advance(now)
+            before = self.health(target)
+            after = self._healths[target] = health.observe(before, outcome, self.pool.probe, now)
+            if (before.up, before.streak) != (after.up, after.streak):
+                self.advance(now)
 
     def advance(self, now: float) -> None:
         """Work out what is served from ``now`` on."""
