@@ -45,6 +45,7 @@ def serving(*hosts: str, order: RRsetOrder = RRsetOrder.CYCLIC, weights: tuple[i
 def world(served: Serving, transport: Transport = UDP) -> tuple[Snapshot, Responder]:
     made = Snapshot({ZONE.apex: ZONE}, RRsetOrder.CYCLIC, Random(1), {WWW: served})
     made.classes.tell(_CLASSES)
+    made.over_udp.marks = made.classes
     return made, Responder(made, transport, ANONYMOUS)
 
 

@@ -59,7 +59,7 @@ class World:
         """What a client gets: the response code, with TC if it is set, or silence."""
         client = sockaddr(address)
         respond = self.limit.respond if self.limit.watched else self.responder.recall
-        reply = self.responder._opts.completed(respond(packet[2:], client))
+        reply = self.responder.opts.completed(respond(packet[2:], client))
         self.until -= 1
         if self.until <= 0:
             self.limit.look(packet[2:], client)

@@ -16,7 +16,7 @@ from transcript import wire
 
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli.serve import serve
-from dnslb.config import settings, transfers
+from dnslb.config import clients, settings, transfers
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.rate_limit import RateLimit
 from dnslb.config.recording import Dnstap, QueryLog
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("yaml_parser")  # all of it, with either pa
 REFERENCE = Path(__file__).parent.parent / "zones" / "README.md"
 ORDERS = "cyclic, spread, random, none, sticky"
 KNOWN = (
-    "admin, admin_hosts, admin_tls, admin_token_file, catalog_zone, confirm, control, cookie_secret_file, cookies, "
-    "dnstap, include_from, keys, listen, log_format, log_level, on_change, order, orphan_grace, peers, query_log, "
-    "rate_limit, secondaries, server_id, "
+    "admin, admin_hosts, admin_tls, admin_token_file, allow, catalog_zone, confirm, control, cookie_secret_file, "
+    "cookies, deny, dnstap, include_from, keys, listen, log_format, log_level, on_change, order, orphan_grace, "
+    "peers, proxies, query_log, rate_limit, secondaries, server_id, "
     "server_version, settle, state, tcp_connections, tcp_idle, tcp_per_client, transfer_to, user, watch, "
     "worker_timeout, workers, zones"
 )
@@ -194,9 +194,10 @@ def test_what_is_wrong_leaves_the_default_and_the_rest() -> None:
 
 
 def names() -> Iterator[str]:
-    """Of the keys: two of them make one value."""
+    """Of the keys: of some, two make one value."""
+    pairs = {"transfers": transfers.KEYS, "clients": clients.KEYS}
     for field in fields(Settings):
-        yield from transfers.KEYS if field.name == "transfers" else [field.name]
+        yield from pairs.get(field.name, (field.name,))
 
 
 def test_every_setting_has_a_key() -> None:

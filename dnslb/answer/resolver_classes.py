@@ -5,7 +5,7 @@ Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from socket import AF_INET
 from sys import byteorder
 from typing import TypeAlias
@@ -24,11 +24,10 @@ class ResolverClasses(dict[Words, int]):
     def __init__(self) -> None:
         super().__init__()
         self._known: Mapping[bytes, int] = {}
-        self.are_used = False  # from the first word on who is of which
 
     def tell(self, known: Mapping[bytes, int]) -> None:
         """From now on these are known, by network; all others are of the class REST."""
-        self._known, self.are_used = known, True
+        self._known = known
         self.clear()
 
     def of(self, client: bytes) -> int:
@@ -38,6 +37,10 @@ class ResolverClasses(dict[Words, int]):
     def mark(self, client: bytes) -> bytes:
         """The same as one octet."""
         return self.of(client).to_bytes(1)
+
+    def marks(self, columns: Sequence[Iterable[int]]) -> bytes:
+        """The same of many, an octet each, by the columns of their words."""
+        return bytes(map(self.__getitem__, columns[0] if len(columns) == 1 else zip(*columns, strict=True)))
 
     def __missing__(self, words: Words) -> int:
         if len(self) >= _MOST:

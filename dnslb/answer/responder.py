@@ -91,10 +91,8 @@ class Responder:
         self._snapshot = snapshot
         self._transport = transport
         self._identity = identity
-        self._opts = ReplyOpt(transport.limit, transport.idle, identity.server, cookies)
+        self.opts = ReplyOpt(transport.limit, transport.idle, identity.server, cookies)
         self._zones = snapshot.zones
-        # Of clients: if they are of use, an octet that tells a client's is before a query in the memo of UDP.
-        self._classes = snapshot.classes if snapshot.classes.are_used and transport is UDP else None
         self._replies = snapshot.over_udp if transport is UDP else snapshot.over_tcp
         # Bound once: each is looked up for every query.
         self._by_question = self._replies.by_question.get
@@ -109,17 +107,21 @@ class Responder:
         ``client`` is the client's socket address as the system gives it; only sticky orders look at it, and pools that
         answer clients near them otherwise.
         """
-        reply = self._opts.completed(self.reply(packet[2:], client))
+        reply = self.opts.completed(self.reply(packet[2:], client))
         return None if reply is None else packet[:2] + reply
 
     def recall(self, query: bytes, client: bytes) -> bytes | None:
         """The same as ``reply``, for queries that come one by one."""
+        return self.opts.completed(self.find(query, client))
+
+    def find(self, query: bytes, client: bytes) -> bytes | None:
+        """The same as ``reply``, by the memo if it is there."""
         turns = self.memo.get(query)
         if turns is not None:
             known: bytes = next(turns)
             return known
         self.memo.miss(1, query)
-        return self._opts.completed(self.reply(query, client))
+        return self.reply(query, client)
 
     def reply(self, query: bytes, client: bytes) -> bytes | None:  # noqa: PLR0912 - functions would make it dearer
         """The same without the id, from after it to after it; it may end with a cookie that the caller completes."""
@@ -146,8 +148,8 @@ class Responder:
         plan = plans.get(query[end : end + _OPT_START])
         if plan is None or plan.length != len(query) - end:
             # Maybe it is as if it had no options, of which new ones can come each time.
-            plainest = query[:10] + name + kind + self._opts.bare(query[end:])
-            turns = self.memo.get(plainest if self._classes is None else self._classes.mark(client) + plainest)
+            plainest, marks = query[:10] + name + kind + self.opts.bare(query[end:]), self._replies.marks
+            turns = self.memo.get(plainest if marks is None else marks.mark(client) + plainest)
             if turns is not None:
                 known: bytes = next(turns)
                 return known[:10] + query[10:end] + known[end:]
@@ -172,40 +174,38 @@ class Responder:
         end, plan = self._planned(query)
         if plan is not None and plan.cookie is None:
             return _PUT_OFF[plan.head] + query[10:end] + plan.opt
-        return _put_off(self._opts, query, client, has_cookies=plan is not None)
+        rcode, flags = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
+        return refused(self.opts, query, client, rcode, flags)
 
     def is_known(self, query: bytes, client: bytes) -> bool:
         """Whether the client shows a cookie of ours."""
         # Quickly told when nothing is behind the question.
         end, plan = (0, None) if query[9:10] == b"\0" else self._planned(query)
         shown = None if plan is None else plan.cookie
-        return shown is not None and self._opts.is_ours(shown or query[end + _OPT_START :], client)
+        return shown is not None and self.opts.is_ours(shown or query[end + _OPT_START :], client)
 
     def _planned(self, query: bytes) -> tuple[int, _Plan | None]:
         """Where the question ends, and what is behind it, if that is common."""
         plans = self._plans.get(query[:10])
         end = query.find(b"\0", 10) + 5
-        if plans is None:
-            return end, None
-        plan = plans.get(query[end : end + _OPT_START])
-        return end, plan if plan is not None and plan.length == len(query) - end else self._plan(query, end)
+        plan = None if plans is None else plans.get(query[end : end + _OPT_START])
+        is_right = plans is None or (plan is not None and plan.length == len(query) - end)
+        return end, plan if is_right else self._plan(query, end)
 
     def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
         """The reply to who shows a cookie: with ours."""
         shown = plan.cookie or query[end + _OPT_START :]
-        if self._opts.demands_cookie and not self._opts.is_ours(shown, client):
+        if self.opts.demands_cookie and not self.opts.is_ours(shown, client):
             return self._considered(query, client)
-        opt = self._opts.with_cookie(plan.opt, shown, client)
-        if ready.special:
-            return _special(query, end, ready, plan, client, opt)
-        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
+        opt = self.opts.with_cookie(plan.opt, shown, client)
+        return _special(query, end, ready, plan, client, opt)
 
     def _compose(self, query: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
 
         Nothing when it is not common, or differs by the client.  Where clients have classes, the query is marked.
         """
-        mark, query = (query[:1], query[1:]) if self._classes is not None else (b"", query)
+        mark, query = (query[:1], query[1:]) if self._replies.marks is not None else (b"", query)
         end = query.find(b"\0", 10) + 5
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
@@ -216,19 +216,19 @@ class Responder:
         if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
             return
         head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
-        for spelled, rest in {(query[10:end], query[end:]), (name + kind, self._opts.bare(query[end:]))}:
+        for spelled, rest in {(query[10:end], query[end:]), (name + kind, self.opts.bare(query[end:]))}:
             yield mark + query[:10] + spelled + rest, whole(ready, head + spelled, opt)
 
     def _plan(self, query: bytes, end: int) -> _Plan | None:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
         tail = query[end:]
-        asked = edns.plain(tail, self._opts.options) if query[9] else None
+        asked = edns.plain(tail, self.opts.options) if query[9] else None
         if len(query) < end or (asked is None and (tail or query[9])):
             return None
-        shown = self._opts.cookie(asked)
+        shown = self.opts.cookie(asked)
         if shown is not None and not is_well_formed(shown):
             return None
-        limit, opt = self._opts.room(asked)
+        limit, opt = self.opts.room(asked)
         plan = _Plan(len(tail), limit - 2, 2 * bool(opt) + (query[0] & 1), opt, shown)
         plans = self._plans[query[:10]]
         # Length and first 15 octets say all that matters, when there is one option at most.
@@ -248,24 +248,24 @@ class Responder:
         # A signature is read as NOTAUTH: nobody here can check it.
         if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or _is_transfer(asked, self._transport)):
             raise ForTransfers
-        refused = partial(_refusal, self._opts, packet, asked, client)
+        say = partial(_refusal, self.opts, packet, asked, client)
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
-            return refused(rrtype.NOTIMP)
+            return say(rrtype.NOTIMP)
         if asked.rcode != rrtype.NOERROR:
-            return refused(asked.rcode)
-        shown = self._opts.cookie(asked.edns)
+            return say(asked.rcode)
+        shown = self.opts.cookie(asked.edns)
         if shown is not None and not is_well_formed(shown):
-            return refused(rrtype.FORMERR)
+            return say(rrtype.FORMERR)
         if asked.opcode != rrtype.QUERY:
-            return refused(rrtype.REFUSED)
-        if shown is not None and self._opts.wants_cookie(shown, client):
-            return refused(rrtype.BADCOOKIE)
+            return say(rrtype.REFUSED)
+        if shown is not None and self.opts.wants_cookie(shown, client):
+            return say(rrtype.BADCOOKIE)
         if asked.rrclass != rrtype.IN:
-            return _chaos(self._opts, self._identity, packet, asked, client)
+            return _chaos(self.opts, self._identity, packet, asked, client)
         kind = packet[asked.end - 4 : asked.end]
         if kind[:2] in _TRANSFERS:
-            return refused(rrtype.REFUSED)
-        limit, opt = self._opts.room(asked.edns)
+            return say(rrtype.REFUSED)
+        limit, opt = self.opts.room(asked.edns)
         ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
         plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt, shown)
         if shown is not None:
@@ -289,14 +289,11 @@ def _refusal(  # noqa: PLR0913, PLR0917 - what stands in a reply comes from as m
     return message.head(flags, asked.opcode, counts) + packet[HEADER : asked.end] + opt
 
 
-def _put_off(opts: ReplyOpt, query: bytes, client: bytes, *, has_cookies: bool) -> bytes | None:
+def refused(opts: ReplyOpt, query: bytes, client: bytes, rcode: int = rrtype.REFUSED, flags: int = 0) -> bytes | None:
+    """The reply with that code to a query after its id, whatever it asks; None when there must be none."""
     packet = bytes(2) + query
     asked = parse(packet)
-    if asked is None:
-        return None
-    if has_cookies:
-        return _refusal(opts, packet, asked, client, rrtype.BADCOOKIE)
-    return _refusal(opts, packet, asked, client, rrtype.NOERROR, message.AA | message.TC)
+    return None if asked is None else _refusal(opts, packet, asked, client, rcode, flags)
 
 
 def _chaos(opts: ReplyOpt, identity: Identity, packet: bytes, asked: Query, client: bytes) -> bytes:

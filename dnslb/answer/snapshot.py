@@ -72,6 +72,8 @@ class Replies:
         self.by_question = Table(owners)  # by folded name + type + class, or folded name
         self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
         self.memo = Memo()
+        # If replies go by the classes of clients: before a query in the memo is an octet that tells the client's.
+        self.marks: ResolverClasses | None = None
 
     def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
         """The reply to folded ``name``, or to all missing names like it below ``covers``."""

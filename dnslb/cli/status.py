@@ -157,7 +157,8 @@ def _rows(rrset: dict[str, Any], now: float) -> list[str]:
         verdict = {None: unknown, True: "up", False: "down"}[backend["up"]]
         since = "" if backend["since"] is None else age(now - backend["since"])
         left = f" × {backend['left']:.0%}" if is_asked and backend["left"] is not None else ""
-        weight = f"{backend['weight']}{left}{' backup' if backend['backup'] else ''}"
+        backup, lease = " backup" if backend["backup"] else "", _lease(backend.get("joined"), now)
+        weight = f"{backend['weight']}{left}{backup}{lease}"
         share = f"{backend['share']:.0%}" if backend["handed_out"] else "-"
         # What it had of the leading answers, beside what it should have had.
         led = f"{backend['achieved']:.0%}" if backend["handed_out"] and backend["achieved"] is not None else "-"
@@ -168,6 +169,11 @@ def _rows(rrset: dict[str, Any], now: float) -> list[str]:
     if all(backend["handed_out"] for backend in rrset["backends"]):
         rows = [(*row[:-2], row[-1]) for row in rows]
     return columns(rows)
+
+
+def _lease(joined: dict[str, Any] | None, now: float) -> str:
+    """Of who has joined by itself."""
+    return "" if joined is None else f" joined, {age(joined['until'] - now)} left"
 
 
 def _caches(backend: dict[str, Any], now: float) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
 from dnslb.config import cookie_secrets, keys, policy, settings
+from dnslb.config.clients import Clients
 from dnslb.config.keys import TsigKey
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.owner import find_owner
@@ -55,6 +56,7 @@ class Catalog:
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     transfers: Mapping[Name, TransferPolicy] = field(default_factory=dict)  # of the zones that are transferred, by apex
     keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
+    clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all, by apex
     cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # none: as the server likes
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
@@ -188,8 +190,9 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         apex: ZoneSize(_records(zone), len(policies[apex].pools) if apex in policies else None)
         for apex, zone in zones.items()
     }
+    clients = {apex: one.clients for apex, one in policies.items() if one.clients is not None}
     last = (files.fingerprint(), files.unfinished())
-    return Catalog(found, zones, pools, transfers, secrets, own, frozenset(sources), sizes, *last), problems
+    return Catalog(found, zones, pools, transfers, secrets, clients, own, frozenset(sources), sizes, *last), problems
 
 
 def _transfers(policy: Policy | None, settings: Settings) -> TransferPolicy:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import TypeAlias
+from ipaddress import IPv4Network, IPv6Network
 
+from dnslb.config.clients import Network, networks
 from dnslb.text.document import Document
 from dnslb.text.yaml_tree import Node, ScalarNode
 
 MOST = 1_000_000  # replies a second
 _MOST_SLIP = 100
-
-Network: TypeAlias = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,3 @@ def read(parsed: Document, node: Node) -> RateLimit | None:
     if "exempt" in nodes:
         found = replace(found, exempt=networks(parsed, nodes["exempt"]))
     return found
-
-
-def networks(parsed: Document, node: Node) -> tuple[Network, ...]:
-    """One, or a list of them; those without mistakes."""
-    found: list[Network] = []
-    for word, item in parsed.texts(node):
-        try:
-            found.append(ip_network(word))
-        except ValueError:
-            parsed.report(item, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
-    return tuple(found)

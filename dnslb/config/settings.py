@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
-from dnslb.config import hook, named_zone, rate_limit, recording, transfers
+from dnslb.config import clients, hook, named_zone, rate_limit, recording, transfers
+from dnslb.config.clients import EVERYBODY, Clients, Network
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.rate_limit import LIMIT, RateLimit
@@ -80,6 +81,8 @@ class Settings:
     cookies: str = "yes"                 # or no, or required: who has cookies shows one of ours before it gets answers
     cookie_secret_file: Path | None = None  # None: a secret of this life of the server
     rate_limit: RateLimit = LIMIT   # of replies over UDP
+    clients: Clients = EVERYBODY         # who is answered
+    proxies: tuple[Network, ...] = ()    # who tells in front of a query whose it is
     worker_timeout: float = 5.0          # seconds of silence after which a worker is replaced
     orphan_grace: float = 60.0           # seconds that workers go on answering without a parent
     watch: bool = True                   # whether an edited file is read at once
@@ -138,11 +141,12 @@ def read(octets: bytes, file: str) -> tuple[Settings, list[Problem]]:
     if parsed.root is None or _is_empty(parsed.root):
         return Settings(), parsed.problems
     found: dict[str, Any] = {}
-    values = parsed.mapping(parsed.root, (*_READERS, *transfers.KEYS), "the file")
+    values = parsed.mapping(parsed.root, (*_READERS, *transfers.KEYS, *clients.KEYS), "the file")
     for key, node in values.items():
         value = _READERS[key](parsed, node) if key in _READERS else None
         if value is not None:
             found[key] = value
+    found["clients"] = clients.read(parsed, values)
     found["transfers"] = transfers.read(parsed, values, found.get("keys", {}))
     return replace(Settings(), **found), parsed.problems
 
@@ -273,6 +277,7 @@ _READERS: dict[str, Callable[[Document, Node], Any]] = {
     "cookies": lambda parsed, node: parsed.choice(node, COOKIES),
     "cookie_secret_file": _path,
     "rate_limit": rate_limit.read,
+    "proxies": clients.networks,
     "zones": named_zone.read,
     "include_from": _paths,
     "worker_timeout": lambda parsed, node: parsed.duration(node, LEAST_TIMEOUT, MOST_TIMEOUT),

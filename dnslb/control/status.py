@@ -27,6 +27,15 @@ class OrderStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a backend stays that has joined by itself."""
+
+    since: float
+    until: float   # unless it is renewed
+    by: str        # who has registered it
+
+
+@dataclass(frozen=True, slots=True)
 class BackendStatus:
     """One address under one name."""
 
@@ -45,6 +54,7 @@ class BackendStatus:
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
     expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+    joined: Lease | None = None  # None: the zone file lists it
     load: float | None = None     # of what it can take, smoothed, 0 to 1; None: nobody asks, or it does not tell
     left: float | None = None     # of its weight, by its load: 0.05 to 1; None: nobody asks
     load_why: str = ""            # what follows from its load, or from the words of its agent

@@ -12,7 +12,8 @@ import socket
 import struct
 from dataclasses import dataclass
 
-_HEAD = struct.Struct("=d?I")  # last progress, whether the client has ended, octets received
+# Last progress, whether the client has ended, whether a proxy has yet to tell who it is, who it is, octets received.
+_HEAD = struct.Struct("=d??28sI")
 _MOST = 1 << 18     # octets of a message: more than a connection ever holds
 _ROOM = 1 << 20     # octets in a handover, if the system permits: some hundred connections
 
@@ -25,6 +26,8 @@ class ConnectionState:
     has_ended: bool  # no more queries are read from it
     received: bytes  # queries that are not answered, or not whole
     unsent: bytes    # replies that the client has not taken
+    is_proxied: bool = False  # a proxy has yet to tell whose it is
+    address: bytes = bytes(28)  # what it has told, a struct sockaddr; zeros: nothing
 
 
 class Handover:
@@ -39,7 +42,7 @@ class Handover:
 
     def send(self, descriptor: int, state: ConnectionState) -> None:
         """Send a connection.  Raises BlockingIOError when there is no room now, OSError when there will be none."""
-        head = _HEAD.pack(state.active, state.has_ended, len(state.received))
+        head = _HEAD.pack(state.active, state.has_ended, state.is_proxied, state.address, len(state.received))
         socket.send_fds(self._entry, [head, state.received, state.unsent], [descriptor])
 
     def take(self) -> tuple[socket.socket, ConnectionState] | None:
@@ -50,11 +53,11 @@ class Handover:
         octets, descriptors, _, _ = socket.recv_fds(self.exit, _MOST, 1)
         if not descriptors:
             return None
-        active, has_ended, length = _HEAD.unpack_from(octets)
+        active, has_ended, is_proxied, address, length = _HEAD.unpack_from(octets)
         end = _HEAD.size + length
         sock = socket.socket(fileno=descriptors[0])
         sock.setblocking(False)
-        return sock, ConnectionState(active, has_ended, octets[_HEAD.size : end], octets[end:])
+        return sock, ConnectionState(active, has_ended, octets[_HEAD.size : end], octets[end:], is_proxied, address)
 
 
 def message_pair(room: int) -> tuple[socket.socket, socket.socket]:

@@ -34,7 +34,7 @@ from dnslb.parent.state_file import StateFile
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.watch import Watch
 from dnslb.parent.worker_process import WorkerSockets
-from dnslb.system import privileges
+from dnslb.system import confinement, privileges
 from dnslb.system.tasks import again_and_again, unless
 
 _MOST_BY_DEFAULT = 4
@@ -62,6 +62,8 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
     service, catalog = Service(os.environ), found.catalog
+    if why := confinement.unavailable():
+        _log.warning("workers may do all that their user may: %s", why)
     # What was edited since the reading began must be noticed, however long the start takes.
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
@@ -87,7 +89,7 @@ def _state_file(settings: Settings, has_pools: bool, inherited: Inherited) -> St
         if has_pools:
             privileges.make_for(settings.user, directory)
         privileges.drop(settings.user)
-    privileges.keep_to_ourselves()
+    privileges.keep_nothing()
     state_file = StateFile(directory)
     if inherited.is_from_parent:
         state_file.borrow()

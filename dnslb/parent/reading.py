@@ -10,6 +10,7 @@ import gc
 import pickle
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,13 +48,14 @@ async def read(directory: Path, sources: frozenset[str], settle: float) -> Readi
     """
     # What is frozen is never collected: no garbage may be among it.
     gc.collect()
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
+    try:
+        with ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
             child = Child(partial(reading_child.work, theirs, directory, sources, settle), [theirs.fileno()])
-        except OSError as error:
-            ours.close()
-            raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
+            theirs.close()
+            undo.pop_all()
+    except OSError as error:
+        raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
     stream, writer = await asyncio.open_unix_connection(sock=ours)
     try:
         with collector.paused():

@@ -12,6 +12,7 @@ from secrets import token_bytes
 from dnslb.answer.snapshot import Question, RRsetKey, Serving
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Stand
+from dnslb.config.clients import Clients
 from dnslb.config.settings import Settings
 from dnslb.dns.cookie import SECRET
 from dnslb.dns.name import Name
@@ -19,8 +20,8 @@ from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
+from dnslb.worker.assignment import Assignment, Content
 from dnslb.worker.messages import Classes
-from dnslb.worker.worker import Assignment, Content
 
 _OWN_SECRETS = (token_bytes(SECRET),)  # of this life of the server
 
@@ -41,6 +42,7 @@ class SharedAssignment:
     transfers: Inlet | None = None                                 # where requests for these go
     counted: Collection[RRsetKey] = ()                             # for which is counted how often resolvers ask
     classes: Classes | None = None                     # of resolvers; None: no answer goes by that
+    clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all
     cookie_secrets: tuple[bytes, ...] = _OWN_SECRETS
     turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
 
@@ -63,8 +65,9 @@ class SharedAssignment:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
         content = Content(
-            self.zones, self.near, self.servings, self.questions, turns, self.soas, self.counted, self.classes
-        )
+            self.zones, self.near, self.servings, self.questions, turns, self.soas, self.clients, self.counted,
+            self.classes,
+        )  # fmt: skip
         share = socks.shares[number]
         assignment = Assignment(
             self.settings, content, share, channel, socks.listener, self.transfers, self.query_log, self.cookie_secrets

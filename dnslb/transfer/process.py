@@ -11,6 +11,7 @@ import gc
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from time import time
 
@@ -40,7 +41,8 @@ def run(assignment: Assignment, parent: socket.socket) -> None:
     """The life of the process, from just after the fork.  ``parent`` is its end of the channel."""
     gc.freeze()
     gc.enable()
-    os.nice(_NICE)
+    with suppress(OSError):  # a filter for system calls may forbid it, as the one of our unit does
+        os.nice(_NICE)
     asyncio.run(_Process(assignment).live(parent))
 
 

@@ -10,18 +10,23 @@ from time import time
 from typing import Any, TypeVar
 
 from dnslb.answer.cookies import Cookies
+from dnslb.answer.memo import Memo
 from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
+from dnslb.balance.near import Networks, merged
+from dnslb.config.clients import EVERYBODY
 from dnslb.config.settings import Settings
 from dnslb.ipc.forwarding import Inlet
 from dnslb.ipc.sockets import Share
+from dnslb.worker.assignment import Assignment
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connection_table import Limits
 from dnslb.worker.connections import Connections
 from dnslb.worker.counters import Counters
 from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.screen import Screen
 from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.transaction import Watcher
 from dnslb.worker.udp import Batches
@@ -37,21 +42,12 @@ _Batches = TypeVar("_Batches", bound=Batches)
 class Answering:
     """Answers as soon as it is made, in the running loop, until ``finish``."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what is assigned to a worker, and what it has made of it
-        self,
-        share: Share,
-        settings: Settings,
-        snapshot: Snapshot,
-        selector: AnsweringSelector,
-        transfers: Inlet | None = None,
-        secrets: Sequence[bytes] = (),
-    ) -> None:
-        """``selector``: of the running loop; ``transfers``: where requests for these go, if there are any; ``secrets``:
-        of cookies.
-        """
+    def __init__(self, assignment: Assignment, snapshot: Snapshot, selector: AnsweringSelector) -> None:
+        """``selector``: of the running loop."""
+        settings, share, transfers = assignment.settings, assignment.share, assignment.transfers
         bugs, udp, tcp = Bugs(), ReplyCounter(), ReplyCounter()
         identity = Identity(settings.server_id, settings.server_version)
-        cookies = Cookies(secrets, int(time()), required=settings.cookies == "required")
+        cookies = Cookies(assignment.cookie_secrets, int(time()), required=settings.cookies == "required")
         known = None if settings.cookies == "no" else cookies
         over_udp = Responder(snapshot, UDP, identity, known, has_transfers=transfers is not None)
         tcp_transport = Transport(limit=0xFFFF, idle=round(settings.tcp_idle * 10))
@@ -59,17 +55,26 @@ class Answering:
         limit = None
         if settings.rate_limit.per_second:
             limit = RateLimit(over_udp, snapshot.zones, settings.rate_limit, share.of, Random())
+        respond, memo, recall = over_udp.reply, over_udp.memo, over_tcp.recall
+        if settings.clients != EVERYBODY or assignment.content.clients:
+            zones = {apex: assignment.content.clients.get(apex) for apex in snapshot.zones}
+            screen = Screen(over_udp, settings.clients, zones)
+            respond, memo, recall = screen.respond, Memo(), Screen(over_tcp, settings.clients, zones).recall
+            if limit is not None:
+                limit.answer = respond
         self._cookies, self._limit = cookies, limit
         self._tick()
         self._handover = share.handover
-        self._connections = Connections(_limits(share, settings), over_tcp.recall, bugs, tcp)
+        self._connections = Connections(_limits(share, settings), recall, bugs, tcp)
         self._selector = selector
         if transfers is not None:
             self._connections.transfers = transfers.connections
         self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, limit)
         self._udp = [pair.udp for pair in share.sockets]
-        shared = over_udp.reply, bugs, udp, len(self._udp), over_udp.memo
-        self._make = partial(_batches, share, shared, transfers, cookies, limit, snapshot.classes)
+        proxies = merged(settings.proxies) if settings.proxies else None
+        self._connections.proxies = proxies
+        shared = respond, bugs, udp, len(self._udp), memo
+        self._make = partial(_batches, share, shared, transfers, (cookies, limit, proxies, snapshot.over_udp.marks))
         self._answers: list[Callable[[], None]] = []
         self._answer_with(self._make(Batches))
         for pair in share.sockets:
@@ -122,20 +127,18 @@ class Answering:
             self._selector.add(sock.fileno(), answer)
 
 
-def _batches(  # noqa: PLR0913, PLR0917 - what they have in common
+def _batches(
     share: Share,
     shared: tuple[Any, ...],
     transfers: Inlet | None,
-    cookies: Cookies,
-    limit: RateLimit | None,
-    classes: ResolverClasses,
+    guards: tuple[Cookies, RateLimit | None, Networks | None, ResolverClasses | None],
     kind: type[_Batches],
 ) -> list[_Batches]:
-    """For each socket."""
+    """For each socket, with what they have in common."""
+    cookies, limit, proxies, classes = guards
     every = [kind(pair.udp, *shared) for pair in share.sockets]
     for pair, batches in zip(share.sockets, every, strict=True):
-        batches.cookies = cookies
-        batches.classes = classes if classes.are_used else None
+        batches.cookies, batches.proxies, batches.classes = cookies, proxies, classes
         if limit is not None:
             batches.hold_to(limit)
         if transfers is not None:

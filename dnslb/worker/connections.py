@@ -20,6 +20,8 @@ from functools import partial
 from sys import byteorder
 from time import monotonic
 
+from dnslb.answer.reply_opt import host
+from dnslb.balance.near import Networks
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.worker.accepting import Accepting
 from dnslb.worker.bugs import Bugs
@@ -45,6 +47,7 @@ class Connections:
     ) -> None:
         self.accepted = 0
         self.evicted = 0    # closed to make room
+        self.proxies: Networks | None = None    # who tells whose a connection is
         self.transfers: Handover | None = None  # where connections go that ask for these
         self._idle = limits.idle
         self._table = ConnectionTable(limits)
@@ -113,11 +116,7 @@ class Connections:
                 if connection.is_due:
                     # Though there may be little room: what the system has taken is sent even after our end.
                     self._serve(connection, monotonic() + _LAST_SLICE)
-        begun = monotonic()
-        while self._table and monotonic() < begun + 4 * seconds:
-            if monotonic() > seconds + max(begun, *(connection.active for connection in self._table)):
-                break
-            await asyncio.sleep(0.01)
+        await _taken(self._table, seconds)
 
     def _serve_ready(self) -> None:
         """Called in every round of the loop in which a connection is ready."""
@@ -167,12 +166,14 @@ class Connections:
         except OSError:
             sock.close()
             raise
-        client, address = _client(sock.family, *peer[:2])
-        victim = self._table.in_the_way(client)
+        address = _address(sock.family, *peer[:2])
+        is_proxied = self.proxies is not None and self.proxies.include(host(address))
+        victim = self._table.in_the_way(client := _key(sock, address, is_proxied=is_proxied))
         if victim is not None:
             self._evict(victim)
         self.accepted += 1
-        self._table.add(self._begin(sock, client, address))
+        self._table.add(connection := self._begin(sock, client, address))
+        connection.is_proxied = is_proxied
         if self._sweeping is None:
             self._sweep()
 
@@ -204,10 +205,11 @@ class Connections:
     def _go_on(self, sock: socket.socket, state: ConnectionState) -> None:
         """They come in the order of their last progress, the latest first: who comes now was idle longest of all."""
         try:
-            client, address = _client(sock.family, *sock.getpeername()[:2])
+            address = _address(sock.family, *sock.getpeername()[:2])
         except OSError:  # it has left
             sock.close()
             return
+        client = _key(sock, address, is_proxied=state.is_proxied or any(state.address))
         connection = self._begin(sock, client, address)
         connection.restore(state)
         if self._table.in_the_way(client) is not None:
@@ -244,10 +246,22 @@ def _event(connection: Connection) -> int:
     return select.EPOLLOUT if connection.is_due else select.EPOLLIN
 
 
-def _client(family: int, host: str, port: int) -> tuple[bytes, bytes]:
-    """What counts as one client, an IPv4 address or an IPv6 /64; and its socket address, as the system gives it for
-    UDP: struct sockaddr_in or sockaddr_in6.
-    """
+async def _taken(table: ConnectionTable, seconds: float) -> None:
+    """Wait until all have gone, or nobody has made progress for so long, or four times as long has passed."""
+    begun = monotonic()
+    while table and monotonic() < begun + 4 * seconds:
+        if monotonic() > seconds + max(begun, *(connection.active for connection in table)):
+            break
+        await asyncio.sleep(0.01)
+
+
+def _address(family: int, host: str, port: int) -> bytes:
+    """A struct sockaddr_in or sockaddr_in6, as the system gives it for UDP."""
     packed = socket.inet_pton(family, host.partition("%")[0])
     start = family.to_bytes(2, byteorder) + port.to_bytes(2)
-    return (packed, start + packed) if family == socket.AF_INET else (packed[:8], start + bytes(4) + packed)
+    return start + packed if family == socket.AF_INET else start + bytes(4) + packed
+
+
+def _key(sock: socket.socket, address: bytes, *, is_proxied: bool) -> bytes:
+    """What counts as one client: an IPv4 address or an IPv6 /64.  A proxy limits its clients itself."""
+    return sock.fileno().to_bytes(5) if is_proxied else host(address)[:8]

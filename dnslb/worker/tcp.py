@@ -16,6 +16,7 @@ from dnslb.answer.responder import ForTransfers
 from dnslb.dns.query import LONGEST
 from dnslb.dns.reply_kind import NO_REPLY
 from dnslb.ipc.handover import ConnectionState
+from dnslb.worker import proxy
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 
@@ -30,8 +31,8 @@ class Connection:
     """``is_due`` says whether a reply is due: then it waits to write, and reads nothing; else it waits to read."""
 
     __slots__ = (
-        "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_unsent",
-        "active", "client", "descriptor", "has_ended", "is_due", "is_for_transfers",
+        "_address", "_bugs", "_counter", "_received", "_respond", "_sock", "_told", "_unsent",
+        "active", "client", "descriptor", "has_ended", "is_due", "is_for_transfers", "is_proxied",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913, PLR0917 - what all share comes with each: there are no chains to follow in a turn
@@ -49,6 +50,8 @@ class Connection:
         self.is_due = False
         self.has_ended = False           # no more queries are read from it
         self.is_for_transfers = False    # its next query is
+        self.is_proxied = False          # a proxy has yet to tell whose it is
+        self._told = b""                 # what it has told
         self._sock = sock
         self._address = address
         self._respond = respond
@@ -88,12 +91,16 @@ class Connection:
 
     def state(self) -> ConnectionState:
         """Everything that another worker needs to go on with this connection."""
-        return ConnectionState(self.active, self.has_ended, self._received, self._unsent)
+        told = self._told.ljust(28, b"\0")
+        return ConnectionState(self.active, self.has_ended, self._received, self._unsent, self.is_proxied, told)
 
     def restore(self, state: ConnectionState) -> None:
         """Go on where another worker has left off."""
         self.active, self.has_ended = state.active, state.has_ended
         self._received, self._unsent = state.received, state.unsent
+        self.is_proxied = state.is_proxied
+        if any(state.address):
+            self._address = self._told = state.address
         self.is_due = bool(self._unsent) or self._has_query()
 
     def release(self) -> None:
@@ -119,6 +126,8 @@ class Connection:
 
     def _answer(self, until: float) -> int:
         """Answer queries for as long as that and the client takes the replies; how many."""
+        if self.is_proxied and not self._unwrap():
+            return 0
         received, address, respond = self._received, self._address, self._respond
         heads: list[int] = []
         replies: list[bytes] = []
@@ -162,6 +171,20 @@ class Connection:
         if replies:
             self._send(b"".join(replies))
         return len(heads)
+
+    def _unwrap(self) -> bool:
+        """Whether the proxy has told whose the connection is."""
+        try:
+            told = proxy.read(self._received)
+        except proxy.NotProxied:
+            self.has_ended, self._received = True, b""
+            return False
+        if told is None:
+            return False
+        self._received, self.is_proxied = self._received[told.end :], False
+        if told.client:
+            self._address = self._told = told.client
+        return True
 
     def _send(self, octets: bytes) -> bool:
         """Whether the system took all of it; what it did not is kept."""

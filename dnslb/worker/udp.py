@@ -18,12 +18,15 @@ from typing import Any, Literal
 
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
+from dnslb.answer.reply_opt import host
 from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import ForTransfers
+from dnslb.balance.near import Networks
 from dnslb.dns.cookie import HASH
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.bugs import Bugs
+from dnslb.worker.proxy import SIGNATURE, unwrapped
 from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
 
@@ -82,6 +85,8 @@ class Batches:
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
         self.classes: ResolverClasses | None = None  # of clients, when the memo has their marks before the queries
         self.cookies = Cookies((), 0)  # that replies may end with
+        self._told = b""  # the clients of the last batch, by the word of proxies
+        self.proxies: Networks | None = None  # who tells whose a query is; None: nobody
         self.limit: RateLimit | None = None
         self._until = inf  # queries until the limit looks at one
         self._turn = _TURN / sockets
@@ -96,8 +101,7 @@ class Batches:
         self._clients = bytearray(_BATCH * NAME)
         names = _Slots(self._clients, NAME, used=_NAMES[sock.family])
         controls = _Slots(bytearray(_BATCH * CONTROL), CONTROL, used=0)
-        words = memoryview(self._clients).cast("I")
-        self._words = [words[at :: NAME // 4] for at in _WORDS[sock.family]]
+        self._words = [memoryview(self._clients).cast("I")[at :: NAME // 4] for at in _WORDS[sock.family]]
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
@@ -138,14 +142,14 @@ class Batches:
         known, respond, replies, sizes = self._memo.get, self._respond, self._replies, self._out_sizes
         if self.limit is not None and self.limit.watched:
             known, respond = _NOTHING.get, self.limit.respond
-        octets, clients = bytes(memoryview(self._queries)[: count * QUERY]), b""
+        clients = b"" if self.proxies is None else self._unwrap(self.proxies, count)
+        octets = bytes(memoryview(self._queries)[: count * QUERY])
         waiting, silent = self.cookies.waiting, list[int]()
         ends: list[int] = []  # of replies with a cookie that waits
         waiting.clear()       # of what a bug has lost
-        missed = mark = 0
-        if self.classes is not None:
-            octets, mark = self._marked(octets, self.classes), 1  # octets before a query
-        start = ID - mark
+        missed, mark, start = 0, 0, ID
+        if self.classes is not None:  # an octet stands before each query
+            octets, mark, start = _marked(octets, self.classes, self._words, clients), 1, ID - 1
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
             query = octets[at + start : at + length]
@@ -180,32 +184,47 @@ class Batches:
         if ends:
             self._complete(ends)
         if silent:
-            self._send_all_but(silent, count)
+            self._send(self._sparse, _side_by_side(self._sparse, self._out, silent, count))
         else:
             self._send(self._out, range(count))
         if missed:
             self._remember(missed, query)
         self._until -= count
         if self._until < 0:
-            self._look(octets, count)
+            self._look(octets, count, clients or bytes(self._clients))
         self._counter.count(self._heads[:count].tolist())
         return count
 
-    def _marked(self, octets: bytes, classes: ResolverClasses) -> bytes:
-        """These queries, each with its client's class in the place of the last octet of its id."""
-        marked = bytearray(octets)
-        count = len(octets) // QUERY
-        columns = [words[:count].tolist() for words in self._words]
-        keys = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
-        marked[ID - 1 :: QUERY] = bytes(map(classes.__getitem__, keys))
-        return bytes(marked)
+    def _unwrap(self, proxies: Networks, count: int) -> bytes:
+        """Take what proxies have put in front of queries out of the slots; the clients of the batch, by their word."""
+        clients = bytearray(self._clients)
+        for index in range(count):
+            name = slice(index * NAME, (index + 1) * NAME)
+            if self._queries.startswith(SIGNATURE, index * QUERY) and proxies.include(host(bytes(clients[name]))):
+                query, clients[name] = unwrapped(self._packet(index), bytes(clients[name]))
+                self._put(index, query)
+        self._told = bytes(clients)
+        return self._told
 
-    def _look(self, octets: bytes, count: int) -> None:
+    def _packet(self, index: int) -> bytes:
+        start, length = index * QUERY, self._lengths[index]
+        if length > QUERY:
+            return bytes(self._queries[start : start + ID]) + self._whole(index)
+        return bytes(self._queries[start : start + length])
+
+    def _put(self, index: int, packet: bytes) -> None:
+        """Put it where another lies, which is longer."""
+        rest = packet[QUERY:]
+        self._queries[index * QUERY : index * QUERY + min(QUERY, len(packet))] = packet[:QUERY]
+        self._rests[index * _REST : index * _REST + len(rest)] = rest
+        self._lengths[index] = len(packet)
+
+    def _look(self, octets: bytes, count: int, clients: bytes) -> None:
         """Have the limit look at some of the queries of a batch; what lies in their slots is enough."""
         while self._until < 0 and self.limit is not None:
             index = count + int(self._until)
             start, name = index * QUERY, index * NAME
-            self.limit.look(octets[start + ID : start + self._lengths[index]], bytes(self._clients[name : name + NAME]))
+            self.limit.look(octets[start + ID : start + self._lengths[index]], clients[name : name + NAME])
             self._until += self.limit.gap()
 
     def _complete(self, ends: list[int]) -> None:
@@ -236,20 +255,6 @@ class Batches:
         end = rest + self._lengths[index] - QUERY
         return bytes(self._queries[start + ID : start + QUERY] + self._rests[rest:end])
 
-    def _send_all_but(self, silent: list[int], count: int) -> None:
-        """Send the replies of a batch, but for these places: the headers of the others are put side by side."""
-        size = ctypes.sizeof(_Message)
-        packed, headers = memoryview(self._sparse).cast("B"), memoryview(self._out).cast("B")
-        places: list[int] = []
-        start = 0
-        for end in (*silent, count):
-            if end > start:
-                to = len(places)
-                packed[to * size : (to + end - start) * size] = headers[start * size : end * size]
-                places += range(start, end)
-            start = end + 1
-        self._send(self._sparse, places)
-
     def _send(self, headers: ctypes.Array[_Message], places: Sequence[int]) -> None:
         """Send the replies in these places of the batch.  One that cannot be sent is lost, as UDP may lose it."""
         first, count = 0, len(places)
@@ -261,6 +266,36 @@ class Batches:
                 to = places[first] * PAYLOAD
                 self._replies[to : to + _HEAD] = UNSENT
             first += sent
+
+
+def _side_by_side(
+    to: ctypes.Array[_Message], headers: ctypes.Array[_Message], silent: list[int], count: int
+) -> list[int]:
+    """Put the headers of a batch there, but for these places; the places of the others."""
+    size, places = ctypes.sizeof(_Message), list[int]()
+    packed, every = memoryview(to).cast("B"), memoryview(headers).cast("B")
+    start = 0
+    for end in (*silent, count):
+        if end > start:
+            at = len(places)
+            packed[at * size : (at + end - start) * size] = every[start * size : end * size]
+            places += range(start, end)
+        start = end + 1
+    return places
+
+
+def _marked(octets: bytes, classes: ResolverClasses, words: list[memoryview[int]], told: bytes) -> bytes:
+    """These queries, each with its client's class in the place of the last octet of its id.
+
+    ``words``: of the clients' addresses; ``told``: the clients, if proxies have told of some.
+    """
+    count = len(octets) // QUERY
+    marked = bytearray(octets)
+    if told:
+        marked[ID - 1 :: QUERY] = bytes([classes.of(told[at : at + NAME]) for at in range(0, count * NAME, NAME)])
+    else:
+        marked[ID - 1 :: QUERY] = classes.marks([column[:count].tolist() for column in words])
+    return bytes(marked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dnslb.dns.dnstap import Endpoints
 from dnslb.dns.edns import PAYLOAD
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT
 from dnslb.worker.transaction import Transaction, Watcher, host_and_port, own_address
-from dnslb.worker.udp import CONTROL, ID, NAME, QUERY, Batches
+from dnslb.worker.udp import CONTROL, ID, NAME, Batches
 
 _OWN = {socket.AF_INET: slice(24, 28), socket.AF_INET6: slice(16, 32)}  # where packet information has our address
 
@@ -38,10 +38,7 @@ class WatchedBatches(Batches):
         return self._count
 
     def query(self, index: int) -> bytes:
-        start, length = index * QUERY, self._lengths[index]
-        if length > QUERY:
-            return bytes(self._queries[start : start + ID]) + self._whole(index)
-        return bytes(self._queries[start : start + length])
+        return self._packet(index)
 
     def client(self, index: int) -> bytes:
         return host_and_port(self._address(index))[0]
@@ -67,7 +64,7 @@ class WatchedBatches(Batches):
         return self._count
 
     def _address(self, index: int) -> bytes:
-        return bytes(self._clients[index * NAME : (index + 1) * NAME])
+        return bytes((self._told or self._clients)[index * NAME : (index + 1) * NAME])
 
     def _own_address(self, index: int) -> tuple[bytes, int]:
         """Where the query came to."""

@@ -1,62 +1,30 @@
 """A worker process: one event loop that answers on its own sockets, from one snapshot.
 
-It never opens a file.  It ends when the parent says so, after answering what it holds.  Without a parent it goes on for
-a while: another one may take over.
+It never opens a file: the kernel sees to that.  It ends when the parent says so, after answering what it holds.
+Without a parent it goes on for a while: another one may take over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
-import socket
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from random import Random
 
-from dnslb.answer.snapshot import Question, RRsetKey, Serving, Snapshot
-from dnslb.balance.near import Near
-from dnslb.balance.rotation import Stand
-from dnslb.config.settings import Settings
-from dnslb.dns.name import Name
-from dnslb.dns.zone import RRset, Zone
-from dnslb.ipc.forwarding import Inlet
-from dnslb.ipc.sockets import Share
+from dnslb.answer.snapshot import Snapshot
+from dnslb.system import confinement
 from dnslb.worker.answering import Answering
 from dnslb.worker.arrivals import Arrivals
+from dnslb.worker.assignment import Assignment
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
 from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.watching import Watching
 
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a worker answers from as it begins."""
-
-    zones: Mapping[Name, Zone]
-    near: Mapping[Name, Near]        # the clients that pools answer otherwise than others
-    servings: Mapping[RRsetKey, Serving]  # what the pools serve
-    questions: Sequence[Question]    # to be prepared for
-    stands: Mapping[RRsetKey, Stand]      # where turns go on
-    soas: Mapping[Name, RRset] = field(default_factory=dict)  # of zones whose serial is not the file's, by apex
-    counted: Collection[RRsetKey] = ()    # for which is counted how often resolvers ask
-    classes: Mapping[bytes, int] | None = None  # of resolvers, by network; None: no answer goes by that
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """All that a worker is given when it is forked."""
-
-    settings: Settings
-    content: Content
-    share: Share
-    parent: socket.socket
-    listener: socket.socket | None   # where another server can take over from us; None: we do not outlive the parent
-    transfers: Inlet | None = None   # where what is about transfers goes; None: there are none
-    query_log: int | None = None     # the pipe of who writes it
-    cookie_secrets: tuple[bytes, ...] = ()  # the first makes cookies
+_log = logging.getLogger("dnslb")
 
 
 def run(assignment: Assignment) -> None:
@@ -66,6 +34,10 @@ def run(assignment: Assignment) -> None:
     gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
+    try:
+        confinement.confine(connects=assignment.settings.dnstap is not None)
+    except OSError as error:
+        _log.warning("worker %d may do all that its user may: %s", assignment.share.number + 1, error.strerror)
     selector = AnsweringSelector()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         runner.run(_serve(assignment, selector))
@@ -79,8 +51,8 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot.prepare(content.questions)
     if content.classes is not None:
         snapshot.classes.tell(content.classes)
-    transfers, secrets = assignment.transfers, assignment.cookie_secrets
-    answering = Answering(share, settings, snapshot, selector, transfers, secrets)
+        snapshot.over_udp.marks = snapshot.classes
+    answering = Answering(assignment, snapshot, selector)
     counters = replace(answering.counters, arrivals=Arrivals(content.counted, Random()))
     watching = Watching(settings, assignment.query_log, answering.show, counters)
     link = ParentLink(name, content.servings, counters, watching.top)

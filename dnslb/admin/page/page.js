@@ -208,6 +208,9 @@ function backendView(owner, backend, probes, slowest, now) {
   return h("tr", { role: "row", "data-key": backend.address, class: state },
     h("th", { scope: "row", role: "rowheader" }, h("span", { class: "address" }, backend.address), " ",
       backend.backup ? h("span", { class: "tag" }, "backup") : null,
+      backend.joined === null ? null
+        : h("span", { class: "tag", title: `joined ${clock(backend.joined.since, now)} by ${backend.joined.by}` },
+          `joined, ${age(Math.max(0, backend.joined.until - now))} left`),
       backend.handed_out ? null : h("span", { class: "tag" }, "not handed out"),
       orderView(backend, now), cachesView(backend, now),
       !mayOrder() ? null : h("span", { class: "acts" }, ...["drain", "maint", "ready"]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from dnslb.balance.near import Near, Networks, around, merged
-from dnslb.balance.pool import Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
+from dnslb.balance.pool import MOST_WEIGHT, Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import transfers
+from dnslb.config import clients, transfers
+from dnslb.config.clients import Clients
 from dnslb.config.policy import checks, load, probes, setting
+from dnslb.config.policy.joining import read_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.config.policy.shares import read_least, read_percent
@@ -25,7 +26,6 @@ from dnslb.text.problem import Problem, has_errors
 from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, is_null
 
 MOST_ANSWERS = 4096
-MOST_WEIGHT = 256
 MOST_TTL = 604_800.0      # seconds: a week, the longest that resolvers keep anything
 MOST_SLOWSTART = 86_400.0  # seconds
 
@@ -67,6 +67,7 @@ class Policy:
 
     pools: list[Pool] = field(default_factory=list)
     transfers: TransferPolicy | None = None  # None: not a word
+    clients: Clients | None = None           # who is answered from the zone; None: all
 
 
 def read(
@@ -107,13 +108,13 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
 def _policy(
     parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
 ) -> Policy:
-    top = parsed.mapping(root, ("defaults", "pools", *transfers.KEYS), "the file")
+    top = parsed.mapping(root, ("defaults", "pools", *transfers.KEYS, *clients.KEYS), "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
     pools = list(_pools(parsed, top, find))
     if (general if found is None else found).secondaries:
         pools = travelling(parsed, top.get("secondaries") or top.get("pools"), pools)
-    return Policy(pools, found)
+    return Policy(pools, found, None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top))
 
 
 def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owner | str]) -> Iterable[Pool]:
@@ -284,20 +285,8 @@ def _read_most(parsed: Document, node: Node) -> int | None:
 
 def _read_networks(parsed: Document, node: Node) -> Networks | None:
     mistakes = len(parsed.problems)
-    networks = [_read_network(parsed, word, item) for word, item in parsed.texts(node)]
+    networks = [setting.read_network(parsed, word, item) for word, item in parsed.texts(node)]
     return merged(filter(None, networks)) if len(parsed.problems) == mistakes else None
-
-
-def _read_network(parsed: Document, word: str, node: Node) -> IPv4Network | IPv6Network | None:
-    try:
-        network = ip_network(word if "%" not in word else "", strict=False)
-    except ValueError:
-        parsed.report(node, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
-        return None
-    if ip_address(word.partition("/")[0]) == network.network_address:
-        return network
-    parsed.report(node, f"{word} has bits behind its prefix", f"write {network}, or a longer prefix")
-    return None
 
 
 def _read_all_down(parsed: Document, node: Node) -> AllDown | None:
@@ -366,6 +355,7 @@ _SHARED: dict[str, Reader] = {
     "fail_open_below": read_percent,
     "on_return": _read_on_return,
     "hidden_load": Document.claim,
+    "register": read_register,
 }
 _OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.COMMON}
 _BACKEND: dict[str, Reader] = {
