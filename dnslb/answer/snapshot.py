@@ -162,7 +162,7 @@ class Snapshot:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, self._anywhere(rotation, n))
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, _anywhere(self._rng, rotation, n))
             elif isinstance(turns := self._turns.get(key), ClassTurns):
                 turns.retune(serving.terms)
             self._servings[key] = serving
@@ -271,14 +271,11 @@ class Snapshot:
         note = b"" if serving is None else _note(serving)
         turning = self._turning(reply, body, serving)
         make = partial(Reply, scope=scope, note=note, is_withheld=serving is not None and serving.withheld)
-        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
         others: Others | None = None
-        if turning and serving and serving.terms:
+        if serving and turning and serving.terms:
             others = ByClass(self.classes, [each.within(room) for each in _by_class(make, body, turning, serving)])
-        elif turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
-            # The same turns: so both of them count, and nobody's turn is passed over.
-            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
-            others = Nearby(clients, make(body, turning=theirs).within(room))
+        elif reply.turning and turning and (near := _nearby(self._near.get(reply.turning[0]), turning, body)):
+            others = Nearby(self._near[reply.turning[0]], make(body, turning=near).within(room))
         return make(body, turning=turning, others=others).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
@@ -303,11 +300,7 @@ class Snapshot:
         if self._stands is None:
             return 0
         stand = self._stands.pop(key, None)
-        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
-
-    def _anywhere(self, rotation: Rotation, n: int) -> int:
-        """So no record gains by how often turns begin anew."""
-        return self._rng.randrange(period(rotation, n))
+        return _anywhere(self._rng, rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
@@ -315,6 +308,11 @@ class Snapshot:
         if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
             return _deepest(self.zones, name, begins[1:][-self._depth :]) or own
         return own
+
+
+def _anywhere(rng: Random, rotation: Rotation, n: int) -> int:
+    """So no record gains by how often turns begin anew."""
+    return rng.randrange(period(rotation, n))
 
 
 def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
@@ -378,6 +376,14 @@ def _empty(reply: Answer, servings: Mapping[RRsetKey, Serving]) -> dict[int, Ser
 def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     """Type and class, as they stand in a question."""
     return frozenset(number.to_bytes(2) + _IN for number in types)
+
+
+def _nearby(near: Near | None, turning: Turning, body: Body) -> Turning | None:
+    """How the records take turns for clients who are near, if that differs."""
+    if near is None or not turning.is_pool or not _differ(turning.rotation.answers, near.answers, len(body.turning)):
+        return None
+    # The same turns: so both of them count, and nobody's turn is passed over.
+    return replace(turning, rotation=replace(turning.rotation, answers=near.answers))
 
 
 def _by_class(make: Callable[..., Reply], body: Body, turning: Turning, serving: Serving) -> Iterator[Reply]:
