@@ -49,11 +49,11 @@ class Cookies:
         ``address`` are the 4 or 16 octets of the client's.
         """
         key = shown[: cookie.CLIENT] + address
-        known = self._known.get(key) or self._recall(key)
+        known = self._known.get(key)
         if known is not None:
             return known
         if self._makes <= 0:
-            return shown if self.is_ours(shown, address) else None
+            return self._recall(key) or (shown if self.is_ours(shown, address) else None)
         self._makes -= 1
         made = shown[: cookie.CLIENT] + self._stamp
         self.waiting.append(made + address)
