@@ -304,7 +304,7 @@ def test_what_floods_is_dropped_by_the_system_but_for_cookies(
     listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     with started(tmp_path, "--listen", listen, "--workers", "1") as server:
         address = Address(host, port)
-        flooded(address, source, question("www"), 2.5)
+        flooded(address, source, question("www"), 3.5)
         before = drops(server.workers()[0])
         flooded(address, source, question("www"), 0.5)
         assert drops(server.workers()[0]) > before + 1000

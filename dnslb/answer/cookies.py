@@ -32,11 +32,13 @@ class Cookies:
         self.waiting: list[bytes] = []
         self._secrets = secrets
         self._known: Recent[bytes, bytes] = Recent(_KNOWN)  # by the client's part, or all of it, and its address
-        self._period = now // _PERIOD
+        self._now, self._period = -1, now // _PERIOD
         self.tick(now)
 
     def tick(self, now: int) -> None:
-        """A second has passed."""
+        """To be called every second, or more often."""
+        if now == self._now:
+            return
         self._now, self._stamp = now, cookie.stamp(now)
         self._makes, self._verifies = _MADE, _VERIFIED  # left for this second
         if now // _PERIOD != self._period:

@@ -35,6 +35,7 @@ from dnslb.worker.watched_batches import WatchedBatches
 
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
 _AGAIN = 10           # seconds after which the system is told again which packets to drop
+_TICK = 0.25          # seconds from one look at the time to the next
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
 _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take their last replies
 
@@ -114,13 +115,13 @@ class Answering:
         await self._connections.finish(_LAST_REPLIES)
 
     def _tick(self) -> None:
-        """Called every second."""
+        """Called a few times a second."""
         now = int(time())
         self._cookies.tick(now)
         if self._limit is not None and self._udp:
             self._limit.tick(now)
             self._shed(self._limit.flooding, is_due=now % _AGAIN == 0)
-        asyncio.get_running_loop().call_later(1.0, self._tick)
+        asyncio.get_running_loop().call_later(_TICK, self._tick)
 
     def _shed(self, networks: list[bytes], *, is_due: bool) -> None:
         """Have the system drop most that these send.  Now and then anew: another worker may have had the sockets."""

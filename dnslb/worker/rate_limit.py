@@ -30,7 +30,9 @@ _BURST = 2          # seconds' worth of replies that may come at once
 _WATCHED = 10       # seconds for which a network is watched after it was last held up
 _NETWORKS = 5_000   # that are watched
 _ACCOUNTS = 10_000  # of these, by name; and as many before them
-_FLOOD = 2_000      # queries of a network held up in a second: then the system is to drop most of them
+_FLOOD = 1_000      # queries held up between two ticks: then the system is to drop most from where they come
+_BEYOND = 16        # part of a second's replies that a network is held up by between two ticks, if it floods
+_SHED = 3           # seconds for which the system does, after the last of them was held up
 _TOLD = 5           # networks that are told of
 _IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 
@@ -54,8 +56,8 @@ class Watched:
     last: int = 0  # when it was last held up
     held: int = 0  # how many of its queries
     told: int = 0  # of these, those that were counted
-    before: int = 0     # of these, those of earlier seconds
-    floods: bool = False
+    before: int = 0     # of these, those before the last tick
+    until: int = -1     # when what it sends may come through again
 
 
 class RateLimit:
@@ -81,20 +83,22 @@ class RateLimit:
         self._again = 0                         # of all that were, those that are to come again
 
     def tick(self, now: int) -> None:
-        """A second has passed: it is so many seconds of any clock."""
-        self._now = now
-        self._seen.clear()
-        for network in [network for network, watched in self.watched.items() if watched.last < now - _WATCHED]:
-            self._let_go(network)
+        """To be called a few times a second, which are of any clock."""
+        if now != self._now:
+            self._now = now
+            self._seen.clear()
+            for network in [network for network, watched in self.watched.items() if watched.last < now - _WATCHED]:
+                self._let_go(network)
+        is_flood = sum(watched.held - watched.before for watched in self.watched.values()) > _FLOOD
         for watched in self.watched.values():
-            # While it floods, we see a part of it.
-            watched.floods = watched.held - watched.before > (_FLOOD // 16 if watched.floods else _FLOOD)
-            watched.before = watched.held
+            held, watched.before = watched.held - watched.before, watched.held
+            if (is_flood and held > self._rate // _BEYOND) or (held and watched.until > now):
+                watched.until = now + _SHED
 
     @property
     def flooding(self) -> list[bytes]:
         """The networks of which most is to be dropped by the system."""
-        return [network for network, watched in self.watched.items() if watched.floods]
+        return [network for network, watched in self.watched.items() if watched.until > self._now]
 
     def gap(self) -> int:
         """How many queries to go on to the next one that is looked at."""

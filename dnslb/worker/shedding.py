@@ -1,8 +1,8 @@
 """Most packets of networks that flood us are dropped by the system, before they take room in a socket's buffer.
 
-By a classic BPF program on the socket, for which nobody needs a privilege (SO_ATTACH_FILTER, socket(7); bpf(4) of BSD has
-the instructions).  One of sixteen comes through, so that it is seen when the flood is over; and all that end with a whole
-cookie, since one of ours is to be honoured, which only we can tell.
+By a classic BPF program on the socket, for which nobody needs a privilege (SO_ATTACH_FILTER, socket(7); bpf(4) of BSD
+has the instructions).  One of sixteen comes through, so that it is seen when the flood is over; and all that end with a
+whole cookie, since one of ours is to be honoured, which only we can tell.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import struct
 from array import array
 from collections.abc import Collection
 
-MOST = 250  # networks: more are too many to compare with
+MOST = 250   # networks: more are too many to compare with
+PASSED = 16  # packets of which one comes through; a power of two
 _ATTACH, _DETACH = 26, 27  # SO_ATTACH_FILTER and SO_DETACH_FILTER, which the socket module does not name
 _LOAD, _LENGTH, _LOAD_AT_X, _TAX, _AND, _SUB = 0x20, 0x80, 0x40, 0x07, 0x54, 0x14
 _IF_EQUAL, _JUMP, _RETURN = 0x15, 0x05, 0x06
@@ -22,7 +23,6 @@ _SOURCE = {socket.AF_INET: 12, socket.AF_INET6: 8}  # where it stands in the hea
 _COOKIE = 0x000A0018     # how an option begins that is a cookie of 24 octets
 _COOKIE_OPTION = 28      # octets of it
 _ALL, _NOTHING = 0xFFFFFFFF, 0
-_SIXTEENTH = 15          # a mask
 
 Instruction = tuple[int, int, int, int]  # code, how many to skip if so, and if not, operand
 
@@ -69,7 +69,7 @@ def program(networks: Collection[bytes], source: int) -> list[Instruction]:
         (_LOAD_AT_X, 0, 0, 0),
         (_IF_EQUAL, 3, 0, _COOKIE),
         (_LOAD, 0, 0, _RANDOM),
-        (_AND, 0, 0, _SIXTEENTH),
+        (_AND, 0, 0, PASSED - 1),
         (_IF_EQUAL, 0, 1, 0),
         (_RETURN, 0, 0, _ALL),
         (_RETURN, 0, 0, _NOTHING),

@@ -165,7 +165,7 @@ ATTACKS = (
     Attack("wildcard", "random names below a wildcard CNAME to a name that is missing", below("wildalias"), 50_000,
            10_000),
     Attack("32-options", "32 unknown options, never the same", fresh_options, 100_000, 20_000),
-    Attack("flood", "random names that do not exist, from 64 networks, as fast as a core sends them; rate limits are on",
+    Attack("flood", "random names that do not exist, from 64 networks, as fast as a core sends; rate limits are on",
            random_name, 300_000, 1_000_000, networks=64),
     Attack("tcp-20", "20 connections of one address, queries of 64 kB with 16,000 options", with_options(16_000), 8,
            connections=20),
