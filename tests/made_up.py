@@ -18,6 +18,7 @@ from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect, RRsetEffect
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import DrainClock, OrderRequest, OrderResult
+from dnslb.control.registration import Gone, Joined, JoinRequest
 from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
@@ -107,6 +108,12 @@ class MadeUp:
         owner = wanted.names[0] if wanted.names else "www.example.test."
         clocks = tuple(DrainClock(owner, "A", each, wanted.mode.value, expires) for each in wanted.addresses)
         return OrderResult(clocks, ())
+
+    async def join(self, wanted: JoinRequest) -> Joined:
+        raise AssertionError("nobody joins")
+
+    async def leave(self, wanted: JoinRequest) -> Gone:
+        raise AssertionError("nobody leaves")
 
     async def effect(self, wanted: OrderRequest) -> Effect:
         expires = None if wanted.mode is Mode.READY else time.time() + 22

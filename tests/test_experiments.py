@@ -17,6 +17,7 @@ from comparison import (
     deploys,
     evenness,
     feedback,
+    joining,
     palette,
     paper,
     relay,
@@ -251,3 +252,21 @@ def test_names_with_other_ttls_stand_side_by_side_in_one_zone() -> None:
     pools = {f"ttl-{ttl}": Pool(("127.0.1.11",), 0, ttl) for ttl in (0, 60)}
     assert "ttl-0 0 A 127.0.1.11" in zone_file(pools)
     assert "ttl: 60s" in policy_file(pools)
+
+
+# 20. A fleet doubles
+
+
+def test_shares_and_errors_are_told_window_by_window() -> None:
+    """Four requests a second, from 100 s on; b11 joins at 104 s, and has all from 108 s on."""
+    hosts = {at: "b1" if at < 108 else "b11" for at in range(100, 112)}
+    records = [record(at + part / 4, host, ok=at != 106) for at, host in hosts.items() for part in range(4)]
+    case = joining.judge(records, 100.0, 12.0, 104.0, {"b11"})
+    assert case == joining.Case(48, 4, (0, 0, 0, 0, 1, 1), (0, 0, 0, 0.5, 0, 0), 4.0)
+    assert joining.judge(records, 100.0, 8.0, 104.0, {"b11"}).even_at is None
+
+
+def test_a_cold_clone_warms_up() -> None:
+    assert [joining.warmth(at) for at in (0, joining.WARMING / 2, joining.WARMING, 1e9)] == [
+        joining.COLD, pytest.approx((joining.COLD + joining.WARM) / 2), joining.WARM, joining.WARM,
+    ]  # fmt: skip

@@ -111,6 +111,23 @@ def test_a_token_for_reading_opens_no_more() -> None:
     assert reply.headers == (("WWW-Authenticate", 'Bearer realm="dnslb", error="insufficient_scope"'),)
 
 
+@pytest.mark.parametrize(("method", "target", "operate", "register", "read"), [
+    ("POST", "/backends", 200, 200, 403),
+    ("DELETE", "/backends?x", 200, 200, 403),
+    ("POST", "/backends/", 200, 403, 403),
+    ("GET", "/status", 200, 403, 200),       # an address may be registered by whom nothing else is told
+    ("GET", "/backends", 200, 403, 200),
+    ("POST", "/orders", 200, 403, 403),
+    ("POST", "/reload", 200, 403, 403),
+    ("PUT", "/log-level", 200, 403, 403),
+])  # fmt: skip
+def test_a_role_opens_what_it_is_for(method: str, target: str, operate: int, register: int, read: int) -> None:
+    guard = Guard(tuple(Token(role.value.encode(), role.value, role) for role in Role))
+    for role, expected in ((Role.OPERATE, operate), (Role.REGISTER, register), (Role.READ, read)):
+        reply = refusal(guard, Request(method, target, b"", {"authorization": f"Bearer {role.value}"}))
+        assert (200 if reply is None else reply.status) == expected
+
+
 @pytest.mark.parametrize(("authorization", "challenge"), [
     ({}, 'Bearer realm="dnslb"'),
     ({"authorization": "Bearer wrong"}, 'Bearer realm="dnslb", error="invalid_token"'),

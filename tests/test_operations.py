@@ -17,7 +17,7 @@ from dnslb.control.errors import Rejected, Unknown
 from dnslb.control.order import OrderRequest
 from dnslb.dns import name
 from dnslb.parent import amendment, concerned
-from dnslb.parent.balancer import Balancer
+from dnslb.parent.balancer import Balancer, linger
 from dnslb.parent.telling import drain_clock
 from dnslb.text import timestamp
 
@@ -207,7 +207,7 @@ def test_what_a_slow_worker_went_on_handing_out_is_in_the_clock() -> None:
             given = clock.now
             balancer.obey({GENERAL: Order(Mode.DRAIN, given)})
             clock.now += 4
-            list(balancer.linger([(OWNER, HOSTS[0])], given, clock.now))
+            list(linger(balancer, [(OWNER, HOSTS[0])], given, clock.now))
         assert expiry(balancer, clock) == 30 + 4 + 1 - 8
         balancer.stop()
 

@@ -25,6 +25,7 @@ from dnslb.balance.pool import (
     ExecCheck,
     Gauge,
     HttpCheck,
+    JoinPolicy,
     Load,
     Pool,
     Probe,
@@ -215,6 +216,13 @@ def test_a_file_may_say_nothing(text: str) -> None:
      """, [
         pool("six", backends=(Backend(ip_address("2001:db8::51")), Backend(ip_address("2001:db8::52"), backup=True)))
     ]),
+    # Who may join.
+    ("pools: {www: {probe: {tcp: 1}, register: {networks: [10.0.0.0/8, '2001:db8::/32']}}}", [
+        pool(probe=Probe(TcpCheck(1)), register=JoinPolicy((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))))
+    ]),
+    ("pools: {www: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8, limit: 7, lease: 5m, others: yes}}}", [
+        pool(probe=Probe(TcpCheck(1)), register=JoinPolicy((ip_network("10.0.0.0/8"),), 7, 300.0, others=True))
+    ]),
     # An anchor.
     ("pools: {www: &a {order: none, probe: {tcp: 1}}, mail: *a}", [
         pool(order=RRsetOrder.NONE, probe=Probe(TcpCheck(1))),
@@ -313,7 +321,8 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
 @pytest.mark.parametrize(("text", "problems"), [
     # The file.
     ("- a", [
-        "f:1:1: the file is no mapping; write keys and values: allow, defaults, deny, pools, secondaries, transfer_to",
+        "f:1:1: the file is no mapping; write keys and values: allow, defaults, deny, pools, primary, secondaries,"
+        " transfer_to",
     ]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
@@ -321,7 +330,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ("defaults: {order: cyclik, backends: {}}", [
         "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky; did you mean cyclic?",
         "f:1:27: defaults has no key backends; known are: answers, fail_open_below, min_ready, near_networks,"
-        " on_return, order, probe, slowstart, ttl, when_all_down",
+        " on_return, order, probe, register, slowstart, ttl, when_all_down",
     ]),
     ("pools:\n  @: {}", [
         "f:2:3: while scanning for the next token, found character '@' that cannot start any token;"
@@ -364,14 +373,14 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, rise, slowstart, source,"
-        " timeout, ttl, unsteady, when_all_down",
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout, ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
-        "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, secondaries, transfer_to",
+        "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, primary, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, rise, slowstart, source,"
-        " timeout, ttl, unsteady, when_all_down",
+        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
+        " source, timeout, ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -449,6 +458,20 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
     ("probe: {tcp: 1}, fail_open_below: 50%, when_all_down: none", [
         "34: www.example.com. fails open when few are up (fail_open_below), and is empty when none is (when_all_down);"
         " remove one of the two",
+    ]),
+    ("register: {networks: 10.0.0.0/8}", [
+        "10: who joins www.example.com. would be handed out unprobed; add probe:, or remove register",
+    ]),
+    ("probe: {tcp: 1}, register: {}", [
+        "27: register names no network from which backends may join; write {networks: [192.0.2.0/24]}",
+    ]),
+    ("probe: {tcp: 1}, register: yes", [
+        "27: register is no mapping; write keys and values: lease, limit, networks, others",
+    ]),
+    ("probe: {tcp: 1}, register: {networks: 10.0.0.1/8, limit: 0, lease: 1s}", [
+        "38: 10.0.0.1/8 has bits behind its prefix; write 10.0.0.0/8, or a longer prefix",
+        "57: 0 is no number from 1 to 4096; write such a number",
+        "67: 1s is out of range; write 5s to 86400s",
     ]),
     # All at once, in reading order.
     ("answers: 0, order: x, ttl: 5, probe: {tcp: 0, http: /}", [
@@ -754,6 +777,11 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {fail_open_below: 50%}", "1:32: fail_open_below is of no use without a probe; add probe:, or remove it"),
     ("www: {on_return: manual}", "1:26: on_return is of no use without a probe; add probe:, or remove it"),
     ("www: {on_return: automatic}", None),
+    ("www: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8}}", None),
+    ("one: {probe: {tcp: 1}, register: {networks: 10.0.0.0/8}}", None),  # the others come by themselves
+    ("www: {probe: {tcp: 1}, answers: 1, register: {networks: 10.0.0.0/8}}",
+     "1:54: who joins www.example.com. gets its full share at once, before it is warm;"
+     " add slowstart: 30s, or what your servers need"),
     ("www: {probe: {tcp: 1}, unsteady: 15% of 20}",
      "1:42: unsteady: 15% of 20 is 3 failures, which an outage reaches by fall: 3; write at least 20% of 20"),
     ("www: {probe: {tcp: 1}, unsteady: 50% of 3}",

@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.registration import Registration
+from dnslb.config.state_directory import default_directory
 from dnslb.control.change import Change
 from dnslb.parent import state
-from dnslb.parent.state import Damaged, State, decode, default_directory, encode, key, load, save
+from dnslb.parent.state import Damaged, State, decode, encode, key, load, save
 from dnslb.text import timestamp
 
 NOW = 1_800_000_000.0
@@ -45,6 +47,7 @@ SAMPLE = State(
     clocks={Scope("www.example.com.", A11): NOW - 30},
     changed_at={"www.example.com. A": NOW - 5},
     serials={"example.com.": 2026112101},
+    registrations={Scope("www.example.com.", V6): Registration(3, NOW - 90, NOW + 30, "token web")},
 )
 TEXT = """\
 {
@@ -110,7 +113,17 @@ TEXT = """\
  },
  "serials": {
   "example.com.": 2026112101
- }
+ },
+ "registrations": [
+  {
+   "owner": "www.example.com.",
+   "address": "2001:db8::11",
+   "weight": 3,
+   "since": 1799999910.0,
+   "until": 1800000030.0,
+   "by": "token web"
+  }
+ ]
 }
 """
 
@@ -161,8 +174,8 @@ def test_outcomes_against_a_verdict_begin_anew() -> None:
 
 def test_a_file_from_before_there_was_a_history_is_read() -> None:
     root = json.loads(TEXT)
-    del root["history"], root["clocks"], root["last"]
-    assert decode(json.dumps(root), NOW) == replace(SAMPLE, history=(), clocks={})
+    del root["history"], root["clocks"], root["last"], root["registrations"]
+    assert decode(json.dumps(root), NOW) == replace(SAMPLE, history=(), clocks={}, registrations={})
 
 
 def test_a_file_from_before_it_was_known_who_gave_an_order_is_read() -> None:

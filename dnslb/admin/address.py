@@ -18,7 +18,7 @@ _BACKLOG = 64
 _LONGEST_TOKEN = 4096  # octets
 _MOST_TOKENS = 100     # each is compared with what every request brings
 # RFC 6750 §2.1: no colon in it
-_TOKEN = re.compile(rb"(?:([A-Za-z0-9._@-]{1,64})(?:[ \t]+(read|operate))?:[ \t]*)?([A-Za-z0-9._~+/-]+=*)")
+_TOKEN = re.compile(rb"(?:([A-Za-z0-9._@-]{1,64})(?:[ \t]+(read|operate|register))?:[ \t]*)?([A-Za-z0-9._~+/-]+=*)")
 _ROLES = {role.value for role in Role}
 _REMEDY = "make one: umask 077; openssl rand -hex 32 >"
 

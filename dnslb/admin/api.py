@@ -14,15 +14,17 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import unquote
 
-from dnslb.admin import event_stream, json_stream, order_body, page, question
+from dnslb.admin import event_stream, join_body, json_stream, order_body, page, question
 from dnslb.admin.admission import Work
 from dnslb.admin.event_stream import Followers
 from dnslb.admin.exchange import Refusal, Reply, Request, failure, json_reply
+from dnslb.admin.guard import REGISTRATIONS
 from dnslb.admin.order_body import Malformed
 from dnslb.admin.render_queue import Full, RenderQueue, rendered
 from dnslb.config.settings import LOG_LEVELS
 from dnslb.control.errors import Delayed, NotReloaded, Rejected, Unknown
 from dnslb.control.operations import Operations
+from dnslb.control.registration import JoinRequest
 from dnslb.control.status import Status, public
 from dnslb.system import logs
 from dnslb.system import user as users
@@ -225,6 +227,22 @@ async def _effect(api: Api, request: Request) -> Reply:
     return Reply(200, b"", long=await rendered(_text(effect)))
 
 
+async def _join(api: Api, request: Request) -> Reply:
+    done = await api.operations.join(_registration(request))
+    return Reply(200, b"", long=await rendered(_text(done)))
+
+
+async def _leave(api: Api, request: Request) -> Reply:
+    done = await api.operations.leave(_registration(request))
+    return Reply(200, b"", long=await rendered(_text(done)))
+
+
+def _registration(request: Request) -> JoinRequest:
+    """Operators may register any address that a pool takes.  Raises Malformed."""
+    wanted = join_body.parse(request.body, request.source)
+    return replace(wanted, by=_by(request), source=None if request.is_operators else request.source)
+
+
 async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
     """What takes long to tell, in its turn.  The same ``key`` must mean the same reply."""
     return Reply(200, b"", long=await api.replies.render(request.client, key, lambda: _text(value())))
@@ -268,4 +286,5 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/reload": {"POST": _reload},
     "/orders": {"POST": _order},
     "/orders/effect": {"POST": _effect},
+    REGISTRATIONS: {"POST": _join, "DELETE": _leave},
 }

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 
 import h11
 
@@ -20,10 +21,11 @@ from dnslb.admin.api import Api, respond, work_of
 from dnslb.admin.certificate import Certificate
 from dnslb.admin.event_stream import unless_done
 from dnslb.admin.exchange import Refusal, Reply, Request, failure
-from dnslb.admin.guard import Guard, has_wrong_token, known_by, refusal
+from dnslb.admin.guard import Guard, Role, has_wrong_token, known_by, refusal
 from dnslb.admin.render_queue import Dropped
 from dnslb.admin.stream import Stream
 from dnslb.admin.throttle import Throttle
+from dnslb.balance.pool import Address
 from dnslb.ipc.peer import peer
 
 MOST_BODY = 64 << 10   # octets
@@ -63,9 +65,11 @@ class Common:
 class Connection:
     """Answers the requests on one connection."""
 
-    def __init__(self, stream: Stream, user: int | None, slot: Slot, common: Common) -> None:
+    def __init__(self, stream: Stream, sock: socket.socket, slot: Slot, common: Common) -> None:
+        """``sock``: the connection itself, below the stream."""
         self._stream = stream
-        self._user = user
+        self._user = user_of(sock)
+        self._source = source_of(sock)
         self._slot = slot
         self._common = common
         self._loop = asyncio.get_running_loop()
@@ -128,8 +132,10 @@ class Connection:
                         raise _TooLarge
                 case h11.EndOfMessage() if head is not None:
                     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-                    target, client = head.target.decode(), self._slot.client
-                    return Request(self._method, target, bytes(body), headers, client, user=self._user)
+                    return Request(
+                        self._method, head.target.decode(), bytes(body), headers, self._slot.client,
+                        user=self._user, source=self._source,
+                    )  # fmt: skip
                 case _:
                     return None
 
@@ -144,7 +150,12 @@ class Connection:
         guard, api = self._common.guard, self._common.api
         if guard is not None:
             token = known_by(guard, request)
-            request = replace(request, is_trusted=token is not None, token=None if token is None else token.name)
+            request = replace(
+                request,
+                is_trusted=token is not None,
+                token=None if token is None else token.name,
+                is_operators=token is not None and token.role is Role.OPERATE,
+            )
         refused = refusal(guard, request) if guard is not None else None
         if refused is not None:
             if has_wrong_token(refused):
@@ -237,3 +248,11 @@ def _length(reply: Reply) -> list[tuple[str, str]]:
 def user_of(sock: socket.socket) -> int | None:
     """The user id of the process that has connected, as the system tells it; None for a connection over TCP."""
     return peer(sock).user if sock.family == socket.AF_UNIX else None
+
+
+def source_of(sock: socket.socket) -> Address | None:
+    """The address of whoever has connected over TCP.  Raises OSError when it has left."""
+    if sock.family == socket.AF_UNIX:
+        return None
+    address = ip_address(str(sock.getpeername()[0]).partition("%")[0])
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

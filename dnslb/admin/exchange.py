@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from dnslb.admin.render_queue import Body
+from dnslb.balance.pool import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Request:
     is_trusted: bool = True  # came by the socket, or with a token
     user: int | None = None  # who has connected to the socket
     token: str | None = None  # the name of the token that it came with, which may have none
+    source: Address | None = None  # from which it came, over TCP
+    is_operators: bool = True  # came by the socket, or with a token that allows everything
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 from dnslb.admin.exchange import Reply, Request, failure
 
+REGISTRATIONS = "/backends"  # where backends join and leave
 _READING = ("GET", "HEAD")
 _AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]]+))(?::\d*)?", re.ASCII)
 # What a browser says of a page that is ours, of an address that was typed; and what programs say.
@@ -28,6 +29,7 @@ class Role(Enum):
 
     READ = "read"        # all that is told
     OPERATE = "operate"  # orders and reloads too
+    REGISTER = "register"  # nothing but to join pools and to leave them, where their policies permit it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def refusal(guard: Guard, request: Request) -> Reply | None:
     # A token opens more of what is read, so that a wrong one is refused there too: else it could be guessed in silence.
     if request.method in _READING and (not guard.tokens or not authorization.lower().startswith("bearer ")):
         return None
-    return _without_right(guard, authorization, request.method in _READING)
+    return _without_right(guard, authorization, _needed(request))
 
 
 def has_wrong_token(refused: Reply) -> bool:
@@ -88,22 +90,31 @@ def _brought(guard: Guard, authorization: str) -> Token | None:
     return found[0] if found and scheme.lower() == "bearer" else None
 
 
-def _without_right(guard: Guard, authorization: str, is_reading: bool) -> Reply | None:
+def _needed(request: Request) -> tuple[Role, ...]:
+    """The roles that open what is asked."""
+    if request.method in _READING:
+        return (Role.READ, Role.OPERATE)
+    is_registration = request.target.partition("?")[0] == REGISTRATIONS
+    return (Role.OPERATE, Role.REGISTER) if is_registration else (Role.OPERATE,)
+
+
+def _without_right(guard: Guard, authorization: str, needed: tuple[Role, ...]) -> Reply | None:
     if not guard.tokens:
         return failure(403, "this address is for reading only", "use the control socket, or set admin_token_file")
     brought = _brought(guard, authorization)
     if brought is not None:
-        return None if is_reading or brought.role is Role.OPERATE else _too_little(brought)
+        return None if brought.role in needed else _too_little(brought, needed)
     fact = "the token is wrong" if authorization else "this needs a token"
     reply = failure(401, fact, "send Authorization: Bearer and the text in admin_token_file")
     return replace(reply, headers=_WRONG if authorization else _MISSING)
 
 
-def _too_little(token: Token) -> Reply:
+def _too_little(token: Token, needed: tuple[Role, ...]) -> Reply:
     # RFC 6750 §3.1
-    needed = (("WWW-Authenticate", 'Bearer realm="dnslb", error="insufficient_scope"'),)
-    reply = failure(403, f"the token {token.name} is for reading only", "use one with the role operate")
-    return replace(reply, headers=needed)
+    scope = (("WWW-Authenticate", 'Bearer realm="dnslb", error="insufficient_scope"'),)
+    own = {Role.READ: "reading", Role.REGISTER: "registering"}.get(token.role, "operating")
+    remedy = f"use one with the role {' or '.join(role.value for role in needed)}"
+    return replace(failure(403, f"the token {token.name} is for {own} only", remedy), headers=scope)
 
 
 def _is_ours(authority: str, hosts: tuple[str, ...]) -> bool:

@@ -25,12 +25,12 @@ _MOST_PATTERNS = 1000
 
 
 class Malformed(Rejected):
-    """The body of the request is not an order; the text says what to write."""
+    """The body of the request is not what it should be; the text says what to write."""
 
 
 def parse(body: bytes, now: float) -> OrderRequest:
     """The order in the body of the request.  ``now`` is Unix time.  Raises Malformed."""
-    root = _object(body)
+    root = read_object(body, _KEYS, '{"mode": "drain", "addresses": ["192.0.2.1"]}')
     modes = [mode.value for mode in Mode]
     if root.get("mode") not in modes:
         raise Malformed("'mode' is missing or unknown", f"write one of {', '.join(modes)}")
@@ -47,17 +47,17 @@ def parse(body: bytes, now: float) -> OrderRequest:
     )
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    """An object with none but the known keys."""
+def read_object(body: bytes, keys: tuple[str, ...], example: str) -> dict[str, Any]:
+    """An object with none but these keys.  Raises Malformed."""
     try:
         root = json.loads(body)
     except (ValueError, RecursionError):
-        raise Malformed("the body is no JSON", 'send {"mode": "drain", "addresses": ["192.0.2.1"]}') from None
+        raise Malformed("the body is no JSON", f"send {example}") from None
     if not isinstance(root, dict):
-        raise Malformed("the body is no object", 'send {"mode": "drain", "addresses": ["192.0.2.1"]}')
+        raise Malformed("the body is no object", f"send {example}")
     for key in root:
-        if key not in _KEYS:
-            raise Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {closest(key, _KEYS)!r}?")
+        if key not in keys:
+            raise Malformed(f"{key[:_LONGEST_TEXT]!r} is unknown", f"did you mean {closest(key, keys)!r}?")
     return root
 
 

@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 from dnslb.admin.api import Api
 from dnslb.admin.certificate import Certificate
-from dnslb.admin.connection import PATIENCE, Common, Connection, user_of
+from dnslb.admin.connection import PATIENCE, Common, Connection, source_of, user_of
 from dnslb.admin.exchange import Refusal
 from dnslb.admin.guard import Guard
 from dnslb.admin.render_queue import Dropped
@@ -117,7 +117,7 @@ class _Acceptor:
         slot = self._common.admission.admit(client, evict, now)
         try:
             with suppress(OSError, Dropped):  # it has left, or is too slow
-                await Connection(await self._stream(sock), user_of(sock), slot, self._common).run()
+                await Connection(await self._stream(sock), sock, slot, self._common).run()
         finally:
             self._common.admission.release(slot)
 
@@ -141,7 +141,5 @@ def _client(sock: socket.socket) -> str:
     if (user := user_of(sock)) is not None:
         return f"user {user}"
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    address = ip_address(sock.getpeername()[0].partition("%")[0])
-    if isinstance(address, IPv6Address):
-        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
-    return str(address)
+    address = source_of(sock)
+    return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)

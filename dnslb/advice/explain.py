@@ -20,6 +20,7 @@ from dnslb.balance.pool import (
     DnsCheck,
     ExecCheck,
     HttpCheck,
+    JoinPolicy,
     Least,
     Load,
     OnReturn,
@@ -40,6 +41,8 @@ def lines(pool: Pool) -> list[str]:
     """The pool's name, then its backends, probe, order and TTLs, and how soon a dead backend is left alone."""
     rows = [("backends", _backends(pool)), ("probe", _probe(pool.probe)), ("order", _order(pool)), ("ttl", _ttls(pool))]
     rows[3:3] = [("near", text) for text in _near(pool)]
+    if pool.register is not None and pool.probe is not None:
+        rows.append(("join", _join(pool.register)))
     rows += [("orders", text) for text in _safety(pool)]
     if pool.load is not None:
         rows.append(("load", _load(pool, pool.load)))
@@ -120,6 +123,12 @@ def _order(pool: Pool) -> str:
     slowly = f"; a recovered one takes {pool.slowstart:.9g} s to its full share" if pool.slowstart else ""
     few = f"; all of them when less than {pool.fail_open_below}% is up" if pool.fail_open_below else ""
     return f"{pool.order.value}, {many}; {none_up} when none is up{few}{slowly}"
+
+
+def _join(policy: JoinPolicy) -> str:
+    networks = ", ".join(map(str, policy.networks[:MOST_NAMED])) + (", …" if len(policy.networks) > MOST_NAMED else "")
+    whose = "any address" if policy.others else "its own address"
+    return f"{policy.limit} more at most, each for {whose} in {networks}; renewed within {policy.lease:.9g} s"
 
 
 def _safety(pool: Pool) -> Iterator[str]:

@@ -60,6 +60,12 @@ class ServedPool:
         self.judgement.follow(old.judgement)
         self.burdens.follow(old.burdens)
 
+    def succeed(self, old: ServedPool, now: float) -> None:
+        """The same pool with other backends, while it is served: it is worked out next."""
+        self.follow(old)
+        self._before = old._before
+        self.judgement.begin(now)
+
     def follow_records(self, addresses: Iterable[Address], copies: Copies, now: float) -> None:
         """Before a reload there was no pool: the zone's records, if any, were served as they stand in its file."""
         plain = list(addresses)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import TypeVar
 
 from dnslb.answer.served_pool import ServedPool
 from dnslb.answer.snapshot import RRsetKey, Serving
@@ -12,9 +13,12 @@ from dnslb.balance.verdicts import Verdicts
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 
 class ServedPools(dict[Name, ServedPool]):
-    """By owner.  A pool never changes, nor goes: a reload makes others."""
+    """By owner.  A pool never changes, nor goes: a reload makes others; and who joins or leaves, one in its place."""
 
     def __init__(self, pools: Mapping[Name, Pool], verdicts: Verdicts) -> None:
         super().__init__()
@@ -38,6 +42,19 @@ class ServedPools(dict[Name, ServedPool]):
         if pool.load is not None:
             for target in by_target:
                 self._laden.setdefault((pool.load.told_by, target), []).append(served)
+        return served
+
+    def replace(self, owner: Name, pool: Pool, now: float) -> ServedPool:
+        """Another in the place of the one that was served under the name, which goes on from that."""
+        old = self[owner]
+        for backend in old.pool.backends:
+            _remove(self._holders, backend.address, lambda served: served is old)
+            if old.pool.probe is not None:
+                _remove(self._users, (old.pool.probe, backend.target), lambda user: user[0] is old)
+            if old.pool.load is not None:
+                _remove(self._laden, (old.pool.load.told_by, backend.target), lambda served: served is old)
+        served = self.add(owner, pool)
+        served.succeed(old, now)
         return served
 
     @property
@@ -83,3 +100,12 @@ class ServedPools(dict[Name, ServedPool]):
     def last_changes(self, now: float) -> dict[str, float]:
         """When answers changed, by RRset, as far as that matters still: their TTLs have not climbed yet."""
         return {label: at for served in self.values() for label, at in served.last_changes(now).items()}
+
+
+def _remove(lists: dict[_Key, list[_Value]], key: _Key, is_it: Callable[[_Value], bool]) -> None:
+    """Leave no list empty."""
+    left = [each for each in lists.get(key, ()) if not is_it(each)]
+    if left:
+        lists[key] = left
+    else:
+        lists.pop(key, None)

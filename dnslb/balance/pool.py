@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeAlias
 
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.balance.unsteady import Unsteady
+
+MOST_WEIGHT = 256
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -124,6 +126,7 @@ class Backend:
     weight: int = 1                       # 0 to 256; 0: handed out only when nothing else is up
     backup: bool = False                  # handed out only when no other is up
     probe_address: Address | None = None  # probed instead of the address
+    joined: float | None = None           # Unix time at which it registered; None: the zone file lists it
 
     @property
     def target(self) -> Address:
@@ -165,6 +168,16 @@ class TtlPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinPolicy:
+    """Who may join the pool without being written in the zone file."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    limit: int = 20        # addresses that have joined, at most
+    lease: float = 60.0    # seconds for which they stay unless they say so again
+    others: bool = False   # whether an address may be registered from another
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Everything that a policy file says of one owner name, with the addresses that the zone file lists."""
 
@@ -182,6 +195,7 @@ class Pool:
     min_ready: Least = Least()                  # what orders have to leave
     fail_open_below: int = 0                    # percent of the weight: with less of it up, all are handed out
     on_return: OnReturn = OnReturn.AUTOMATIC
+    register: JoinPolicy | None = None          # None: nobody joins
     delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
     load: Load | None = None                    # None: nobody asks how busy the backends are
 

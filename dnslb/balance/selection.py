@@ -25,11 +25,11 @@ not judged yet aside.
 **Load** (see ``load``): who is drained by its agent's word counts as one of weight 0.  Of those that would be handed
 out the overloaded are not, unless all of them are: then nobody's load counts, as when the pool fails open.
 
-**Weights** are those of the policy, 0 counting as 1, times what load leaves of them. After a recovery (not after the
-start of the program) a backend begins with 10 % of its weight and gains 10 % more in each ninth of ``slowstart``.
-While every address handed out is ramping, none could take what the others are spared: so all are weighted as they
-will be when the first of them is done. Equally old recoveries change nothing then, and one that comes later than
-another gets less, but never a moment of full load before its ramp.
+**Weights** are those of the policy, 0 counting as 1, times what load leaves of them.  After a recovery (not after the
+start of the program), and after it has joined, a backend begins with 10 % of its weight and gains 10 % more in each
+ninth of ``slowstart``.  While every address handed out is ramping, none could take what the others are spared: so all
+are weighted as they will be when the first of them is done.  Equally old recoveries change nothing then, and one that
+comes later than another gets less, but never a moment of full load before its ramp.
 """
 
 from __future__ import annotations
@@ -208,9 +208,11 @@ def _steps_ahead(
 def _ramp(pool: Pool, backend: Backend, healths: Mapping[Address, Health]) -> tuple[float, ...]:
     """The times at which the backend gains a tenth of its weight; none when it has had all of it from the start."""
     health = _health(pool, backend, healths)
-    if health is None or not health.recovered or pool.slowstart <= 0:
+    begun = (backend.joined, health.since if health is not None and health.recovered else None)
+    since = max((at for at in begun if at is not None), default=None)
+    if since is None or pool.slowstart <= 0:
         return ()
-    return tuple(health.since + pool.slowstart * (step / _STEPS) for step in range(1, _STEPS + 1))
+    return tuple(since + pool.slowstart * (step / _STEPS) for step in range(1, _STEPS + 1))
 
 
 def _moment(ramps: list[tuple[float, ...]], now: float) -> float:

@@ -17,7 +17,7 @@ from dnslb.cli.nodes import Place
 
 # Seconds: an order waits for every worker and for the disk, a reload for the first round of its probes too.
 _PATTERN = re.compile(r"[0-9.*?\[\]!-]+|[0-9a-f:.*?\[\]!-]*:[0-9a-f:.*?\[\]!-]*", re.ASCII | re.IGNORECASE)
-_PATIENCE = {"/orders": 60.0, "/reload": 600.0}
+_PATIENCE = {"/backends": 60.0, "/orders": 60.0, "/reload": 600.0}
 
 
 class NoServer(click.ClickException):

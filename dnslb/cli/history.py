@@ -23,7 +23,7 @@ from dnslb.control.change import KINDS
 from dnslb.text import duration, timestamp
 
 _DAY = 86400.0  # seconds
-_WORDS = ("up", "down", "drain", "maint", "ready", *KINDS)
+_WORDS = ("up", "down", "drain", "maint", "ready", *KINDS["backend"], *KINDS)
 
 
 def _since(text: str) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # What may have changed, by the word under which people look for it.
 KINDS = {
     "verdict": ("up", "down"),
+    "backend": ("joined", "left"),
     "order": ("drain", "drain planned", "maint", "maint planned", "ready", "ready planned"),
     "load": ("overloaded", "relieved", "load unknown", "load known"),
     "reload": ("reloaded", "not reloaded"),

@@ -12,6 +12,7 @@ from dnslb.control.change import Change, Event
 from dnslb.control.effect import Effect
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import OrderRequest, OrderResult
+from dnslb.control.registration import Gone, Joined, JoinRequest
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
 from dnslb.control.timeline import Timeline
@@ -36,6 +37,12 @@ class Operations(Protocol):
 
     async def effect(self, wanted: OrderRequest) -> Effect:
         """What the order would do; nothing is done.  Raises Rejected, Unknown."""
+
+    async def join(self, wanted: JoinRequest) -> Joined:
+        """Let a backend join a pool, or renew its lease.  Raises Rejected, Unknown."""
+
+    async def leave(self, wanted: JoinRequest) -> Gone:
+        """Take it out again, and return when no worker hands it out.  Raises Rejected, Unknown, Delayed."""
 
     def timeline(self, pattern: str | None) -> Timeline:
         """The last hour, of all pools or of those whose names match.  Its ``rrsets`` raise Unknown when none does."""

@@ -27,6 +27,15 @@ class OrderStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a backend stays that has joined by itself."""
+
+    since: float
+    until: float   # unless it is renewed
+    by: str        # who has registered it
+
+
+@dataclass(frozen=True, slots=True)
 class BackendStatus:
     """One address under one name."""
 
@@ -45,6 +54,7 @@ class BackendStatus:
     led: int               # answers that it led, since the server started
     achieved: float | None  # its share of those since what is handed out changed last; None: there were none
     expires: float | None = None  # when the last cached copy of it does, or did; None: it is handed out
+    joined: Lease | None = None  # None: the zone file lists it
     load: float | None = None     # of what it can take, smoothed, 0 to 1; None: nobody asks, or it does not tell
     left: float | None = None     # of its weight, by its load: 0.05 to 1; None: nobody asks
     load_why: str = ""            # what follows from its load, or from the words of its agent
@@ -101,6 +111,19 @@ class SecondaryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """A zone that comes from primaries."""
+
+    zone: str
+    primaries: tuple[str, ...]  # addresses and ports
+    serial: int | None          # that is answered from; None: SERVFAIL is answered
+    primary: str                # that was heard last; empty: none yet
+    refreshed: float | None     # when one said last that this is the last version; None: never
+    expires: float | None       # from when on SERVFAIL is answered unless one is heard before; None: it is already
+    error: str                  # what went wrong in the last attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Another node, and where its status page is."""
 
@@ -140,6 +163,7 @@ class Status:
     unlisted: Iterable[Unlisted | None] = ()  # after ``pools``
     restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
     secondaries: tuple[SecondaryStatus, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()
 
 
 def public(status: Status) -> Status:

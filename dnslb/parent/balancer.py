@@ -138,6 +138,14 @@ class Balancer:
         if self._publisher.is_started:
             self._begin(served)
 
+    def replace(self, pools: Mapping[Name, Pool]) -> None:
+        """Some have joined or left these, which have other backends from now on.  It is published as by ``obey``."""
+        now = self._clock()
+        for owner, pool in pools.items():
+            self.pools[owner] = pool
+            self._publisher.forget(self.served.replace(owner, pool, now))
+        self._publisher.publish_now(self.served[owner] for owner in pools)
+
     def record(self, key: ProbeKey, before: Health | None, after: Health) -> None:
         """One more probe has ended."""
         finding = self.verdicts.record(key, before, after)
@@ -205,7 +213,7 @@ class Balancer:
     def reconsider(self, pool: ServedPool) -> None:
         """Something that decides what it serves has changed."""
         self._prepared.discard(pool.owner)
-        self._publisher.urge(pool)
+        self._publisher.urge(self.served[pool.owner])  # another may have taken its place
 
     def _work_out(self, pool: ServedPool) -> Mapping[RRsetKey, Serving]:
         """What it serves otherwise than before."""
@@ -220,13 +228,16 @@ class Balancer:
             self.hasten(key)
         self._publisher.wake(pool, None if change.next_at is None else change.next_at - now)
 
-    def linger(self, concerned: Iterable[tuple[Name, Address]], since: float, now: float) -> Iterator[None]:
-        """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
-        for owner, address in concerned:
-            changed_at = self.served[owner].rrsets[address.version].changed_at
-            if changed_at is not None and changed_at >= since:
-                self.copies.extend(owner, address, now - since)
-            yield
+
+def linger(
+    balancer: Balancer, concerned: Iterable[tuple[Name, Address]], since: float, now: float
+) -> Iterator[None]:
+    """Of these, what has been taken out of the answers since then, some worker may have handed out until now."""
+    for owner, address in concerned:
+        changed_at = balancer.served[owner].rrsets[address.version].changed_at
+        if changed_at is not None and changed_at >= since:
+            balancer.copies.extend(owner, address, now - since)
+        yield
 
 
 def _is_kept_out(balancer: Balancer, scope: Scope, now: float) -> bool:

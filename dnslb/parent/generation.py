@@ -7,12 +7,13 @@ from ipaddress import ip_address
 
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.operator_order import Order, Scope
-from dnslb.balance.pool import Address
+from dnslb.balance.pool import Address, Pool
 from dnslb.config.catalog import Catalog
 from dnslb.config.rotated import Rotated
 from dnslb.config.settings import Settings
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name, closest
+from dnslb.dns.zone import Zone
 from dnslb.parent import recall
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.query_log import QueryLogFile
@@ -40,10 +41,11 @@ class Generation:
         """``settings`` are those of the catalog, with the options of the command line above them."""
         self.catalog = catalog
         self.settings = settings
-        self.balancer = Balancer(catalog.pools)
+        self.balancer = Balancer({})
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        inlet = transfers.inlet if catalog.transfers else None
-        self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
+        inlet = transfers.inlet if catalog.transfers or catalog.replicas else None
+        absent = {apex: Zone(apex, {}, frozenset()) for apex in catalog.absent}
+        self._assignment = SharedAssignment({**catalog.zones, **absent}, settings, near, transfers=inlet)
         self._assignment.clients = catalog.clients
         self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
@@ -52,6 +54,10 @@ class Generation:
         self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
         self._transfers = transfers
         self._is_transferred = False  # whether it is what secondaries get
+
+    def balance(self, pools: Mapping[Name, Pool]) -> None:
+        """First of all: keep right what these serve, which are the catalog's and who has joined them."""
+        self.balancer = Balancer(pools)
 
     async def follow(self, old: Generation) -> None:
         """Before ``start``: go on where the old generation is, so that its clients notice nothing."""

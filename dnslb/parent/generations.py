@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from dnslb.balance.health import Health, ProbeKey
+from dnslb.balance.judgement import keys
 from dnslb.balance.pool import Address
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.control.change import Change
+from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.parent import state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.memory import Memory
 from dnslb.parent.orders import Orders
 from dnslb.parent.prober import Prober
+from dnslb.parent.registrations import Registrations
 from dnslb.parent.state import State
 from dnslb.parent.state_file import StateFile
 from dnslb.parent.telling import drain_clock, event
@@ -37,8 +41,11 @@ class Generations:
         self.hooks = Hooks(self._event, self._worked_out)
         self.memory = Memory(state_file, self.hooks.tell)
         self.orders = Orders(self._obey, self.memory.remember)
+        self.registrations = Registrations(self._register, self.memory.remember)
         self.prober = Prober(self.memory, self.orders.hold)
-        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
+        udp = socks.shares[0].udp_by_endpoint()
+        self.inbound = Inbound(udp)
+        self.transfers = Transfers(udp, self.inbound.notify)
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
@@ -61,7 +68,10 @@ class Generations:
         old = self._current
         settings = self._override(catalog.settings)
         new = Generation(catalog, settings, self.socks, self.totals, self._remember_hung, self.transfers)
-        verdicts = self.prober.schedule.healths | self._recall(new.balancer)
+        known = self._recall(catalog)
+        new.balance(self.registrations.laid_over(catalog.pools))
+        new.balancer.changed_at = known.changed_at
+        verdicts = self.prober.schedule.healths | _verdicts(known, new.balancer)
         # The old generation answers until the new one does, and so is probed until then.
         self._act([*self._acting, new], verdicts)
         try:
@@ -78,8 +88,10 @@ class Generations:
             self._act(self._acting)
             raise
         new.transfer()
+        self.inbound.follow(catalog)
         self._current, self._before = new, State()
         self._act([new])
+        self.registrations.keep_permitted(catalog.pools.values())
         self.orders.wake()
         self.memory.file.start(self._state)
         self.memory.file.save_soon()
@@ -96,6 +108,7 @@ class Generations:
             self.orders.wake()
             self._obey()
             self.current.balancer.remember(known.clocks, known.is_last)
+            self.registrations.recall(known.registrations, self.current.catalog.pools.values())
 
     async def include(self, owners: Iterable[Name]) -> None:
         """Balance these names too, though no policy names them: an order is to concern them."""
@@ -119,6 +132,7 @@ class Generations:
         await self.current.answer()
 
     async def stop(self) -> None:
+        await self.inbound.stop()
         await self.transfers.stop()
         if self._current is not None:
             await self._current.stop()
@@ -136,6 +150,19 @@ class Generations:
             each.balancer.obey(self.orders.standing)
         self.memory.file.save_soon()
 
+    def _register(self, owners: set[str]) -> bool:
+        """Some have joined these pools, or left them.  False while a generation begins."""
+        if self._current is None or len(self._acting) > 1:
+            return False
+        balancer, written = self._current.balancer, self._current.catalog.pools
+        named = {name.fold(name.parse(owner, name.ROOT)) for owner in owners} & written.keys()
+        pools = self.registrations.laid_over({owner: written[owner] for owner in named})
+        concerned = {key for owner in named for pool in (balancer.pools[owner], pools[owner]) for key in keys(pool)}
+        balancer.replace(pools)
+        self.prober.adjust(concerned, self.orders.standing)
+        self.memory.file.save_soon()
+        return True
+
     def _remember_hung(self, fact: str) -> None:
         """A worker hung, and is replaced."""
         self.memory.remember(Change(time.time(), None, "", "worker hung", fact))
@@ -146,16 +173,16 @@ class Generations:
     async def _worked_out(self) -> None:
         await self.current.balancer.settled()
 
-    def _recall(self, balancer: Balancer) -> dict[ProbeKey, Health]:
-        """Take up what an earlier life of the server has left; its verdicts on what is probed for this one."""
+    def _recall(self, catalog: Catalog) -> State:
+        """Take up what an earlier life of the server has left, if it has not been: that is empty."""
         known = self.memory.recall()
         if known is None:
-            return {}
+            return State()
         self.orders.standing = dict(known.orders)
         self._before = known
         self.transfers.recall(known.serials)
-        balancer.changed_at = known.changed_at
-        return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}
+        self.registrations.recall(known.registrations, catalog.pools.values())
+        return known
 
     def _state(self) -> State:
         """All that is to be saved."""
@@ -169,4 +196,12 @@ class Generations:
         clocks = dict(drain_clock.kept_clocks(self._acting[0].balancer))
         changed_at = self.current.balancer.served.last_changes(time.time())
         serials = self.transfers.kept_serials()
-        return State(orders, verdicts, self.memory.changes, clocks, changed_at, serials=serials)
+        joined = self.registrations.kept()
+        return State(
+            orders, verdicts, self.memory.changes, clocks, changed_at, serials=serials, registrations=joined
+        )
+
+
+def _verdicts(known: State, balancer: Balancer) -> dict[ProbeKey, Health]:
+    """What an earlier life of the server has left of what is probed for this one."""
+    return {key: health for key in balancer.keys if (health := known.healths.get(state.key(*key))) is not None}

@@ -44,6 +44,10 @@ class ProbeFaults:
         if key in self._standing:
             self._end(key)
 
+    def forget(self, key: ProbeKey) -> None:
+        """It is probed no more."""
+        self._end(key)
+
     def keep(self, keys: Collection[ProbeKey]) -> None:
         """Forget what is probed no more."""
         for key in self._standing.keys() - keys:

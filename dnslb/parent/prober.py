@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dnslb.balance.health import Health, Outcome, ProbeKey
 from dnslb.balance.operator_order import Order, Scope
@@ -48,6 +48,18 @@ class Prober:
         self.records.keep_only(keys)
         self.faults.keep(keys)
         self.loads.ask_for(balancers)
+        self.pause(orders)
+
+    def adjust(self, keys: Iterable[ProbeKey], orders: Mapping[Scope, Order]) -> None:
+        """Some have joined pools or left them: these keys may be probed from now on, or no more."""
+        used = {key: any(key in each.served.probed for each in self._balancers) for key in keys}
+        dropped = [key for key, is_used in used.items() if not is_used]
+        self.schedule.change_keys([key for key, is_used in used.items() if is_used], dropped, {})
+        for key in dropped:
+            self.records.pop(key, None)
+            self.faults.forget(key)
+        if any(each.served.telling_load for each in self._balancers):
+            self.loads.ask_for(self._balancers)
         self.pause(orders)
 
     def pause(self, orders: Mapping[Scope, Order]) -> set[ProbeKey]:

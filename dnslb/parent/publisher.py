@@ -73,6 +73,12 @@ class Publisher:
         if seconds is not None:
             self._clocks[pool.owner] = wall_clock.look_in(seconds, self._gather, self._due, pool)
 
+    def forget(self, pool: ServedPool) -> None:
+        """There is another of the same name, which is to be worked out instead."""
+        self.wake(pool, None)
+        self._due.pop(pool.owner, None)
+        self._urgent.pop(pool.owner, None)
+
     async def settled(self) -> None:
         """Wait until all pools that are urgent now are worked out and published."""
         if self._urgent:

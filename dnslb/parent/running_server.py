@@ -15,13 +15,15 @@ from dnslb.control.effect import Effect
 from dnslb.control.errors import Delayed, Rejected
 from dnslb.control.lookup import Lookup
 from dnslb.control.order import Left, OrderRequest, OrderResult
+from dnslb.control.registration import Gone, Joined, JoinRequest
 from dnslb.control.reload import Reloaded
 from dnslb.control.status import Peer, PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
 from dnslb.dns import name
 from dnslb.dns.name import Name
-from dnslb.parent import amendment, concerned, recall, safety
+from dnslb.parent import amendment, concerned, joining, recall, safety
+from dnslb.parent.balancer import linger
 from dnslb.parent.concerned import Concerned
 from dnslb.parent.generation import Generation
 from dnslb.parent.generations import Generations
@@ -62,6 +64,7 @@ class RunningServer:
             server=self._server(),
             restart=reloader.waiting,
             secondaries=tuple(self._generations.transfers.status()),
+            replicas=tuple(self._generations.inbound.status(catalog)),
         )
 
     async def reload(self, by: str) -> Reloaded:
@@ -87,7 +90,7 @@ class RunningServer:
             raise Delayed from None
         generations.memory.file.save_soon()  # what was much to work out may have changed answers since
         now = time.time()
-        async for _ in gently(generation.balancer.linger(altered, given, now)):
+        async for _ in gently(linger(generation.balancer, altered, given, now)):
             pass
         if altered:
             generations.memory.file.save_soon()  # the drain clocks
@@ -98,6 +101,12 @@ class RunningServer:
             work_left = safety.left(generation.balancer, wanted, about, now)
             left = [each async for some in gently(work_left) for each in some if each is not None][-1]
         return OrderResult(tuple(told), () if warning is None else (warning,), left)
+
+    async def join(self, wanted: JoinRequest) -> Joined:
+        return joining.join(self._generations, wanted)
+
+    async def leave(self, wanted: JoinRequest) -> Gone:
+        return await joining.leave(self._generations, wanted)
 
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
@@ -151,6 +160,7 @@ class RunningServer:
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
             transfers=self._generations.transfers,
+            inbound=self._generations.inbound,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:
@@ -213,6 +223,7 @@ class RunningServer:
             if owner is None:
                 yield None
             elif owner in balancer.served:
-                yield status.pool_status(balancer, self._generations.totals, owner, now)
+                registered = self._generations.registrations.of(balancer.served[owner].name)
+                yield status.pool_status(balancer, self._generations.totals, owner, now, registered)
             elif (pool := rotated.pool(owner)) is not None:
                 yield rotated_status.pool_status(pool)

@@ -22,7 +22,18 @@ from typing import Any, TypeVar, assert_never
 
 from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope, is_over
-from dnslb.balance.pool import Address, AgentCheck, Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
+from dnslb.balance.pool import (
+    MOST_WEIGHT,
+    Address,
+    AgentCheck,
+    Check,
+    DnsCheck,
+    ExecCheck,
+    HttpCheck,
+    Probe,
+    TcpCheck,
+)
+from dnslb.balance.registration import Registration
 from dnslb.control.change import Change
 from dnslb.system import file
 from dnslb.text import timestamp
@@ -32,6 +43,7 @@ VERSION = 1          # of the format: another is not read
 MOST_CHANGES = 1000    # of the history; the oldest are forgotten
 MOST_ORDERS = 100_000
 MOST_CLOCKS = 100_000
+MOST_JOINED = 100_000
 MOST_ANSWERS = 100_000  # whose last change is kept: those that changed last
 
 _MODE = 0o640            # reasons may quote what a backend said
@@ -54,25 +66,11 @@ class State:
     changed_at: Mapping[str, float] = field(default_factory=dict)  # Unix times of the last changes of answers, by RRset
     is_last: bool = False  # saved when the server left: nothing was handed out after it
     serials: Mapping[str, int] = field(default_factory=dict)  # of the last versions that secondaries may have, by zone
+    registrations: Mapping[Scope, Registration] = field(default_factory=dict)  # who has joined which pool
 
 
 class Damaged(ValueError):
     """The text is no state: cut off, edited wrongly, or of another version."""
-
-
-def default_directory(option: Path | None, environment: Mapping[str, str], uid: int) -> Path:
-    """Where the state is kept: ``--state``, else by $XDG_STATE_HOME, else where user ``uid`` keeps such things.
-
-    A relative $XDG_STATE_HOME is ignored, as its specification asks.
-    """
-    if option is not None:
-        return option
-    base = environment.get("XDG_STATE_HOME", "")
-    if os.path.isabs(base):
-        return Path(base, "dnslb")
-    home = environment.get("HOME", "")
-    # A service without a home is given /var/lib/dnslb too.
-    return Path("/var/lib/dnslb") if uid == 0 or not home else Path(home, ".local/state/dnslb")
 
 
 @lru_cache(_KEYS)
@@ -131,6 +129,17 @@ def encode(state: State) -> str:
         "history": changes,
         "changed_at": dict(_latest(state.changed_at, MOST_ANSWERS)),
         "serials": dict(state.serials),
+        "registrations": [
+            {
+                "owner": scope.owner,
+                "address": str(scope.address),
+                "weight": one.weight,
+                "since": one.since,
+                "until": one.until,
+                "by": one.by,
+            }
+            for scope, one in state.registrations.items()
+        ],
     }
     return json.dumps(root, indent=1, allow_nan=False) + "\n"
 
@@ -166,7 +175,9 @@ def decode(text: str, now: float) -> State:
     changed_at = {name: _past(answers, name, now) for name in list(answers)[-MOST_ANSWERS:]}
     numbered = _part(root, "serials", dict) if "serials" in root else {}
     serials = {zone: _part(numbered, zone, int) % (1 << 32) for zone in numbered}
-    return State(orders, healths, history, clocks, changed_at, is_last, serials)
+    joined = _part(root, "registrations", list) if "registrations" in root else []
+    registrations = {_scope(item): _registration(item, now) for item in joined[-MOST_JOINED:]}
+    return State(orders, healths, history, clocks, changed_at, is_last, serials, registrations)
 
 
 def load(path: Path, now: float) -> tuple[State, str | None]:
@@ -288,6 +299,11 @@ def _health(item: Any, now: float) -> Health:
         recent=_part(item, "recent", int) if "recent" in item else 0,
         unsteady=_part(item, "unsteady", bool) if "recent" in item else False,
     )
+
+
+def _registration(item: Any, now: float) -> Registration:
+    weight = min(max(_part(item, "weight", int), 0), MOST_WEIGHT)
+    return Registration(weight, _past(item, "since", now), _time(item, "until"), _by(item))
 
 
 def _change(item: Any, now: float) -> Change:

@@ -95,16 +95,16 @@ class Schedule:
             await asyncio.gather(*running, return_exceptions=True)
 
     def replace_keys(self, keys: Iterable[ProbeKey], healths: Mapping[ProbeKey, Health] | None = None) -> None:
-        """From now on probe these.  Keys that stay keep their health and their pace; ``healths`` seeds new ones.
-
-        ``first_round`` can be awaited again, for the new ones.
-        """
+        """From now on probe these; ``healths`` seeds new ones, and ``first_round`` can be awaited again for them."""
         wanted = dict.fromkeys(keys)
-        for key in [key for key in self._entries if key not in wanted]:
-            entry = self._entries.pop(key)
+        self.change_keys(wanted, [key for key in self._entries if key not in wanted], healths or {})
+
+    def change_keys(self, more: Iterable[ProbeKey], less: Iterable[ProbeKey], known: Mapping[ProbeKey, Health]) -> None:
+        """Probe these too, unless they are probed already, and those no more."""
+        for entry in [self._entries.pop(key) for key in less if key in self._entries]:
             entry.removed = True
             self._stop(entry)
-        self._new += [self._add(key, (healths or {}).get(key)) for key in wanted if key not in self._entries]
+        self._new += [self._add(key, known.get(key)) for key in more if key not in self._entries]
         self._new = [entry for entry in self._new if not entry.removed]
         self._lanes.drop_removed()
         if self._lanes.is_active:

@@ -48,6 +48,7 @@ EXPERIMENTS = {
     "both": (180, 20),
     "busy": (60, 14),
     "feedback": (105, 25),
+    "joining": (75, 36),
     "paper": (1, 1),
 }
 

@@ -33,6 +33,8 @@ class Pool:
     answers: int | None = None          # addresses in a reply; None: all
     order: str = "cyclic"
     weights: Mapping[str, int] = field(default_factory=dict)
+    slowstart: float = 0.0              # seconds
+    register: str = ""                  # the network from which clones may join
     load: str = ""                      # who tells it, as YAML: "{header: X-Load}"
 
 
@@ -57,6 +59,10 @@ class Dnslb:
 
     def ready(self, *addresses: str) -> None:
         self.order("ready", *addresses)
+
+    def join(self, name: str, address: str) -> None:
+        """As the clone itself would."""
+        self._ask("POST", "/backends", {"name": name, "address": address})
 
     def status(self, name: str = "") -> dict[str, Any]:
         """As ``dnslb status --json``; of one pool, or of all."""
@@ -115,6 +121,8 @@ def policy(name: str, pool: Pool) -> str:
     lines = [f"  {name}:", f"    order: {pool.order}", f"    ttl: {pool.policy or f'{pool.ttl}s'}"]
     lines += [f"    probe: {probe}"] if pool.port else []
     lines += [f"    answers: {pool.answers}"] if pool.answers else []
+    lines += [f"    slowstart: {pool.slowstart:g}s"] if pool.slowstart else []
+    lines += [f"    register: {{networks: [{pool.register}], lease: 1h}}"] if pool.register else []
     if pool.weights:
         lines.append("    backends:")
         lines += [f"      {address}: {{weight: {weight}}}" for address, weight in pool.weights.items()]

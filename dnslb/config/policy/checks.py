@@ -15,6 +15,7 @@ from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
+from dnslb.config.policy.joining import check_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.safety import check_safety, check_unsteady
 from dnslb.config.policy.setting import PolicySettings
@@ -54,6 +55,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_load(document, pool, written)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)
+    check_register(document, pool, written.settings, written.own)
     _check_ttl(document, pool, written)
     if pool.probe is not None and written.draft is not None:
         _check_probe(document, pool.probe, written.draft)
@@ -80,7 +82,7 @@ def _check_backends(document: Document, pool: Pool, families: _Families, written
         elif not sum(backend.weight for backend in regular):
             fact = f"the weights of the IPv{version} backends of {pool.owner} sum to zero"
             document.report(written.backends, fact, "give a weight above 0 to one that is no backup")
-    if len(pool.backends) == 1:
+    if len(pool.backends) == 1 and pool.register is None:
         fact = f"{pool.owner} has one backend, so there is nothing to balance"
         _warn(document, written.key, fact, "add addresses to the zone file, or remove the pool")
     if pool.probe is None:

@@ -6,7 +6,7 @@ Pure: no I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, NamedTuple, TypeAlias
 
@@ -57,3 +57,15 @@ def read_target(document: Document, node: Node) -> Address | None:
         document.report(node, f"{word} is no address of one host", "write a unicast address")
         return None
     return address
+
+
+def read_network(document: Document, word: str, node: Node) -> IPv4Network | IPv6Network | None:
+    try:
+        network = ip_network(word if "%" not in word else "", strict=False)
+    except ValueError:
+        document.report(node, f"{word} is no network", "write one as 192.0.2.0/24 or 2001:db8::/32")
+        return None
+    if ip_address(word.partition("/")[0]) == network.network_address:
+        return network
+    document.report(node, f"{word} has bits behind its prefix", f"write {network}, or a longer prefix")
+    return None

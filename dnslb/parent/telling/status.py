@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
 
 from dnslb.answer.served_pool import ServedPool
 from dnslb.balance.operator_order import Order, Scope, mode_at, order_for
 from dnslb.balance.pool import Backend, Pool
-from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
+from dnslb.balance.registration import Registered, Registration
+from dnslb.control.status import BackendStatus, Lease, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
@@ -22,14 +25,19 @@ def order_status(scope: Scope, order: Order) -> OrderStatus:
     )
 
 
-def pool_status(balancer: Balancer, totals: Totals, owner: Name, now: float) -> PoolStatus:
+def pool_status(
+    balancer: Balancer, totals: Totals, owner: Name, now: float, registered: Registered = MappingProxyType({})
+) -> PoolStatus:
+    """``registered``: who has joined the pool."""
     pool = balancer.served[owner]
     is_rotated = owner in balancer.included
-    rrsets = (_rrset_status(balancer, totals, pool, version, now) for version in sorted(pool.rrsets))
+    rrsets = (_rrset_status(balancer, totals, pool, version, now, registered) for version in sorted(pool.rrsets))
     return PoolStatus(pool.name, rrsets, is_rotated)
 
 
-def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float) -> RRsetStatus:
+def _rrset_status(  # noqa: PLR0913, PLR0917 - as below
+    balancer: Balancer, totals: Totals, pool: ServedPool, version: int, now: float, registered: Registered
+) -> RRsetStatus:
     served = pool.rrsets[version]
     why = f"{served.ttl.why}; {rotated_status.WHY}" if pool.owner in balancer.included else served.ttl.why
     shares = served.shares()
@@ -40,12 +48,19 @@ def _rrset_status(balancer: Balancer, totals: Totals, pool: ServedPool, version:
         served.selection.fails_open,
         pool.is_withheld(version),
         (
-            _backend_status(balancer, totals, pool, backend, shares.get(backend.address), now)
+            _with_lease(
+                _backend_status(balancer, totals, pool, backend, shares.get(backend.address), now),
+                registered.get(backend.address),
+            )
             for backend in pool.backends(version)
         ),
         pool.is_empty(version),
         served.changed_at,
     )
+
+
+def _with_lease(status: BackendStatus, one: Registration | None) -> BackendStatus:
+    return status if one is None else replace(status, joined=Lease(one.since, one.until, one.by))
 
 
 def _backend_status(  # noqa: PLR0913, PLR0917 - what is known of an address lies in as many places
