@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -16,18 +16,22 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from dnslb.answer.memo import Memo
-from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.ready import ByClass, Nearby, Others, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.zone_turns import ZoneTurns
+from dnslb.balance.class_turns import ClassTurns, begin_turns
+from dnslb.balance.hidden_load import Terms
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
+from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
 from dnslb.dns.message import Body, Cut
-from dnslb.dns.name import MAX_LABEL, Name, fold, is_whole, starts
+from dnslb.dns.name import MAX_LABEL, ROOT, Name, closest, fold, is_whole, parent, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
+_INVALID = 24             # the code of what is known no more, or not yet (RFC 8914 §4.25)
 _OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 _IN = rrtype.IN.to_bytes(2)
 _DS = rrtype.DS.to_bytes(2)
@@ -49,10 +53,18 @@ class Serving:
     note: str = ""             # what clients should know, in an extended error
     withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
     up: int = 0                # while it fails open: those that are up
+    terms: tuple[Terms, ...] = ()  # what resolvers get by their class, where that differs: no TTL above the RRset's
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),)), Scope()).within(0)
+ABSENT = Answer(rcode=rrtype.SERVFAIL, authoritative=False)
+_NO_RECORDS = (Cut(0, (0, 0, 0), False),)
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", _NO_RECORDS), Scope()).within(0)
+_FAILED = Reply(
+    Body(rrtype.SERVFAIL, b"", (), b"", _NO_RECORDS),
+    Scope(),
+    note=extended_error(_INVALID, "the zone has expired, or has not come from its primary yet"),
+).within(PAYLOAD)
 
 
 class Replies:
@@ -68,6 +80,8 @@ class Replies:
         self.by_question = Table(owners)  # by folded name + type + class, or folded name
         self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
         self.memo = Memo()
+        # If replies go by the classes of clients: before a query in the memo is an octet that tells the client's.
+        self.marks: ResolverClasses | None = None
 
     def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
         """The reply to folded ``name``, or to all missing names like it below ``covers``."""
@@ -109,18 +123,22 @@ class Snapshot:
         near: Mapping[Name, Near] = MappingProxyType({}),
         stands: Mapping[RRsetKey, Stand] | None = None,
     ) -> None:
-        """``near``: of the pools that answer them otherwise than others, by owner.
+        """``zones``: those without any node are known not to be held.
+
+        ``near``: of the pools that answer them otherwise than others, by owner.
 
         ``stands``: where turns go on; those of other RRsets begin anywhere.  Without it all begin with the first.
         """
         self._near = near
         self._overlay: dict[Name, Node] = {}
-        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
+        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items() if zone.nodes}
+        self._absent = frozenset(zones.keys() - self.zones.keys())
         self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
         self.over_udp = Replies(PAYLOAD, self._overlay)
         self.over_tcp = Replies(0xFFFF, self._overlay)
         self._rotation = Rotation(order)
         self._rng = rng
+        self.classes = ResolverClasses()
         self.packed = 0             # replies that were not found ready
         self.zone_turns = self._turns = ZoneTurns(self.zones)
         self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
@@ -139,12 +157,14 @@ class Snapshot:
             owner, kind = key
             zone = self._zone(owner, b"", starts(owner) or [])
             before = self._servings.get(key)
-            n = len(serving.rrset.rdatas)
+            n, rotation = len(serving.rrset.rdatas), serving.rotation
             if before is None or not n:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, _anywhere(self._rng, rotation, n))
+            elif isinstance(turns := self._turns.get(key), ClassTurns):
+                turns.retune(serving.terms)
             self._servings[key] = serving
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
@@ -194,6 +214,8 @@ class Snapshot:
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
         zone = self._zone(name, kind, starts(name) or [])
+        if _is_below_absent(name, kind, self._absent, zone):
+            return ABSENT
         return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
     def ready(self, name: Name, kind: bytes, replies: Replies, begins: Sequence[int] | None = None) -> Ready:
@@ -204,6 +226,8 @@ class Snapshot:
         if begins is None:
             begins = starts(name) or []
         zone = self._zone(name, kind, begins)
+        if self._absent and _is_below_absent(name, kind, self._absent, zone):
+            return _FAILED
         if zone is None:
             return _REFUSED
         covers = None if name in zone.nodes else zone.encloser_at(name, begins)
@@ -246,14 +270,13 @@ class Snapshot:
         )
         note = b"" if serving is None else _note(serving)
         turning = self._turning(reply, body, serving)
-        make = partial(Reply, body, scope, note=note, is_withheld=serving is not None and serving.withheld)
-        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
-        near = None
-        if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
-            # The same turns: so both of them count, and nobody's turn is passed over.
-            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
-            near = Nearby(clients, make(turning=theirs).within(room))
-        return make(turning=turning, near=near).within(room)
+        make = partial(Reply, scope=scope, note=note, is_withheld=serving is not None and serving.withheld)
+        others: Others | None = None
+        if serving and turning and serving.terms:
+            others = ByClass(self.classes, [each.within(room) for each in _by_class(make, body, turning, serving)])
+        elif reply.turning and turning and (near := _nearby(self._near.get(reply.turning[0]), turning, body)):
+            others = Nearby(self._near[reply.turning[0]], make(body, turning=near).within(room))
+        return make(body, turning=turning, others=others).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -264,7 +287,9 @@ class Snapshot:
         rotation = serving.rotation if serving else self._rotation
         turns = self._turns.get(reply.turning)
         if turns is None:
-            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
+            start = self._start(reply.turning, rotation, n)
+            terms = serving.terms if serving else ()
+            turns = self._turns[reply.turning] = begin_turns(rotation, terms, n, self._rng, start)
         leaders = None
         if rotation.order is RRsetOrder.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
@@ -275,25 +300,34 @@ class Snapshot:
         if self._stands is None:
             return 0
         stand = self._stands.pop(key, None)
-        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
-
-    def _anywhere(self, rotation: Rotation, n: int) -> int:
-        """So no record gains by how often turns begin anew."""
-        return self._rng.randrange(period(rotation, n))
+        return _anywhere(self._rng, rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
-        own = self._deepest(name, begins)
+        own = _deepest(self.zones, name, begins[-self._depth :])
         if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
-            return self._deepest(name, begins[1:]) or own
+            return _deepest(self.zones, name, begins[1:][-self._depth :]) or own
         return own
 
-    def _deepest(self, name: Name, begins: Sequence[int]) -> Zone | None:
-        for at in begins[-self._depth :]:
-            zone = self.zones.get(name[at:])
-            if zone is not None:
-                return zone
-        return None
+
+def _anywhere(rng: Random, rotation: Rotation, n: int) -> int:
+    """So no record gains by how often turns begin anew."""
+    return rng.randrange(period(rotation, n))
+
+
+def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
+    """The zone with the longest apex that begins there."""
+    for at in begins:
+        zone = zones.get(name[at:])
+        if zone is not None:
+            return zone
+    return None
+
+
+def _is_below_absent(name: Name, kind: bytes, absent: Container[Name], zone: Zone | None) -> bool:
+    """Whether a zone would answer that is not held, and not this one."""
+    own = parent(name) if kind[:2] == _DS and zone is not None and name != ROOT else name
+    return len(closest(own, absent) or b"") > (0 if zone is None else len(zone.apex))
 
 
 class _Substituted:
@@ -344,6 +378,23 @@ def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     return frozenset(number.to_bytes(2) + _IN for number in types)
 
 
+def _nearby(near: Near | None, turning: Turning, body: Body) -> Turning | None:
+    """How the records take turns for clients who are near, if that differs."""
+    if near is None or not turning.is_pool or not _differ(turning.rotation.answers, near.answers, len(body.turning)):
+        return None
+    # The same turns: so both of them count, and nobody's turn is passed over.
+    return replace(turning, rotation=replace(turning.rotation, answers=near.answers))
+
+
+def _by_class(make: Callable[..., Reply], body: Body, turning: Turning, serving: Serving) -> Iterator[Reply]:
+    """What resolvers get by their class: records with TTLs of their own, in turns of their own."""
+    size = len(serving.rrset.rdatas[0])
+    every = turning.turns.by_class if isinstance(turning.turns, ClassTurns) else ()
+    for terms, turns in zip(serving.terms, every, strict=True):
+        like = replace(turning, rotation=terms.rotation, turns=turns)
+        yield make(body.with_ttls(terms.ttls, size), turning=like)
+
+
 def _differ(most: int | None, other: int | None, n: int) -> bool:
     """Whether it matters which of the two is the most of ``n`` addresses that are shown."""
     return min(most or n, n) != min(other or n, n)
@@ -360,9 +411,9 @@ def _note(serving: Serving) -> bytes:
     return extended_error(_OTHER, text) if text else b""
 
 
-def _cycle(serving: Serving) -> tuple[int, Rotation]:
+def _cycle(serving: Serving) -> tuple[int, Rotation, bool]:
     """What a change of turns over."""
-    return len(serving.rrset.rdatas), serving.rotation
+    return len(serving.rrset.rdatas), serving.rotation, bool(serving.terms)
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

@@ -61,6 +61,25 @@ class BackendStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolverStatus:
+    """A network that asks."""
+
+    network: str
+    requests: float        # a second, behind its caches
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenLoadStatus:
+    """What clients resolvers hide behind their caches."""
+
+    told: str              # one line for a person
+    networks: int          # of which that is known
+    requests: float        # a second, behind all of these
+    rest: float            # queries a second of all others
+    heaviest: tuple[ResolverStatus, ...]  # some
+
+
+@dataclass(frozen=True, slots=True)
 class RRsetStatus:
     """A pool's A or AAAA records."""
 
@@ -72,6 +91,7 @@ class RRsetStatus:
     backends: Iterable[BackendStatus]
     empty: bool = False    # queries get an empty answer, since nobody is available
     changed: float | None = None  # when what is handed out did last; None: nobody knows
+    hidden_load: HiddenLoadStatus | None = None  # None: it is not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +128,19 @@ class SecondaryStatus:
     lags: bool             # whether it lacks that
     since: float           # that it has it, or has lacked it
     error: str             # what went wrong last, while it lags
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """A zone that comes from primaries."""
+
+    zone: str
+    primaries: tuple[str, ...]  # addresses and ports
+    serial: int | None          # that is answered from; None: SERVFAIL is answered
+    primary: str                # that was heard last; empty: none yet
+    refreshed: float | None     # when one said last that this is the last version; None: never
+    expires: float | None       # from when on SERVFAIL is answered unless one is heard before; None: it is already
+    error: str                  # what went wrong in the last attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +183,7 @@ class Status:
     unlisted: Iterable[Unlisted | None] = ()  # after ``pools``
     restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
     secondaries: tuple[SecondaryStatus, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()
 
 
 def public(status: Status) -> Status:

@@ -15,6 +15,7 @@ from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
+from dnslb.config.policy.hidden import check_hidden
 from dnslb.config.policy.joining import check_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.safety import check_safety, check_unsteady
@@ -52,6 +53,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
+    check_hidden(document, pool, written.settings, written.own)
     _check_load(document, pool, written)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)

@@ -23,6 +23,7 @@ from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
 from dnslb.parent.telling.totals import Totals
@@ -66,6 +67,7 @@ class View:
     schedule: Schedule
     reloads: Reloads
     transfers: Transfers
+    inbound: Inbound
 
 
 class _Row(NamedTuple):
@@ -115,10 +117,22 @@ _ROTATED = gauge("dnslb_zone_rotated_names", "Names with several addresses and n
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
+_REFRESHED = gauge(
+    "dnslb_zone_refreshed_timestamp_seconds",
+    "Unix time at which a primary said last that a zone is its last version; absent before it has come.",
+)
+_ZONE_EXPIRES = gauge(
+    "dnslb_zone_expires_timestamp_seconds",
+    "Unix time from which a zone of a primary is answered SERVFAIL unless it is heard; absent once it is.",
+)
+_NO_PRIMARY = gauge("dnslb_zone_refresh_failing", "1 while no primary of a zone gives what can be used.")
 _ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
+
+_RESOLVERS = gauge("dnslb_pool_resolvers", "Networks of resolvers whose hidden load is known.")
+_HIDDEN = gauge("dnslb_pool_hidden_load_requests", "Requests a second hidden behind resolvers, by class of what is.")
 
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
 _IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
@@ -144,7 +158,8 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, unmade in (*_zones(view), *_secondaries(view), *_pools(view.generation.balancer.served)):
+    zones = (*_zones(view), *_secondaries(view), *_replicas(view))
+    for family, unmade in (*zones, *_pools(view.generation.balancer.served), *_hidden(view.totals)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -240,6 +255,18 @@ def _secondaries(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     ]
 
 
+def _replicas(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where zones come from primaries."""
+    known = [(labels(zone=one.zone), one) for one in view.inbound.status(view.generation.catalog)]
+    if not known:
+        return []
+    return [
+        (_REFRESHED, ((text, one.refreshed) for text, one in known if one.refreshed is not None)),
+        (_ZONE_EXPIRES, ((text, one.expires) for text, one in known if one.expires is not None)),
+        (_NO_PRIMARY, ((text, int(bool(one.error))) for text, one in known)),
+    ]
+
+
 def _rotated(generation: Generation) -> Iterator[str]:
     numbers: Counter[Name | None] = Counter(dict.fromkeys(generation.catalog.zones, 0))
     for owner in generation.rotated.several():
@@ -264,6 +291,23 @@ def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
         (_FAILS_OPEN, ((text, int(pool.rrsets[version].selection.fails_open)) for text, pool, version in rrsets())),
         (_EMPTY, ((text, int(pool.is_empty(version))) for text, pool, version in rrsets())),
     ]
+
+
+def _hidden(totals: Totals) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where it is counted."""
+    known = [
+        (labels(pool=name.text(owner), type=rrtype.text(kind)), load) for (owner, kind), load in totals.loads.items()
+    ]
+    if not known:
+        return []
+    return [
+        (_RESOLVERS, ((text, load.networks) for text, load in known)),
+        (_HIDDEN, (
+            (f'{text},class="{number}"', crowd.caches * crowd.load)
+            for text, load in known
+            for number, crowd in sorted(load.crowds.items())
+        )),
+    ]  # fmt: skip
 
 
 def _rows(view: View) -> Iterator[list[_Row]]:
