@@ -68,7 +68,10 @@ def fuzz(target: Target, count: int | None, seconds: float, seed: int) -> Outcom
                 try:
                     read(octets)
                 except Exception as error:  # which is what we are looking for
-                    outcome.faults.setdefault(_fault(error), octets)
+                    place = _place(error)
+                    if place not in outcome.faults:
+                        outcome.faults[place] = octets
+                        print(f"{target.name}: {place}: {error!r:.300}", flush=True)
             outcome.count += PIECE
             now = time.monotonic()
             done = outcome.count / count if count is not None else (now - began) / seconds
@@ -101,10 +104,10 @@ def _resident() -> int:
     return 0 if found is None else found.memory
 
 
-def _fault(error: BaseException) -> str:
-    """What was raised, and where: the same fault has the same text."""
+def _place(error: BaseException) -> str:
+    """Where it was raised: the same fault has the same place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}"[:300]
+    return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
 
 
 def crashes(name: str) -> list[bytes]:
