@@ -17,6 +17,7 @@ from dnslb.dns.name import Name
 from dnslb.parent import state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.memory import Memory
 from dnslb.parent.orders import Orders
 from dnslb.parent.prober import Prober
@@ -42,7 +43,9 @@ class Generations:
         self.orders = Orders(self._obey, self.memory.remember)
         self.registrations = Registrations(self._register, self.memory.remember)
         self.prober = Prober(self.memory, self.orders.hold)
-        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
+        udp = socks.shares[0].udp_by_endpoint()
+        self.inbound = Inbound(udp)
+        self.transfers = Transfers(udp, self.inbound.notify)
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
@@ -85,6 +88,7 @@ class Generations:
             self._act(self._acting)
             raise
         new.transfer()
+        self.inbound.follow(catalog)
         self._current, self._before = new, State()
         self._act([new])
         self.registrations.keep_permitted(catalog.pools.values())
@@ -128,6 +132,7 @@ class Generations:
         await self.current.answer()
 
     async def stop(self) -> None:
+        await self.inbound.stop()
         await self.transfers.stop()
         if self._current is not None:
             await self._current.stop()

@@ -64,6 +64,7 @@ class RunningServer:
             server=self._server(),
             restart=reloader.waiting,
             secondaries=tuple(self._generations.transfers.status()),
+            replicas=tuple(self._generations.inbound.status(catalog)),
         )
 
     async def reload(self, by: str) -> Reloaded:
@@ -159,6 +160,7 @@ class RunningServer:
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
             transfers=self._generations.transfers,
+            inbound=self._generations.inbound,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:

@@ -56,6 +56,11 @@ class StateFile:
         self._took = 0.0                                       # seconds, for the last save
         self._is_failing = False
 
+    @property
+    def directory(self) -> Path:
+        """Where the server keeps its state, this file and others."""
+        return self._path.parent
+
     def take(self) -> None:
         """From now on no other server may use the directory.  Raises StateTaken."""
         if not self._is_taken:

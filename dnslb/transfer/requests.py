@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -17,7 +17,7 @@ from dnslb.dns.name import Name
 from dnslb.ipc.forwarding import Forwarding, Inlet
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.transfer import tsig
-from dnslb.transfer.answering import Answered, Source, answer
+from dnslb.transfer.answering import Answered, Zones, answer
 from dnslb.transfer.conversation import converse
 from dnslb.transfer.refusals import Refusals
 from dnslb.transfer.tsig import NotARequest
@@ -34,10 +34,18 @@ class Requests:
     """They are answered from when ``begin`` is called until ``finish``."""
 
     def __init__(
-        self, sources: Mapping[Name, Source], keys: Mapping[dns.name.Name, dns.tsig.Key], udp: Sequence[socket.socket]
+        self,
+        zones: Zones,
+        keys: Mapping[dns.name.Name, dns.tsig.Key],
+        udp: Sequence[socket.socket],
+        notified: Callable[[Name, IPv4Address | IPv6Address], None],
     ) -> None:
-        """``udp``: the sockets by which packets are answered, in the order of the endpoints."""
-        self._sources = sources
+        """``udp``: the sockets by which packets are answered, in the order of the endpoints.
+
+        ``notified`` is told when a primary says that a zone has changed.
+        """
+        self._zones = zones
+        self._notified = notified
         self._keys = keys
         self._udp = udp
         self._open: Counter[str] = Counter()
@@ -106,7 +114,9 @@ class Requests:
             request = tsig.read(packet, self._keys)
         except NotARequest:
             return None
-        answered = answer(request, client, self._sources, over_tcp=over_tcp)
+        answered = answer(request, client, self._zones, over_tcp=over_tcp)
+        if answered.is_news:
+            self._notified(request.name, client)
         if answered.refused:
             self._refusals.tell(str(client), answered.refused)
         return answered

@@ -37,7 +37,7 @@ from dnslb.migrate.imported import Unreadable
 from dnslb.parent import state
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
-from dnslb.transfer.answering import Source, answer
+from dnslb.transfer.answering import Source, Zones, answer
 from dnslb.transfer.content import Content
 from dnslb.transfer.publication import Publication
 from dnslb.worker import proxy
@@ -156,6 +156,12 @@ class _Texts:
     def read_secret(self, path: str) -> bytes:
         return self.read(path, 0)
 
+    def changed(self, path: str) -> float:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    def keep(self, candidate: str, path: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
     def fingerprint(self) -> Fingerprint:
         return frozenset()
 
@@ -192,7 +198,7 @@ class Transfers:
         publication = Publication(Content(zone()), {})
         publication.publish(0.0)
         access = Access(frozenset({"key."}), (ip_network("192.0.2.0/24"),))
-        self._sources = {_apex(): Source(publication, access)}
+        self._zones = Zones({_apex(): Source(publication, access)}, {_apex(): access})
 
     def make(self, rng: Random) -> bytes:
         packet = bytearray(rng.choice(self._corpus))
@@ -208,7 +214,7 @@ class Transfers:
         except tsig.NotARequest:
             return
         for over_tcp in (False, True):
-            answered = answer(request, ip_address("192.0.2.9"), self._sources, over_tcp=over_tcp)
+            answered = answer(request, ip_address("192.0.2.9"), self._zones, over_tcp=over_tcp)
             for number, message in enumerate(answered.messages):
                 if number == 0 and len(message) > (0xFFFF if over_tcp else 1232):
                     raise Wrong(f"{len(message)} octets in a message")
