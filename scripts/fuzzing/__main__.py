@@ -34,7 +34,7 @@ from fuzzing.targets import HERE, Target, Wrong, targets
 
 CRASHES = HERE / "crashes"
 SLOW = 10.0             # seconds for one input, after which it hangs
-PIECE = 200             # inputs from one look at the clock to the next
+PIECE = 50              # inputs from one look at the clock to the next
 WARM = 0.2              # of a run, in which tables fill
 MOST_GROWTH = 64 << 20  # octets of this process, after that
 SHOWN = 30.0            # seconds from one line of progress to the next
@@ -62,9 +62,9 @@ def fuzz(target: Target, count: int | None, seconds: float, seed: int) -> Outcom
     memory, warm, shown = 0, False, began
     with _impatience():
         while (outcome.count < count) if count is not None else (time.monotonic() < began + seconds):
-            signal.setitimer(signal.ITIMER_REAL, SLOW)
             for _ in range(PIECE):
                 octets = make(rng)
+                signal.setitimer(signal.ITIMER_REAL, SLOW)
                 try:
                     read(octets)
                 except Exception as error:  # which is what we are looking for
