@@ -106,6 +106,24 @@ pools:
 """,
 }
 
+# The directory ``hidden``: pools whose answers go by who asks.
+HIDDEN = {
+    "example.com.zone": BUSY["example.com.zone"].replace("$TTL 5m", "$TTL 2m"),
+    "example.com.yaml": """\
+pools:
+  www:
+    answers: 1
+    ttl: {min: 5s, mean: 30s, adaptive: load}
+    backends: {192.0.2.11: {weight: 2}}
+  api:
+    answers: 1
+    order: least_assigned
+  img:
+    answers: 1
+    hidden_load: true
+""",
+}
+
 # The zone in which every line of the tables stands, and what $INCLUDE finds beside it.
 EXAMPLE = """\
 $TTL 5m
@@ -194,7 +212,7 @@ def furnish(directory: Path) -> Path:
     shutil.copytree(SAMPLES, directory / "zones")
     (directory / "broken").mkdir()
     (directory / "broken" / "example.com.zone").write_text(BROKEN)
-    for called, files in {"office": OFFICE, "busy": BUSY}.items():
+    for called, files in {"office": OFFICE, "busy": BUSY, "hidden": HIDDEN}.items():
         (directory / called).mkdir()
         for file, text in files.items():
             (directory / called / file).write_text(text)

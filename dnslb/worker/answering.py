@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.near import Networks, merged
@@ -78,7 +79,7 @@ class Answering:
         proxies = merged(settings.proxies) if settings.proxies else None
         self._connections.proxies = proxies
         shared = respond, bugs, udp, len(self._udp), memo
-        self._make = partial(_batches, share, shared, transfers, (cookies, limit, proxies))
+        self._make = partial(_batches, share, shared, transfers, (cookies, limit, proxies, snapshot.over_udp.marks))
         self._answers: list[Callable[[], None]] = []
         self._answer_with(self._make(Batches))
         for pair in share.sockets:
@@ -144,14 +145,14 @@ def _batches(
     share: Share,
     shared: tuple[Any, ...],
     transfers: Inlet | None,
-    guards: tuple[Cookies, RateLimit | None, Networks | None],
+    guards: tuple[Cookies, RateLimit | None, Networks | None, ResolverClasses | None],
     kind: type[_Batches],
 ) -> list[_Batches]:
     """For each socket, with what they have in common."""
-    cookies, limit, proxies = guards
+    cookies, limit, proxies, classes = guards
     every = [kind(pair.udp, *shared) for pair in share.sockets]
     for pair, batches in zip(share.sockets, every, strict=True):
-        batches.cookies, batches.proxies = cookies, proxies
+        batches.cookies, batches.proxies, batches.classes = cookies, proxies, classes
         if limit is not None:
             batches.hold_to(limit)
         if transfers is not None:
