@@ -42,7 +42,7 @@ class Generation:
         self.settings = settings
         self.balancer = Balancer({})
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        inlet = transfers.inlet if catalog.transfers else None
+        inlet = transfers.inlet if catalog.transfers or catalog.updates else None
         self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
         self._assignment.clients = catalog.clients
         self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets

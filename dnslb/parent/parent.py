@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
     shares = sockets.open_all(settings.listen, worker_count(settings), inherited.pairs)
-    state_file = _state_file(settings, bool(catalog.pools), inherited)
+    state_file = _state_file(settings, catalog.needs_state, inherited)
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
@@ -80,18 +80,18 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
         state_file.close()
 
 
-def _state_file(settings: Settings, has_pools: bool, inherited: Inherited) -> StateFile:
+def _state_file(settings: Settings, is_needed: bool, inherited: Inherited) -> StateFile:
     """Ours, where that is needed; on the way to it privileges are dropped.  Raises CannotDrop, StateTaken."""
     directory = state.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
-        if has_pools:
+        if is_needed:
             privileges.make_for(settings.user, directory)
         privileges.drop(settings.user)
     privileges.keep_to_ourselves()
     state_file = StateFile(directory)
     if inherited.is_from_parent:
         state_file.borrow()
-    elif has_pools:
+    elif is_needed:
         state_file.take()
     else:
         state_file.take_if_ordered()
@@ -157,6 +157,7 @@ class _Parent:
         """What is done again and again as long as we live."""
         yield self._reload_when_told
         yield self._generations.prober.report_lag
+        yield self._reloader.serve_updates
         if self._service.interval is not None:
             yield self._keep_alive
         if self._generations.current.settings.watch:
@@ -175,6 +176,7 @@ class _Parent:
         await self._generations.hooks.stop()
         if self._successor is not None:
             # It waits for this: what was ordered here up to now must stand there.
+            await self._generations.updates.stop()
             await self._state_file.stop()
             self._state_file.close()
         if self._offer is not None:
@@ -203,7 +205,7 @@ class _Parent:
             _log.error("the server before this one does not end; its workers may still answer beside ours")
         else:
             _log.info("this server has taken over")
-        if self._generations.current.catalog.pools:
+        if self._generations.current.catalog.needs_state:
             await self._generations.take_over_state()
 
     def _offer_to_others(self) -> None:

@@ -56,6 +56,15 @@ class StateFile:
         self._took = 0.0                                       # seconds, for the last save
         self._is_failing = False
 
+    @property
+    def directory(self) -> Path:
+        return self._path.parent
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the directory is ours."""
+        return self._is_taken
+
     def take(self) -> None:
         """From now on no other server may use the directory.  Raises StateTaken."""
         if not self._is_taken:

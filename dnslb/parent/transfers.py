@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -32,7 +32,7 @@ from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.catalog_zone import catalog_zone
 from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Journal, serial_of
-from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
+from dnslb.transfer.messages import Announced, Asked, Followed, Instruction, Published, Replied, Served
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import MOST_JOURNAL, Version
 
@@ -50,6 +50,7 @@ class Transfers:
         """``udp``: the sockets of one worker, by which requests over UDP are answered."""
         self.inlet = Inlet()
         self.progress: dict[tuple[Name, Secondary], Progress] = {}
+        self.update: Callable[[Asked], Awaitable[tuple[int, str]]] = _refuse  # carries updates out: rcode, reason
         self.serials: dict[Name, int] = {}  # of the last versions, also of an earlier life of the server
         self._udp = udp
         self._versions: dict[Name, Version] = {}
@@ -95,7 +96,7 @@ class Transfers:
         wanted = {(apex, one) for apex, policy in self._policies.items() for one in policy.secondaries}
         self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
         self._versions = {apex: version for apex, version in self._versions.items() if apex in self._policies}
-        if self._policies:
+        if self._policies or catalog.updates:
             self._start()
             self._look()
         if old is not None:
@@ -167,26 +168,36 @@ class Transfers:
             served=_served(self._servings),
             versions=self._versions,
             serials=self.serials,
+            updates={apex: frozenset(grants) for apex, grants in catalog.updates.items()},
             inlet=self.inlet,
             udp=self._udp,
         )
 
-    def _receive(self, process: ForkedProcess, said: Published | Followed) -> None:
+    def _receive(self, process: ForkedProcess, said: Published | Followed | Asked) -> None:
+        if isinstance(said, Asked):
+            self._do(self._update(process, said))
+            return
         # What an old process says of a generation that is gone is no news.
         if process is not self._process:
             return
         match said:
             case Published():
                 self._keep(said)
-                task = asyncio.get_running_loop().create_task(self._announce(process, said))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._do(self._announce(process, said))
             case Followed(apex, secondary, progress):
                 before = self.progress.get((apex, secondary))
-                self._tell(apex, secondary, before, progress)
+                _tell(apex, secondary, before, progress)
                 # What it has let go of just now, caches may have had from it until now.
                 self._hold(apex, before)
                 self.progress[apex, secondary] = progress
+
+    async def _update(self, process: ForkedProcess, asked: Asked) -> None:
+        process.channel.send(Replied(asked.number, *await self.update(asked)))
+
+    def _do(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _keep(self, said: Published) -> None:
         """The version, for the process that comes after this one."""
@@ -224,14 +235,6 @@ class Transfers:
                 if rrset.rrtype in rrtype.ADDRESS_TYPES.values():
                     self._copies.hand_out((owner, rrset.rrtype), map(ip_address, rrset.rdatas), now + rrset.ttl)
 
-    def _tell(self, apex: Name, secondary: Secondary, before: Progress | None, after: Progress) -> None:
-        """A line when something is wrong with a secondary, and when that is over."""
-        zone, was = name.text(apex), "" if before is None else before.error
-        if after.error and after.error != was:
-            _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
-        elif was and not after.lags:
-            _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
-
     def _bury(self, dead: ForkedProcess, status: int) -> None:
         """Called when a process has ended; the one that publishes is replaced."""
         self._living.discard(dead)
@@ -250,9 +253,22 @@ def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, Tr
     return {**catalog.zones, apex: listing}, {**catalog.transfers, apex: general}
 
 
+def _tell(apex: Name, secondary: Secondary, before: Progress | None, after: Progress) -> None:
+    """A line when something is wrong with a secondary, and when that is over."""
+    zone, was = name.text(apex), "" if before is None else before.error
+    if after.error and after.error != was:
+        _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
+    elif was and not after.lags:
+        _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
+
+
+async def _refuse(asked: Asked) -> tuple[int, str]:
+    return rrtype.REFUSED, "there are no updates here"
+
+
 def _dismiss(process: ForkedProcess) -> None:
+    """The channel stays: who is connected to it still may send updates."""
     process.channel.send(Instruction.LEAVE)
-    process.channel.finish()
 
 
 def _served(servings: Mapping[RRsetKey, Serving]) -> Served:

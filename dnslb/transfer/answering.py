@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from dnslb.balance.pool import Address
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, text
+from dnslb.dns.zone import RRset
 from dnslb.transfer import message
 from dnslb.transfer.access import Access
 from dnslb.transfer.publication import Publication
@@ -31,15 +33,41 @@ class Answered:
     refused: str = ""  # why, if it is
 
 
-def answer(request: Request, client: Address, sources: Mapping[Name, Source], *, over_tcp: bool) -> Answered:
+@dataclass(frozen=True, slots=True)
+class Updatable:
+    """A zone that can be changed by updates, and by which keys."""
+
+    soa: RRset
+    keys: frozenset[str]
+
+
+def answer(
+    request: Request,
+    client: Address,
+    sources: Mapping[Name, Source],
+    updatable: Mapping[Name, Updatable] = MappingProxyType({}),
+    *,
+    over_tcp: bool,
+) -> Answered:
     """The reply to one request.  Every message of it is signed if the request was."""
     rcode, why = _refusal(request, client, sources, over_tcp=over_tcp)
-    if rcode == rrtype.NOERROR:
+    zone = updatable.get(request.name)
+    # Who may change a zone looks first whether it is one.
+    if rcode in {rrtype.NOTAUTH, rrtype.REFUSED} and zone is not None and _asks_for_soa(request, zone):
+        rcode, why = rrtype.NOERROR, ""
+        messages = iter([message.only_soa(request.query_id, request.question, request.name, zone.soa)])
+    elif rcode == rrtype.NOERROR:
         messages = _messages(request, sources[request.name], over_tcp=over_tcp)
     else:
         messages = iter([message.reply(request.query_id, request.question, rcode)])
     signer = request.signer
     return Answered(messages if signer is None else map(signer.sign, messages), why)
+
+
+def _asks_for_soa(request: Request, zone: Updatable) -> bool:
+    """Whether the signature holds, and is by a key that may change the zone."""
+    is_question = request.rcode == rrtype.NOERROR and request.opcode == rrtype.QUERY and request.kind == rrtype.SOA
+    return is_question and request.key in zone.keys
 
 
 def _refusal(

@@ -9,6 +9,7 @@ from enum import Enum
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.secondary import Secondary
 from dnslb.dns.name import Name
+from dnslb.dns.update import Record
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Laid
 from dnslb.transfer.journal import Step
@@ -50,6 +51,26 @@ class Followed:
     apex: Name
     secondary: Secondary
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """To the parent: somebody wants to change a zone (RFC 2136).  The signature holds; all else is to be seen."""
+
+    number: int                        # by which the reply is known
+    apex: Name
+    key: str | None                    # who has signed it
+    prerequisites: tuple[Record, ...]
+    updates: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """The parent: what has come of an update; the reason, if there is one, is for the log."""
+
+    number: int
+    rcode: int
+    reason: str
 
 
 class Instruction(Enum):

@@ -21,15 +21,16 @@ from dnslb.dns.zone import RRset
 from dnslb.ipc.channel import Channel
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
-from dnslb.transfer.answering import Source
+from dnslb.transfer.answering import Source, Updatable
 from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.content import Content
 from dnslb.transfer.exchange import Exchange
-from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Served
+from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Replied, Served
 from dnslb.transfer.notifier import Notifier
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import Publication
 from dnslb.transfer.requests import Requests
+from dnslb.transfer.updating import Updating
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
 _NICE = 5                # answering and probing come first
@@ -55,7 +56,9 @@ class _Process:
         self._exchange = Exchange(keys)
         self._channel = Channel(self._receive)
         self._notifier = Notifier(self._exchange, self._follow)
-        self._requests = Requests(self._sources, keys, assignment.udp)
+        self._updating = Updating(self._channel.send)
+        updatable = {apex: Updatable(assignment.zones[apex].soa, by) for apex, by in assignment.updates.items()}
+        self._requests = Requests(self._sources, keys, assignment.udp, self._updating, updatable)
         self._changed = set(assignment.policies)  # zones of which there may be another version
         self._leaving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -75,12 +78,14 @@ class _Process:
         self._exchange.close()
         self._channel.close()
 
-    def _receive(self, said: Served | Announced | Instruction) -> None:
+    def _receive(self, said: Served | Announced | Replied | Instruction) -> None:
         match said:
             case Served():
                 self._lay(said)
             case Announced(apex, serial):
                 self._notify(apex, serial)
+            case Replied():
+                self._updating.take(said)
             case Instruction.LEAVE:
                 self._leaving.set()
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import MOST_WEIGHT, Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import clients, transfers
+from dnslb.config import clients, grants, transfers
 from dnslb.config.clients import Clients
+from dnslb.config.grants import Grants
 from dnslb.config.policy import checks, load, probes, setting
 from dnslb.config.policy.joining import read_register
 from dnslb.config.policy.probes import Draft
@@ -68,6 +69,7 @@ class Policy:
     pools: list[Pool] = field(default_factory=list)
     transfers: TransferPolicy | None = None  # None: not a word
     clients: Clients | None = None           # who is answered from the zone; None: all
+    updates: Grants = field(default_factory=dict)  # who may change the zone by updates
 
 
 def read(
@@ -108,13 +110,14 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
 def _policy(
     parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
 ) -> Policy:
-    top = parsed.mapping(root, ("defaults", "pools", *transfers.KEYS, *clients.KEYS), "the file")
+    top = parsed.mapping(root, ("defaults", "pools", "update", *transfers.KEYS, *clients.KEYS), "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
     pools = list(_pools(parsed, top, find))
     if (general if found is None else found).secondaries:
         pools = travelling(parsed, top.get("secondaries") or top.get("pools"), pools)
-    return Policy(pools, found, None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top))
+    answered = None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top)
+    return Policy(pools, found, answered, grants.read(parsed, top["update"], keys) if "update" in top else {})
 
 
 def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owner | str]) -> Iterable[Pool]:
