@@ -22,6 +22,8 @@ import dns.rcode
 import dns.tsig
 import dns.tsigkeyring
 import dns.update
+import dns.xfr
+import dns.zone
 import pytest
 from dnslb_server import DNSLB, Server, eventually, started
 from peers import free_port
@@ -269,6 +271,51 @@ def test_the_operator_edits_the_file_below_and_sees_and_drops_what_was_changed(s
         site.run("reload")
         with pytest.raises(dns.exception.FormError, match="requires a TSIG"):  # a worker refuses it, unread
             site.send(site.message())
+
+
+def test_who_gets_the_zone_gets_what_was_changed_in_it(site: Site) -> None:
+    """As external-dns looks at a zone before it changes it."""
+    site.policy.write_text(f"transfer_to: [admin]\n{POLICY}")
+    with site.server():
+        keyring = dns.tsigkeyring.from_text({"admin": B64})
+
+        def transferred() -> dns.zone.Zone:
+            name, algorithm = dns.name.from_text("admin"), dns.tsig.HMAC_SHA256
+            messages = dns.query.xfr("127.0.0.1", "example.test", port=site.port, keyring=keyring, keyname=name,
+                                     keyalgorithm=algorithm)  # fmt: skip
+            return dns.zone.from_xfr(messages)
+
+        def serial() -> int:
+            try:
+                return int(transferred().get_soa().serial)
+            except dns.xfr.TransferError:  # there is no version yet
+                return 0
+
+        eventually(lambda: serial() > 0, "there is no version")
+        before = serial()
+        assert site.add("new", "TXT", "x", "admin") == "NOERROR"
+        eventually(lambda: serial() > before, "there is no new version")
+        assert transferred().find_rdataset("new", "TXT").ttl == 60
+        site.has_serial(serial())
+
+
+def test_what_was_changed_is_measured_and_checked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with site.server():
+        assert site.add("_acme-challenge", "TXT", "x") == "NOERROR"
+        assert site.add("other", "TXT", "x") == "REFUSED"
+        assert site.add("nope", "TXT", "x", "stranger") == "REFUSED"
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(site.directory / "control"))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: dnslb\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        for line in ('dnslb_updates_total{rcode="NOERROR"} 1', 'dnslb_updates_total{rcode="REFUSED"} 2',
+                     'dnslb_zone_updated_rrsets{zone="example.test."} 1'):  # fmt: skip
+            assert line in text
+        monkeypatch.setenv("XDG_STATE_HOME", str(site.directory))
+        (site.directory / "dnslb").symlink_to(site.directory / "state")
+        command = [*DNSLB, "check", str(site.directory / "zones")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "example.test.  1 RRset by updates, in " in done.stdout
 
 
 def test_nsupdate(site: Site) -> None:

@@ -166,6 +166,7 @@ class RunningServer:
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
             transfers=self._generations.transfers,
+            updates=self._generations.updates,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:
@@ -177,7 +178,8 @@ class RunningServer:
 
     def _zone(self, apex: str, serial: int) -> ZoneStatus:
         reloader = self._reloader
-        changed, updated = reloader.reloads.changed.get(apex), self._generations.updates.number(apex)
+        owner = name.fold(name.parse(apex, name.ROOT))
+        changed, updated = reloader.reloads.changed.get(apex), self._generations.updates.number(owner)
         return ZoneStatus(apex, serial, changed, reloader.zone_changes.get(apex, ""), updated)
 
     def _server(self) -> ServerStatus:

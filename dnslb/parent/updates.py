@@ -100,10 +100,9 @@ class Updates:
                         name.text(apex), name.text(owner), rrtype.text(kind), each.ttl, added, removed
                     )
 
-    def number(self, zone: str) -> int:
-        """RRsets of a zone that differ."""
-        one = self.overlays.get(name.fold(name.parse(zone, name.ROOT)), Overlay()) if self.overlays else Overlay()
-        return sum(map(len, one.owners.values()))
+    def number(self, apex: Name) -> int:
+        """RRsets of a zone that differ from its file."""
+        return sum(map(len, self.overlays[apex].owners.values())) if apex in self.overlays else 0
 
     async def drop(self, text: str, word: str | None, by: str) -> int:
         """Serve what the zone files say at the name again; of one type, or all.  The number of RRsets.
