@@ -247,9 +247,8 @@ class Responder:
         asked = parse(packet)
         if asked is None:
             return None
-        # A signature is read as NOTAUTH: nobody here can check it.  Nor is an update read here, which has many records.
-        is_foreign = asked.rcode == rrtype.NOTAUTH or asked.opcode == rrtype.UPDATE
-        if self._has_transfers and (is_foreign or _is_transfer(asked, self._transport)):
+        # A signature is read as NOTAUTH: nobody here can check it.
+        if self._has_transfers and (asked.rcode == rrtype.NOTAUTH or _is_transfer(asked, self._transport)):
             raise ForTransfers
         say = partial(_refusal, self.opts, packet, asked, client)
         if asked.opcode not in (rrtype.QUERY, rrtype.NOTIFY, rrtype.UPDATE):
@@ -277,7 +276,9 @@ class Responder:
 
 
 def _is_transfer(asked: Query, transport: Transport) -> bool:
-    """Whether a zone is asked for, over a transport by which it can be had."""
+    """Whether a zone is asked for, over a transport by which it can be had; or is to be changed."""
+    if asked.opcode == rrtype.UPDATE:
+        return True
     wanted = (rrtype.IXFR,) if transport is UDP else (rrtype.AXFR, rrtype.IXFR)
     return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
 
