@@ -1,6 +1,8 @@
 # Sourced by the other scripts: a virtual environment of our own in .venv, made once and kept up to date.
 #
 # usage: . scripts/environment.sh; ensure_environment EXTRAS     (EXTRAS as in pyproject.toml, may be empty)
+#
+# In CI it holds exactly what .ci/requirements.txt lists, by hash; scripts/lock renews that.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
@@ -8,7 +10,7 @@ venv=$root/.venv
 ensure_environment() {
     local extras=$1 stamp want
     stamp=$venv/installed-for${extras:+-$extras}
-    want=$(sha256sum "$root/pyproject.toml" "$root/dnslb/__init__.py"; echo "$root")
+    want=$(sha256sum "$root/pyproject.toml" "$root/dnslb/__init__.py" ${CI:+"$root/.ci/requirements.txt"}; echo "$root")
     [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return
     local python
     for python in python3.13 python3.12 python3.11 python3; do
@@ -22,6 +24,15 @@ ensure_environment() {
         echo "$python cannot make a virtual environment: apt-get install python3-venv" >&2
         exit 1
     fi
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extras:+[$extras]}" || exit 1
+    if [ -n "${CI:-}" ]; then
+        _pip --require-hashes --requirement "$root/.ci/requirements.txt" || exit 1
+        _pip --no-deps --no-build-isolation --editable "$root" || exit 1
+    else
+        _pip --editable "$root${extras:+[$extras]}" || exit 1
+    fi
     printf '%s\n' "$want" >"$stamp"
+}
+
+_pip() {
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
 }

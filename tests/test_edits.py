@@ -327,8 +327,8 @@ import dnslb.config.catalog
 
 load = dnslb.config.catalog.load
 
-def slow(*arguments):
-    loaded = load(*arguments)
+def slow(*arguments, **more):
+    loaded = load(*arguments, **more)
     while Path({flag!r}).exists():
         Path({flag!r} + ".seen").touch()
         time.sleep(0.02)
@@ -394,7 +394,7 @@ def test_an_include_that_keeps_an_edit_from_being_read_is_watched(tmp_path: Path
 
 
 def read(directory: Path) -> reading.Reading:
-    return asyncio.run(reading.read(directory, frozenset(), 0.1))
+    return asyncio.run(reading.read(directory, directory, frozenset(), 0.1))
 
 
 def test_what_is_read_comes_back_whole(tmp_path: Path) -> None:
@@ -418,8 +418,8 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
     zone.write_text(ZONE.format(serial=1))
     load = catalogs.load
 
-    def edited(directory: Path, files: catalogs.Files | None = None) -> Any:
-        loaded = load(directory, files)
+    def edited(directory: Path, files: catalogs.Files, state: Path) -> Any:
+        loaded = load(directory, files, state)
         if '"1"' in zone.read_text():
             zone.write_text(ZONE.format(serial=2))
         return loaded
@@ -435,8 +435,8 @@ def test_what_never_stops_changing_is_not_read(tmp_path: Path, monkeypatch: pyte
     zone.write_text(ZONE.format(serial=1))
     load = catalogs.load
 
-    def edited(directory: Path, files: catalogs.Files | None = None) -> Any:
-        loaded = load(directory, files)
+    def edited(directory: Path, files: catalogs.Files, state: Path) -> Any:
+        loaded = load(directory, files, state)
         zone.write_text(zone.read_text() + "; more\n")
         return loaded
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 import tracemalloc
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -169,3 +170,12 @@ def test_a_program_that_we_cannot_watch_is_not_left_running(monkeypatch: pytest.
     assert (outcome.ok, outcome.reason) == (False, "dnslb has too many open files")
     assert not living("31.4159")
     assert len(os.listdir("/proc/self/fd")) == files
+
+
+def test_a_program_that_wants_all_memory_gets_a_part_of_it() -> None:
+    """512 MB that it writes to; what is reserved only does not count, as Go and Java do it."""
+    reserved = "import mmap; mmap.mmap(-1, 8 << 30, prot=mmap.PROT_READ)"
+    assert run(sys.executable, "-c", reserved).ok
+    assert run(sys.executable, "-c", "bytearray(300 << 20)").ok
+    greedy = "try: bytearray(600 << 20)\nexcept MemoryError: raise SystemExit('no memory')"
+    assert run(sys.executable, "-c", greedy).reason == "exit status 1: no memory"

@@ -365,18 +365,6 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     assert {document.resolve() for document in DOCUMENTS[1:]} <= led_to
 
 
-def test_what_happens_when_is_held_by_tests() -> None:
-    """Each row of the table names tests, which exist."""
-    text = (MANUAL / "faults.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| **", "| ---"))][1:]
-    assert len(rows) > 25
-    for row in rows:
-        named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", row.split("|")[-2])
-        assert named, row
-        for file, function in named:
-            assert f"def {function}" in (Path(__file__).parent / file).read_text(), (file, function)
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=title)
 def test_links_lead_somewhere(document: Path) -> None:
     for file, heading in LINK.findall(FENCED.sub("", document.read_text())):

@@ -24,9 +24,10 @@ from dnslb.balance.health import Health
 from dnslb.balance.operator_order import Mode, Order, Scope
 from dnslb.balance.pool import Check, DnsCheck, ExecCheck, HttpCheck, Probe, TcpCheck
 from dnslb.balance.registration import Registration
+from dnslb.config.state_directory import default_directory
 from dnslb.control.change import Change
 from dnslb.parent import state
-from dnslb.parent.state import Damaged, State, decode, default_directory, encode, key, load, save
+from dnslb.parent.state import Damaged, State, decode, encode, key, load, save
 from dnslb.text import timestamp
 
 NOW = 1_800_000_000.0

@@ -15,7 +15,7 @@ from dnslb.balance import ttl
 from dnslb.cli import main
 from dnslb.config import keys
 from dnslb.config.catalog import Catalog, load
-from dnslb.config.secondary import Secondary, TransferPolicy
+from dnslb.config.nameserver import Nameserver, TransferPolicy
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.text.problem import has_errors
@@ -54,7 +54,7 @@ transfer_to: [Fleet., 198.51.100.0/24, "2001:db8::/32"]
     catalog, problems = loaded(zones, policy)
     assert problems == []
     assert catalog.transfers == {APEX: TransferPolicy(
-        (Secondary(ip_address("192.0.2.53"), 53, "fleet."), Secondary(ip_address("2001:db8::53"), 5353, None)),
+        (Nameserver(ip_address("192.0.2.53"), 53, "fleet."), Nameserver(ip_address("2001:db8::53"), 5353, None)),
         frozenset({"fleet."}), (ip_network("198.51.100.0/24"), ip_network("2001:db8::/32")),
     )}  # fmt: skip
     assert catalog.keys["fleet."].secret == b"0123456789abcdef"

@@ -21,7 +21,7 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
-from dnslb.transfer.answering import Source, answer
+from dnslb.transfer.answering import Source, Zones, answer
 from dnslb.transfer.content import Content, between
 from dnslb.transfer.journal import Journal, Step, serial_of
 from dnslb.transfer.publication import PAUSE, Publication, Version
@@ -241,8 +241,8 @@ def asked(kind: int, serial: int | None = None, key: TsigKey | None = KEY) -> dn
 
 def replied(question: dns.message.Message, one: Publication, *, over_tcp: bool = True) -> list[bytes]:
     request = tsig.read(question.to_wire(), tsig.keyring({KEY.name: KEY}))
-    sources = {APEX: Source(one, Access(frozenset({KEY.name})))}
-    return list(answer(request, CLIENT, sources, over_tcp=over_tcp).messages)
+    zones = Zones({APEX: Source(one, Access(frozenset({KEY.name})))}, {})
+    return list(answer(request, CLIENT, zones, over_tcp=over_tcp).messages)
 
 
 def understood(question: dns.message.Message, one: Publication, *, over_tcp: bool = True) -> dns.message.Message:
@@ -374,7 +374,8 @@ def test_a_request_of_another_time_is_told_ours(monkeypatch: pytest.MonkeyPatch)
 
 def replied_to(wire: bytes, one: Publication) -> bytes:
     request = tsig.read(wire, tsig.keyring({KEY.name: KEY}))
-    return next(answer(request, CLIENT, {APEX: Source(one, Access(frozenset({KEY.name})))}, over_tcp=True).messages)
+    zones = Zones({APEX: Source(one, Access(frozenset({KEY.name})))}, {})
+    return next(answer(request, CLIENT, zones, over_tcp=True).messages)
 
 
 def test_before_anything_is_known_secondaries_are_asked_to_come_again() -> None:

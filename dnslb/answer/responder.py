@@ -276,9 +276,11 @@ class Responder:
 
 
 def _is_transfer(asked: Query, transport: Transport) -> bool:
-    """Whether a zone is asked for, over a transport by which it can be had; or is to be changed."""
+    """Whether a zone is asked for, over a transport by which it can be had; or has changed, or is to be changed."""
     if asked.opcode == rrtype.UPDATE:
         return True
+    if asked.opcode == rrtype.NOTIFY:
+        return asked.rcode == rrtype.NOERROR
     wanted = (rrtype.IXFR,) if transport is UDP else (rrtype.AXFR, rrtype.IXFR)
     return asked.opcode == rrtype.QUERY and asked.wanted in wanted and asked.rrclass == rrtype.IN
 

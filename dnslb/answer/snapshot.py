@@ -24,10 +24,11 @@ from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
 from dnslb.dns.message import Body, Cut
-from dnslb.dns.name import MAX_LABEL, Name, fold, is_whole, starts
+from dnslb.dns.name import MAX_LABEL, ROOT, Name, closest, fold, is_whole, parent, starts
 from dnslb.dns.query import HEADER
 from dnslb.dns.zone import Node, RRset, Zone
 
+_INVALID = 24             # the code of what is known no more, or not yet (RFC 8914 §4.25)
 _OTHER = 0                # the code of an extended error that has no code of its own (RFC 8914 §4.1)
 _IN = rrtype.IN.to_bytes(2)
 _DS = rrtype.DS.to_bytes(2)
@@ -52,7 +53,14 @@ class Serving:
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
-_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", (Cut(0, (0, 0, 0), False),)), Scope()).within(0)
+ABSENT = Answer(rcode=rrtype.SERVFAIL, authoritative=False)
+_NO_RECORDS = (Cut(0, (0, 0, 0), False),)
+_REFUSED = Reply(Body(rrtype.REFUSED, b"", (), b"", _NO_RECORDS), Scope()).within(0)
+_FAILED = Reply(
+    Body(rrtype.SERVFAIL, b"", (), b"", _NO_RECORDS),
+    Scope(),
+    note=extended_error(_INVALID, "the zone has expired, or has not come from its primary yet"),
+).within(PAYLOAD)
 
 
 class Replies:
@@ -109,13 +117,16 @@ class Snapshot:
         near: Mapping[Name, Near] = MappingProxyType({}),
         stands: Mapping[RRsetKey, Stand] | None = None,
     ) -> None:
-        """``near``: of the pools that answer them otherwise than others, by owner.
+        """``zones``: those without any node are known not to be held.
+
+        ``near``: of the pools that answer them otherwise than others, by owner.
 
         ``stands``: where turns go on; those of other RRsets begin anywhere.  Without it all begin with the first.
         """
         self._near = near
         self._overlay: dict[Name, Node] = {}
-        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items()}
+        self.zones = {apex: replace(zone, overlay=self._overlay) for apex, zone in zones.items() if zone.nodes}
+        self._absent = frozenset(zones.keys() - self.zones.keys())
         self._depth = max((len(starts(apex) or []) for apex in zones), default=1)  # labels of an apex, at most
         self.over_udp = Replies(PAYLOAD, self._overlay)
         self.over_tcp = Replies(0xFFFF, self._overlay)
@@ -194,6 +205,8 @@ class Snapshot:
     def plain(self, name: Name, kind: bytes) -> Answer:
         """The reply to folded ``name`` before it is packed, looked up afresh: what ``ready`` must equal."""
         zone = self._zone(name, kind, starts(name) or [])
+        if _is_below_absent(name, kind, self._absent, zone):
+            return ABSENT
         return NOT_OURS if zone is None else answer(zone, name, int.from_bytes(kind[:2]), self.zones)
 
     def ready(self, name: Name, kind: bytes, replies: Replies, begins: Sequence[int] | None = None) -> Ready:
@@ -204,6 +217,8 @@ class Snapshot:
         if begins is None:
             begins = starts(name) or []
         zone = self._zone(name, kind, begins)
+        if self._absent and _is_below_absent(name, kind, self._absent, zone):
+            return _FAILED
         if zone is None:
             return _REFUSED
         covers = None if name in zone.nodes else zone.encloser_at(name, begins)
@@ -283,17 +298,25 @@ class Snapshot:
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
-        own = self._deepest(name, begins)
+        own = _deepest(self.zones, name, begins[-self._depth :])
         if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
-            return self._deepest(name, begins[1:]) or own
+            return _deepest(self.zones, name, begins[1:][-self._depth :]) or own
         return own
 
-    def _deepest(self, name: Name, begins: Sequence[int]) -> Zone | None:
-        for at in begins[-self._depth :]:
-            zone = self.zones.get(name[at:])
-            if zone is not None:
-                return zone
-        return None
+
+def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
+    """The zone with the longest apex that begins there."""
+    for at in begins:
+        zone = zones.get(name[at:])
+        if zone is not None:
+            return zone
+    return None
+
+
+def _is_below_absent(name: Name, kind: bytes, absent: Container[Name], zone: Zone | None) -> bool:
+    """Whether a zone would answer that is not held, and not this one."""
+    own = parent(name) if kind[:2] == _DS and zone is not None and name != ROOT else name
+    return len(closest(own, absent) or b"") > (0 if zone is None else len(zone.apex))
 
 
 class _Substituted:

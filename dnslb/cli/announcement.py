@@ -44,5 +44,5 @@ def _example(catalog: Catalog) -> str:
         if find(node, rrtype.A) is not None and not name.is_wildcard(owner)
     }
     if not sizes:
-        return f"{name.text(next(iter(catalog.zones)))} SOA"
+        return f"{name.text(next(iter(catalog.zones), next(iter(catalog.absent), name.ROOT)))} SOA"
     return name.text(max(sizes, key=lambda owner: sizes[owner]))

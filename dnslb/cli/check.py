@@ -10,6 +10,7 @@ import click
 
 from dnslb.advice import explain
 from dnslb.cli import report
+from dnslb.config import state_directory
 from dnslb.config.catalog import Catalog, load
 from dnslb.dns import name
 from dnslb.text.problem import has_errors
@@ -40,9 +41,9 @@ def _updated(catalog: Catalog) -> Iterator[str]:
     """What updates have changed in zones, where the server keeps that, if this user may read it."""
     if not catalog.updates:
         return
-    from dnslb.parent import state, update_journal  # noqa: PLC0415 - it takes a moment to import
+    from dnslb.parent import update_journal  # noqa: PLC0415 - it takes a moment to import
 
-    path = state.default_directory(catalog.settings.state, os.environ, os.getuid()) / update_journal.NAME
+    path = state_directory.default_directory(catalog.settings.state, os.environ, os.getuid()) / update_journal.NAME
     if os.access(path, os.R_OK):
         for apex, overlay in update_journal.load(path).items():
             number = sum(map(len, overlay.owners.values()))

@@ -89,8 +89,8 @@ def _from_primary(source: Path, zones: Sequence[str], key: Path | None) -> Impor
         raise click.UsageError(f"{source} is no address; write it as 192.0.2.53 or [2001:db8::53]:5300")
     if not zones:
         raise click.UsageError("--zone is missing; name the zones that shall be fetched")
-    names = [_zone(zone) for zone in zones]
-    return fetched.read(primary, names, None if key is None else _tsig_key(key))
+    names = dict.fromkeys(_zone(zone) for zone in zones)
+    return fetched.read(primary, [*names], None if key is None else _tsig_key(key))
 
 
 def _zone(text: str) -> str:

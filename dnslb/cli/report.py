@@ -10,6 +10,7 @@ from dnslb.balance.pool import Pool
 from dnslb.config.catalog import Catalog, load
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
+from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.text.problem import Level, Problem, has_errors
 
@@ -52,8 +53,16 @@ def tell(problems: list[Problem]) -> None:
 
 def summary(catalog: Catalog) -> list[str]:
     """One line a zone."""
-    width = max((len(name.text(apex)) for apex in catalog.zones), default=0)
-    return [f"{name.text(apex):<{width}}  {_zone(zone)}" for apex, zone in catalog.zones.items()]
+    texts = {apex: _zone(zone) + _origin(catalog, apex) for apex, zone in catalog.zones.items()}
+    texts |= {apex: f"nothing yet{_origin(catalog, apex)}" for apex in sorted(catalog.absent)}
+    width = max((len(name.text(apex)) for apex in texts), default=0)
+    return [f"{name.text(apex):<{width}}  {text}" for apex, text in texts.items()]
+
+
+def _origin(catalog: Catalog, apex: Name) -> str:
+    """Where it comes from, if not from a file."""
+    replica = catalog.replicas.get(apex)
+    return "" if replica is None else f", from {' or '.join(map(str, replica.primaries))}"
 
 
 def _zone(zone: Zone) -> str:

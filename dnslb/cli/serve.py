@@ -111,7 +111,7 @@ def serve(directory: Path, takeover: bool, **options: Any) -> None:
     Example: dnslb serve zones --listen 127.0.0.1:5300 --listen [::1]:5300 --workers 2
     """
     gc.freeze()  # the program itself: before the workers are forked, all else is walked for garbage
-    catalog, problems = load(directory)
+    catalog, problems = load(directory, state=options["state"])
     override = partial(_overridden, options)
     settings = override(catalog.settings)
     logs.begin(settings.log_format, settings.log_level, os.environ.get("JOURNAL_STREAM"))

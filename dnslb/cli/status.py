@@ -82,6 +82,7 @@ def headline(found: dict[str, Any]) -> list[str]:
         if zone.get("updated")
     ]
     told += _workers(found["server"])
+    told += _replicas(found["replicas"], now)
     told += _secondaries(found["secondaries"], now)
     return told
 
@@ -117,6 +118,27 @@ def _workers(server: dict[str, Any]) -> list[str]:
     if server["held"]:
         told.append(f"{server['held']:,} queries held up by the rate limit since the start; the log says of whom")
     return told
+
+
+def _replicas(replicas: list[dict[str, Any]], now: float) -> list[str]:
+    """A line for each zone that no primary gives, and one for all others."""
+    told = []
+    for one in replicas:
+        lost = "NOT HELD, SERVFAIL IS ANSWERED" if one["serial"] is None else "NOT REFRESHED"
+        expires = "" if one["expires"] is None else f", expires in {age(max(0.0, one['expires'] - now))}"
+        since = "" if one["refreshed"] is None else f", last at {clock(one['refreshed'], now)}"
+        if one["error"] or one["serial"] is None:
+            told.append(f"{lost}: {one['zone']}{since}{expires}{': ' + one['error'] if one['error'] else ''}")
+        elif len(replicas) <= _NAMED:
+            told.append(f"{one['zone']} has serial {one['serial']}{_heard(one, since)}{expires}")
+    if len(replicas) > _NAMED:
+        held = sum(one["serial"] is not None and not one["error"] for one in replicas)
+        told.append(f"{held} of {len(replicas)} zones that come from primaries are refreshed")
+    return told
+
+
+def _heard(one: dict[str, Any], since: str) -> str:
+    return f" from {one['primary']}{since}" if one["primary"] else since
 
 
 def _secondaries(secondaries: list[dict[str, Any]], now: float) -> list[str]:

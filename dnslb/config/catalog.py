@@ -6,7 +6,7 @@ The only place that opens their files, all of them through ``Files``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from dnslb.balance.pool import Pool
-from dnslb.config import cookie_secrets, keys, policy, settings
+from dnslb.config import cookie_secrets, keys, policy, replica, settings, state_directory
 from dnslb.config.clients import Clients
 from dnslb.config.grants import Grants
 from dnslb.config.keys import TsigKey
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.nameserver import TransferPolicy
 from dnslb.config.owner import find_owner
 from dnslb.config.policy import Owner, Policy
-from dnslb.config.secondary import TransferPolicy
+from dnslb.config.replica import Replica
 from dnslb.config.settings import Settings
 from dnslb.dns import master, name
 from dnslb.dns.mistake import Mistaken
@@ -53,7 +54,7 @@ class Catalog:
     """What a directory holds."""
 
     settings: Settings
-    zones: Mapping[Name, Zone]  # by apex; those without errors
+    zones: Mapping[Name, Zone]  # by apex; those without errors, of which there are records
     pools: Mapping[Name, Pool]  # by owner, folded; those without errors
     transfers: Mapping[Name, TransferPolicy] = field(default_factory=dict)  # of the zones that are transferred, by apex
     keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
@@ -64,11 +65,45 @@ class Catalog:
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
     unfinished: frozenset[str] = frozenset()  # of the files, those that end in the middle of a line
+    replicas: Mapping[Name, Replica] = field(default_factory=dict)  # zones that come from a primary, by apex
+
+    @property
+    def absent(self) -> frozenset[Name]:
+        """The zones of which nothing has come yet, or nothing for too long."""
+        return frozenset(self.replicas.keys() - self.zones.keys())
+
+    def with_received(self, received: Catalog) -> Catalog:
+        """These zones, with their pools, are as they have just come."""
+        rest = self.without(received.zones)
+        return replace(
+            rest,
+            zones={**self.zones, **received.zones},  # in their order
+            pools={**rest.pools, **received.pools},
+            transfers={**self.transfers, **received.transfers},
+            clients={**self.clients, **received.clients},
+            replicas={**self.replicas, **received.replicas},
+        )
+
+    def without(self, apexes: Container[Name]) -> Catalog:
+        """These zones are not answered from."""
+        apex_of = partial(name.closest, among={**self.zones, **self.replicas})
+        return replace(
+            self,
+            zones={apex: zone for apex, zone in self.zones.items() if apex not in apexes},
+            pools={owner: pool for owner, pool in self.pools.items() if apex_of(owner) not in apexes},
+            transfers={apex: one for apex, one in self.transfers.items() if apex not in apexes},
+        )
+
+    def at(self, now: float) -> Catalog:
+        """What may be answered from at this Unix time: without the zones that have expired (RFC 1034 §4.3.5)."""
+        held = [(apex, one) for apex, one in self.replicas.items() if apex in self.zones]
+        expired = {apex for apex, one in held if one.expires(self.zones[apex]) <= now}
+        return self.without(expired) if expired else self
 
     @property
     def needs_state(self) -> bool:
         """Whether there is something that must survive a restart."""
-        return bool(self.pools or self.updates)
+        return bool(self.pools or self.replicas or self.updates)
 
 
 NOTHING = Catalog(Settings(), {}, {})
@@ -88,6 +123,12 @@ class Files(Protocol):
 
     def read_secret(self, path: str) -> bytes:
         """A file that nobody else can read."""
+
+    def changed(self, path: str) -> float:
+        """The Unix time at which a file was last written, or said to be."""
+
+    def keep(self, candidate: str, path: str) -> None:
+        """What was read from the one is what is to be read from the other."""
 
     def fingerprint(self) -> Fingerprint:
         """Of what was there before it was read; raises nothing."""
@@ -124,6 +165,12 @@ class Disk:
             self._found |= _fingerprints([path])
         return file.read_secret(path)
 
+    def changed(self, path: str) -> float:
+        return os.stat(path).st_mtime
+
+    def keep(self, candidate: str, path: str) -> None:
+        os.replace(candidate, path)
+
     def fingerprint(self) -> Fingerprint:
         return self._found
 
@@ -141,17 +188,20 @@ class Disk:
         return octets
 
 
-def load(directory: Path, files: Files | None = None) -> tuple[Catalog, list[Problem]]:
+def load(
+    directory: Path, files: Files | None = None, state: Path | None = None
+) -> tuple[Catalog, list[Problem]]:
     """Everything in the directory.  With any error among the problems the catalog is not to be served.
 
+    ``state``: where the server keeps its state; None: where the settings and the environment say.
     What keeps a file from being read is a problem.  Only what stops ``files`` itself is raised.
     """
     # Pools and records are made by the hundred thousand, and none of them is garbage.
     with collector.paused():
-        return _load(directory, files or Disk(str(directory)))
+        return _load(directory, files or Disk(str(directory)), state)
 
 
-def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
+def _load(directory: Path, files: Files, state: Path | None) -> tuple[Catalog, list[Problem]]:
     try:
         entries = _Entries(directory, files)
     except FileNotFoundError:
@@ -163,15 +213,12 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         fact = f"the directory cannot be read: {(error.strerror or str(error)).lower()}"
         return _nothing(files, directory, fact, "let this user read it")
     paths = entries.named(_SUFFIX)
-    if not paths:
-        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", _beginning(directory, entries))
     found, problems = _settings(directory / SETTINGS, files)
     problems += [
         Problem(Level.WARNING, str(path), 0, 0, "the file is not read", f"rename it to {path.stem}{_POLICY}")
         for path in entries.named(_MISNAMED)
     ]
     named = {Path(zone.file).stem: zone.apex for zone in found.zones}
-    problems += _missing(found.zones, paths, directory)
     where = (str(directory), *map(str, found.include_from))
     sources: set[str] = set()
     zones: dict[Name, Zone] = {}
@@ -190,20 +237,115 @@ def _load(directory: Path, files: Files) -> tuple[Catalog, list[Problem]]:
         problems += mistakes
         if zone is not None:
             zones[apex] = zone
+    kept = state_directory.default_directory(state or found.state, os.environ, os.getuid())
+    replicas = _replicas(entries, named, zone_files, found, kept)
+    if not zone_files and not replicas and not paths:
+        return _nothing(files, directory, f"there is no *{_SUFFIX} file here", _beginning(directory, entries))
+    there = {path.name for path in (*paths, *(Path(one.path) for one in replicas.values()))}
+    problems += _missing(found.zones, there, directory)
+    for apex, replica_ in replicas.items():
+        replicas[apex], zone = _held(apex, replica_, files, problems)
+        if zone is not None:
+            zones[apex] = zone
     secrets = _keys(found, files, problems)
     own = _cookie_secrets(found.cookie_secret_file, files, problems)
     sources |= {str(path) for path in (*found.keys.values(), found.cookie_secret_file) if path is not None}
-    policies = _policies(entries, named, zones, zone_files, found, problems)
+    policies = _policies(entries, named, (zones, zone_files, replicas), found, problems)
     pools = {name.fold(name.parse(pool.owner, name.ROOT)): pool for one in policies.values() for pool in one.pools}
     transfers = {apex: one for apex in zones if (one := _transfers(policies.get(apex), found))}
     sizes = {
         apex: ZoneSize(_records(zone), len(policies[apex].pools) if apex in policies else None)
         for apex, zone in zones.items()
+        if apex not in replicas
     }
     clients = {apex: one.clients for apex, one in policies.items() if one.clients is not None}
     updates = {apex: one.updates for apex, one in policies.items() if one.updates}
-    last = (frozenset(sources), sizes, files.fingerprint(), files.unfinished())
+    last = (frozenset(sources), sizes, files.fingerprint(), files.unfinished(), replicas)
     return Catalog(found, zones, pools, transfers, secrets, clients, own, updates, *last), problems
+
+
+def receive(was: Catalog, apexes: Iterable[Name], files: Files) -> tuple[Catalog, list[Problem]]:
+    """What has just come of these zones, with the pools of their policies over it; it is kept from now on.
+
+    The catalog holds only these.  A zone with an error is not among them.
+    """
+    zones: dict[Name, Zone] = {}
+    pools: dict[Name, Pool] = {}
+    transfers: dict[Name, TransferPolicy] = {}
+    clients: dict[Name, Clients] = {}
+    replicas: dict[Name, Replica] = {}
+    problems: list[Problem] = []
+    for apex in apexes:
+        one = was.replicas[apex]
+        zone, mistakes = _read_replica(apex, one.path, one.candidate, files)
+        problems += mistakes
+        if zone is None:
+            continue
+        try:
+            replicas[apex] = replace(one, refreshed=files.changed(one.candidate))
+            files.keep(one.candidate, one.path)
+        except OSError as error:
+            fact = f"what has come cannot be kept: {error.strerror}"
+            problems.append(Problem(Level.ERROR, one.path, 0, 0, fact, "let this user write there"))
+            continue
+        zones[apex] = zone
+        find = partial(find_owner, zone, was.replicas.keys() | was.zones.keys())
+        found, mistakes = policy.read(one.octets, one.policy, find, was.settings.keys, was.settings.transfers)
+        problems += listed(mistakes, one.policy)
+        pools |= {name.fold(name.parse(pool.owner, name.ROOT)): pool for pool in found.pools}
+        if who := _transfers(found, was.settings):
+            transfers[apex] = who
+        if found.clients is not None:
+            clients[apex] = found.clients
+    return Catalog(was.settings, zones, pools, transfers, clients=clients, replicas=replicas), problems
+
+
+def _read_replica(apex: Name, path: str, candidate: str, files: Files) -> tuple[Zone | None, list[Problem]]:
+    """The zone in the second file, which is spoken of by the name of the first."""
+
+    def read(asked: str) -> bytes:
+        if asked != path:
+            raise OSError(0, "what comes from a primary includes nothing")
+        return files.read(candidate, file.MOST_ZONE)
+
+    return master.load(path, apex, read)
+
+
+def _replicas(
+    entries: _Entries, named: Mapping[str, Name], zone_files: Container[Name], settings: Settings, state: Path
+) -> dict[Name, Replica]:
+    """Of the zones without a file, those whose policies name a primary."""
+    found: dict[Name, Replica] = {}
+    for path in entries.named(_POLICY):
+        apex = None if path.name == SETTINGS else _apex(path, named, [])
+        if apex is None or apex in zone_files or apex in found:
+            continue
+        with suppress(OSError):  # which is told later
+            octets = entries.files.read(str(path), file.MOST_POLICY)
+            primaries = policy.primaries(octets, str(path), settings.keys)
+            if primaries is not None:
+                found[apex] = Replica(primaries, replica.path(state, path.stem), str(path), octets)
+    return found
+
+
+def _held(
+    apex: Name, one: Replica, files: Files, problems: list[Problem]
+) -> tuple[Replica, Zone | None]:
+    """The same with what came last, as far as it can be used: the primary will send it once more."""
+    try:
+        refreshed = files.changed(one.path)
+    except OSError:
+        servers = ", ".join(map(str, one.primaries))
+        fact = f"nothing has come from {servers} yet, and SERVFAIL is what is answered until it has"
+        problems.append(Problem(Level.WARNING, one.policy, 0, 0, fact, "see dnslb status, or the log, once it runs"))
+        return one, None
+    zone, mistakes = _read_replica(apex, one.path, one.path, files)
+    if zone is None:
+        fact = f"what came last cannot be used: {mistakes[0].fact}"
+        problems.append(Problem(Level.WARNING, one.path, 0, 0, fact, "it is fetched anew"))
+        return one, None
+    problems += mistakes
+    return replace(one, refreshed=refreshed), zone
 
 
 def _transfers(policy: Policy | None, settings: Settings) -> TransferPolicy:
@@ -242,15 +384,16 @@ def _records(zone: Zone) -> int:
     return sum([len(rrset.rdatas) for node in zone.nodes.values() for rrset in node])
 
 
-def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak of
+def _policies(
     entries: _Entries,
     named: Mapping[str, Name],
-    zones: Mapping[Name, Zone],
-    zone_files: Mapping[Name, str],
+    about: tuple[Mapping[Name, Zone], Mapping[Name, str], Mapping[Name, Replica]],
     settings: Settings,
     problems: list[Problem],
 ) -> dict[Name, Policy]:
-    """Those of every policy file in the directory, by the zone."""
+    """Those of every policy file in the directory, by the zone; ``about``: zones, their files, and those without."""
+    zones, zone_files, replicas = about
+    apexes = zones.keys() | replicas.keys()
     policies: dict[Name, Policy] = {}
     paths: dict[Name, Path] = {}
     for path in entries.named(_POLICY):
@@ -262,12 +405,16 @@ def _policies(  # noqa: PLR0913, PLR0917 - what is there, and what it may speak 
             continue
         paths[apex] = path
         # Without its zone, whose errors are told already, a policy says nothing.
-        if apex in zones:
-            find = partial(find_owner, zones[apex], zones)
+        if apex in apexes:
+            # Of what has not come nothing can be said yet.
+            find = partial(find_owner, zones[apex], apexes) if apex in zones else lambda _: ""
             policies[apex], mistakes = _policy(path, find, settings, entries.files)
             problems += listed(mistakes, str(path))
+            if policies[apex].primaries and apex in zone_files:
+                fact = f"the zone has a primary, and the file {zone_files[apex]}"
+                problems.append(_error(path, fact, "remove the file, or primary:"))
         elif apex not in zone_files:
-            remedy = f"write {path.stem}{_SUFFIX}, or rename this file"
+            remedy = f"write {path.stem}{_SUFFIX}, say of which primary: it comes, or rename this file"
             problems.append(_error(path, "there is no zone file of that name", remedy))
     return policies
 
@@ -354,9 +501,8 @@ def _apex(path: Path, named: Mapping[str, Name], problems: list[Problem]) -> Nam
         return None
 
 
-def _missing(named: tuple[NamedZone, ...], paths: list[Path], directory: Path) -> list[Problem]:
+def _missing(named: tuple[NamedZone, ...], there: Container[str], directory: Path) -> list[Problem]:
     """Of the zones that the settings name, those without a file."""
-    there = {path.name for path in paths}
     return [
         Problem(Level.ERROR, str(directory / SETTINGS), zone.line, zone.column, f"there is no file {zone.file}",
                 f"write it for {name.text(zone.apex)}, or remove the line")

@@ -17,9 +17,9 @@ from dnslb.config import clients, hook, named_zone, rate_limit, recording, trans
 from dnslb.config.clients import EVERYBODY, Clients, Network
 from dnslb.config.hook import Hook
 from dnslb.config.named_zone import NamedZone
+from dnslb.config.nameserver import NOBODY, TransferPolicy
 from dnslb.config.rate_limit import LIMIT, RateLimit
 from dnslb.config.recording import Dnstap, QueryLog
-from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
@@ -90,7 +90,7 @@ class Settings:
     confirm: float = 60.0                # seconds without a change until what may be half of an edit is taken
     zones: tuple[NamedZone, ...] = ()    # whose files have other names
     include_from: tuple[Path, ...] = ()  # directories out of which zones may include, beside their own
-    state: Path | None = None            # directory for verdicts and orders; None: state.default_directory
+    state: Path | None = None            # directory for verdicts and orders; None: state_directory.default_directory
     control: Path | None = None          # the control socket; None: admin.place.default_path
     admin: Endpoint | None = None        # for the API and the status page over TCP; None: nowhere
     admin_hosts: tuple[str, ...] = ()    # names by which it may be asked there, in lower case

@@ -1,5 +1,7 @@
 """Who gets a zone by transfer: ``secondaries`` and ``transfer_to``, in its policy or, for all zones, in ``dnslb.yaml``.
 
+And from whom one comes: ``primary``, in its policy.
+
 Pure: no I/O.
 """
 
@@ -9,14 +11,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from dnslb.config.secondary import Secondary, TransferPolicy
+from dnslb.config.nameserver import Nameserver, TransferPolicy
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.text.document import Document
 from dnslb.text.yaml_tree import Node, SequenceNode
 
 KEYS = ("secondaries", "transfer_to")
-_SECONDARY = ("address", "port", "key")
+PRIMARY = "primary"
+_NAMESERVER = ("address", "port", "key")
 _NO_KEY = "none"  # what says that nothing is signed
 
 
@@ -32,33 +35,43 @@ def read(parsed: Document, values: Mapping[str, Node], keys: Collection[str]) ->
     """What these two keys of a file say.  ``keys`` are the names of the TSIG keys that there are."""
     policy = TransferPolicy()
     if "secondaries" in values:
-        policy = replace(policy, secondaries=_secondaries(parsed, values["secondaries"], keys))
+        policy = replace(policy, secondaries=_nameservers(parsed, values["secondaries"], keys))
     if "transfer_to" in values:
         policy = _with_others(parsed, values["transfer_to"], keys, policy)
     return policy
 
 
-def _secondaries(parsed: Document, node: Node, keys: Collection[str]) -> tuple[Secondary, ...]:
+def read_primaries(parsed: Document, node: Node, keys: Collection[str]) -> tuple[Nameserver, ...]:
+    """One primary or a list of them, to be tried in this order."""
+    if isinstance(node, SequenceNode) and not node.value:
+        parsed.report(node, "there is no primary in the list", "write primary: {address: 192.0.2.1, key: NAME}")
+    items = node if isinstance(node, SequenceNode) else SequenceNode((node,), node.line, node.column)
+    return _nameservers(parsed, items, keys, PRIMARY)
+
+
+def _nameservers(
+    parsed: Document, node: Node, keys: Collection[str], what: str = "secondary"
+) -> tuple[Nameserver, ...]:
     if not isinstance(node, SequenceNode):
         parsed.report(node, "secondaries is no list", "write - {address: 192.0.2.53, key: NAME} for each")
         return ()
-    found: list[Secondary] = []
+    found: list[Nameserver] = []
     for item in node.value:
-        secondary = _secondary(parsed, item, keys)
-        if secondary is None:
+        one = _nameserver(parsed, item, keys, what)
+        if one is None:
             continue
-        if any((one.address, one.port) == (secondary.address, secondary.port) for one in found):
-            parsed.report(item, f"{secondary} is given twice", "remove one of the two")
-        found.append(secondary)
+        if any((other.address, other.port) == (one.address, one.port) for other in found):
+            parsed.report(item, f"{one} is given twice", "remove one of the two")
+        found.append(one)
     return tuple(found)
 
 
-def _secondary(parsed: Document, node: Node, keys: Collection[str]) -> Secondary | None:
-    values = parsed.mapping(node, _SECONDARY, "a secondary")
+def _nameserver(parsed: Document, node: Node, keys: Collection[str], what: str) -> Nameserver | None:
+    values = parsed.mapping(node, _NAMESERVER, f"a {what}")
     if not values:
         return None
     if "address" not in values:
-        parsed.report(node, "the secondary has no address", "add address: 192.0.2.53")
+        parsed.report(node, f"the {what} has no address", "add address: 192.0.2.53")
         return None
     word = parsed.text(values["address"])
     if word is None:
@@ -73,7 +86,7 @@ def _secondary(parsed: Document, node: Node, keys: Collection[str]) -> Secondary
         parsed.report(node, f"{word} has no key, so anybody could claim to be it", "add key: NAME, or key: none")
         return None
     key = _key(parsed, values["key"], keys)
-    return None if port is None or key is None else Secondary(address, port, key if key != _NO_KEY else None)
+    return None if port is None or key is None else Nameserver(address, port, key if key != _NO_KEY else None)
 
 
 def _key(parsed: Document, node: Node, keys: Collection[str]) -> str | None:

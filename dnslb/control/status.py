@@ -112,6 +112,19 @@ class SecondaryStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """A zone that comes from primaries."""
+
+    zone: str
+    primaries: tuple[str, ...]  # addresses and ports
+    serial: int | None          # that is answered from; None: SERVFAIL is answered
+    primary: str                # that was heard last; empty: none yet
+    refreshed: float | None     # when one said last that this is the last version; None: never
+    expires: float | None       # from when on SERVFAIL is answered unless one is heard before; None: it is already
+    error: str                  # what went wrong in the last attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """Another node, and where its status page is."""
 
@@ -151,6 +164,7 @@ class Status:
     unlisted: Iterable[Unlisted | None] = ()  # after ``pools``
     restart: tuple[str, ...] = ()  # the settings that the files have otherwise, and that wait for a start
     secondaries: tuple[SecondaryStatus, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()
 
 
 def public(status: Status) -> Status:

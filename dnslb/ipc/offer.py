@@ -103,7 +103,7 @@ class Offer:
             asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
 
     async def _hand_over(self, sock: socket.socket, pid: int) -> None:
-        has_asked = False
+        has_asked = has_taken = False
         try:
             async with asyncio.timeout(messages.PATIENCE):
                 request = await messages.receive(sock)
@@ -121,12 +121,13 @@ class Offer:
                 # Who asks from now on is for the new server, which listens too.
                 self._shut()
                 self._taken(pid)
-                sock = socket.socket()  # it is closed when we are done
+                has_taken = True
         except (OSError, ValueError):  # TimeoutError is an OSError
             if has_asked:
                 _log.warning("pid %d has not taken over: it has left, or taken too long", pid)
         finally:
-            sock.close()
+            if not has_taken:  # else it is closed when we are done
+                sock.close()
 
     def _messages(self) -> Iterable[tuple[dict[str, Any], list[socket.socket]]]:
         for pair in self.pairs:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import suppress
 from typing import Any
 
 VERSION = 1     # of what is said
@@ -47,9 +48,10 @@ async def send(sock: socket.socket, message: dict[str, Any], socks: list[socket.
 
 def parse(octets: bytes | bytearray) -> dict[str, Any]:
     """The message in these octets.  Raises ValueError."""
-    match json.loads(octets):
-        case dict(message):
-            return message
+    with suppress(RecursionError):  # as good as no JSON
+        match json.loads(octets):
+            case dict(message):
+                return message
     raise ValueError("it speaks another language: stop it, and start this one")
 
 

@@ -33,7 +33,7 @@ class Imported:
 
     def add_zone(self, zone: str, octets: bytes) -> str:
         """The name of its file: that of the zone, or one that is like it if no file can have that."""
-        if zone and "/" not in zone and len(zone) <= _LONGEST and f"{zone}.zone" not in self.files:
+        if zone and "/" not in zone and len(zone.encode()) <= _LONGEST and f"{zone}.zone" not in self.files:
             file = f"{zone}.zone"
         else:
             stem = zone.replace("/", "-")[: _LONGEST - 10] or "root"

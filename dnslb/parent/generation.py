@@ -13,6 +13,7 @@ from dnslb.config.rotated import Rotated
 from dnslb.config.settings import Settings
 from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name, closest
+from dnslb.dns.zone import Zone
 from dnslb.parent import recall
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.query_log import QueryLogFile
@@ -42,8 +43,10 @@ class Generation:
         self.settings = settings
         self.balancer = Balancer({})
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        inlet = transfers.inlet if catalog.transfers or catalog.updates else None
-        self._assignment = SharedAssignment(catalog.zones, settings, near, transfers=inlet)
+        needs_transfers = catalog.transfers or catalog.replicas or catalog.updates
+        inlet = transfers.inlet if needs_transfers else None
+        absent = {apex: Zone(apex, {}, frozenset()) for apex in catalog.absent}
+        self._assignment = SharedAssignment({**catalog.zones, **absent}, settings, near, transfers=inlet)
         self._assignment.clients = catalog.clients
         self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)

@@ -17,6 +17,7 @@ from dnslb.dns.name import Name
 from dnslb.parent import state
 from dnslb.parent.balancer import Balancer
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.memory import Memory
 from dnslb.parent.orders import Orders
 from dnslb.parent.prober import Prober
@@ -30,7 +31,7 @@ from dnslb.parent.transfers import Transfers
 from dnslb.parent.updates import Updates
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.system.pace import gently
-from dnslb.transfer.messages import Asked
+from dnslb.transfer.messages import UpdateRequest
 
 
 class Generations:
@@ -44,8 +45,9 @@ class Generations:
         self.orders = Orders(self._obey, self.memory.remember)
         self.registrations = Registrations(self._register, self.memory.remember)
         self.prober = Prober(self.memory, self.orders.hold)
-        self.transfers = Transfers(socks.shares[0].udp_by_endpoint())
-        self.transfers.update = self._update
+        udp = socks.shares[0].udp_by_endpoint()
+        self.inbound = Inbound(udp)
+        self.transfers = Transfers(udp, self.inbound.notify, self._update)
         self.updates = Updates(state_file.directory, lambda: state_file.is_taken)
         self.read = NOTHING  # what was read last, and is served: without what updates have changed
         self._override = override
@@ -91,6 +93,7 @@ class Generations:
             self.updates.serve_later()
             raise
         new.transfer()
+        self.inbound.follow(catalog)
         self._current, self._before, self.read = new, State(), catalog
         self._act([new])
         self.registrations.keep_permitted(catalog.pools.values())
@@ -135,6 +138,7 @@ class Generations:
         await self.current.answer()
 
     async def stop(self) -> None:
+        await self.inbound.stop()
         await self.transfers.stop()
         await self.updates.stop()
         if self._current is not None:
@@ -166,7 +170,7 @@ class Generations:
         self.memory.file.save_soon()
         return True
 
-    async def _update(self, asked: Asked) -> tuple[int, str]:
+    async def _update(self, asked: UpdateRequest) -> tuple[int, str]:
         return await self.updates.give(asked, self.read)
 
     def _remember_hung(self, fact: str) -> None:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dnslb import __version__
+from dnslb.config import state_directory
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
 from dnslb.control.change import Change
@@ -24,7 +25,8 @@ from dnslb.control.operations import Operations
 from dnslb.ipc import sockets
 from dnslb.ipc.inherited import Inherited
 from dnslb.ipc.offer import Offer
-from dnslb.parent import restart, state
+from dnslb.parent import restart
+from dnslb.parent.arrivals import Arrivals
 from dnslb.parent.generations import Generations
 from dnslb.parent.reading import Reading
 from dnslb.parent.reload import Reloader
@@ -34,7 +36,7 @@ from dnslb.parent.state_file import StateFile
 from dnslb.parent.telling.recorder import Recorder
 from dnslb.parent.watch import Watch
 from dnslb.parent.worker_process import WorkerSockets
-from dnslb.system import privileges
+from dnslb.system import confinement, privileges
 from dnslb.system.tasks import again_and_again, unless
 
 _MOST_BY_DEFAULT = 4
@@ -61,7 +63,9 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     ``announce`` is called then.  ``control`` lets operators in, from the announcement until it is cancelled.
     Raises CannotListen, CannotDrop, StateTaken or WorkersFailed, with nothing left running.
     """
-    service, catalog = Service(os.environ), found.catalog
+    service, catalog = Service(os.environ), found.catalog.at(time.time())
+    if why := confinement.unavailable():
+        _log.warning("workers may do all that their user may: %s", why)
     # What was edited since the reading began must be noticed, however long the start takes.
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
@@ -80,18 +84,18 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
         state_file.close()
 
 
-def _state_file(settings: Settings, is_needed: bool, inherited: Inherited) -> StateFile:
+def _state_file(settings: Settings, has_state: bool, inherited: Inherited) -> StateFile:
     """Ours, where that is needed; on the way to it privileges are dropped.  Raises CannotDrop, StateTaken."""
-    directory = state.default_directory(settings.state, os.environ, os.getuid())
+    directory = state_directory.default_directory(settings.state, os.environ, os.getuid())
     if settings.user is not None:
-        if is_needed:
+        if has_state:
             privileges.make_for(settings.user, directory)
         privileges.drop(settings.user)
-    privileges.keep_to_ourselves()
+    privileges.keep_nothing()
     state_file = StateFile(directory)
     if inherited.is_from_parent:
         state_file.borrow()
-    elif is_needed:
+    elif has_state:
         state_file.take()
     else:
         state_file.take_if_ordered()
@@ -156,6 +160,7 @@ class _Parent:
     def _work(self) -> Iterator[Callable[[], Coroutine[object, object, None]]]:
         """What is done again and again as long as we live."""
         yield self._reload_when_told
+        yield Arrivals(self._generations, self._reloader).take
         yield self._generations.prober.report_lag
         yield self._reloader.serve_updates
         if self._service.interval is not None:

@@ -9,7 +9,8 @@ import asyncio
 import gc
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,24 +41,35 @@ class Reading:
     problems: list[Problem]
 
 
-async def read(directory: Path, sources: frozenset[str], settle: float) -> Reading:
+async def read(directory: Path, state: Path, sources: frozenset[str], settle: float) -> Reading:
     """What is there, once nothing was edited while it was read; ``settle`` are the seconds from one try to the next.
 
-    ``sources`` are those of the last catalog.  Raises NotAnswered.
+    ``sources`` are those of the last catalog; ``state`` is the state directory.  Raises NotAnswered.
     """
+    return await _read(str(directory), lambda sock: reading_child.work(sock, directory, state, sources, settle))
+
+
+async def receive(was: Catalog, apexes: Sequence[Name]) -> Reading:
+    """What has come of these zones: a catalog of those without errors.  Raises NotAnswered."""
+    return await _read("what has come", lambda sock: reading_child.receive(sock, was, apexes))
+
+
+async def _read(about: str, work: Callable[[socket.socket], int]) -> Reading:
+    """What a child says that does this work.  Raises NotAnswered."""
     # What is frozen is never collected: no garbage may be among it.
     gc.collect()
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            child = Child(partial(reading_child.work, theirs, directory, sources, settle), [theirs.fileno()])
-        except OSError as error:
-            ours.close()
-            raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
+    try:
+        with ExitStack() as undo:
+            ours, theirs = map(undo.enter_context, socket.socketpair())
+            child = Child(partial(work, theirs), [theirs.fileno()])
+            theirs.close()
+            undo.pop_all()
+    except OSError as error:
+        raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
     stream, writer = await asyncio.open_unix_connection(sock=ours)
     try:
         with collector.paused():
-            found = await _received(stream, _Assembly(str(directory)))
+            found = await _received(stream, _Assembly(about))
             gc.freeze()
             return found
     finally:

@@ -1,4 +1,6 @@
-"""The child process that reads the directory anew: it says what it finds, and before that what it asks the disk for.
+"""The child process that reads the directory anew, or what has come from primaries.
+
+It says what it finds, and before that what it asks the disk for.
 
 Opening a file may take for ever, and to make a catalog of the files takes as long as there is to compute.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from dnslb.config import catalog as catalogs
 from dnslb.config.catalog import Catalog, Disk
+from dnslb.dns.name import Name
 from dnslb.ipc.channel import packed
 from dnslb.text.problem import Problem
 
@@ -61,6 +64,14 @@ class _ReportingDisk(Disk):
         with self._asking(path):
             return super().read_secret(path)
 
+    def changed(self, path: str) -> float:
+        with self._asking(path):
+            return super().changed(path)
+
+    def keep(self, candidate: str, path: str) -> None:
+        with self._asking(path):
+            super().keep(candidate, path)
+
     def has_changed(self) -> bool:
         with self._asking(self._directory):
             return super().has_changed()
@@ -74,22 +85,32 @@ class _ReportingDisk(Disk):
             self._sock.sendall(packed((Word.ANSWERED, None)))
 
 
-def work(sock: socket.socket, directory: Path, sources: frozenset[str], settle: float) -> int:
+def work(sock: socket.socket, directory: Path, state: Path, sources: frozenset[str], settle: float) -> int:
     """Read until nobody edits meanwhile, and say what was read; the exit status."""
     for _ in range(_TRIES):
         files = _ReportingDisk(sock, str(directory), sources)
-        catalog, problems = catalogs.load(directory, files)
+        catalog, problems = catalogs.load(directory, files, state)
         if not files.has_changed():
             break
         time.sleep(settle)
     else:
         sock.sendall(packed((Word.UNREST, _TRIES)))
         return 0
-    # The parent has no more use for us.
+    _tell(sock, catalog.at(time.time()), problems)
+    return 0
+
+
+def receive(sock: socket.socket, was: Catalog, apexes: Sequence[Name]) -> int:
+    """Read what has come of these zones, and say what was read; the exit status."""
+    _tell(sock, *catalogs.receive(was, apexes, _ReportingDisk(sock, "", frozenset())))
+    return 0
+
+
+def _tell(sock: socket.socket, catalog: Catalog, problems: list[Problem]) -> None:
+    # The parent may have no more use for us.
     with suppress(BrokenPipeError, ConnectionResetError):
         for message in _parts(catalog, problems):
             sock.sendall(packed(message))
-    return 0
 
 
 def _parts(catalog: Catalog, problems: list[Problem]) -> Iterator[tuple[Word, object]]:

@@ -55,7 +55,7 @@ class Reloader:
         self._watch = watch
         self._service = service
         self._running = running
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()             # one catalog after the other, wherever it comes from
         self._by = ""                          # who has asked for what is being done
         self._succeeded = self._refusals = 0
         self._changed: dict[str, float] = {}   # when a zone's present records were read, if not at the start
@@ -78,7 +78,7 @@ class Reloader:
 
     async def reload(self, by: str = "") -> Reloaded:
         """Read everything, and return when every worker serves it.  Raises NotReloaded."""
-        async with self._lock:
+        async with self.lock:
             self._by = by
             with self._announced():
                 return await self._take(await self._read())
@@ -86,7 +86,7 @@ class Reloader:
     async def reload_when_edited(self) -> None:
         """Wait for an edit, and take it unless it may be half of one and is not known to be meant."""
         meant = await self._watch.edit(lambda: self._generations.current.settings)
-        async with self._lock:
+        async with self.lock:
             self._by = ""
             if not self._watch.is_up_to_date:
                 with self._announced(), suppress(NotReloaded):  # it is in the log, and in the status
@@ -95,7 +95,7 @@ class Reloader:
     async def serve_updates(self) -> None:
         """Wait for updates, and answer by them."""
         await self._generations.updates.changed.wait()
-        async with self._lock:
+        async with self.lock:
             with suppress(WorkersFailed):  # it is in the log, and tried again
                 await self._generations.begin(self._generations.read)
         await asyncio.sleep(_UPDATED)
@@ -113,7 +113,8 @@ class Reloader:
         """Raises NotReloaded."""
         current = self._generations.current
         try:
-            return await reading.read(self.directory, current.catalog.sources, current.settings.settle)
+            state = self._generations.memory.file.directory
+            return await reading.read(self.directory, state, current.catalog.sources, current.settings.settle)
         except NotAnswered as error:
             self._watch.resume()
             raise self._failed(str(error), ()) from None
@@ -189,6 +190,11 @@ class Reloader:
         self._changed |= {zone.zone: self.loaded for zone in changed}
         self.zone_changes |= {zone.zone: difference.zone_text(zone) for zone in changed if zone.after is not None}
         return Reloaded(zones, len(catalog.pools), bool(pools), warnings, pools, settings, self.waiting)
+
+    def note(self, zone: str, change: str) -> None:
+        """That has become of a zone without a reload: another version has come."""
+        self._changed[zone] = time.time()
+        self.zone_changes[zone] = change
 
     def _wait_for_start(self, keys: tuple[str, ...]) -> None:
         """These settings change only at a start."""

@@ -65,6 +65,7 @@ class RunningServer:
             server=self._server(),
             restart=reloader.waiting,
             secondaries=tuple(self._generations.transfers.status()),
+            replicas=tuple(self._generations.inbound.status(catalog)),
         )
 
     async def reload(self, by: str) -> Reloaded:
@@ -167,6 +168,7 @@ class RunningServer:
             reloads=self._reloader.reloads,
             transfers=self._generations.transfers,
             updates=self._generations.updates,
+            inbound=self._generations.inbound,
         ))  # fmt: skip
 
     def silent(self) -> tuple[int, ...]:

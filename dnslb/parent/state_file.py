@@ -58,6 +58,7 @@ class StateFile:
 
     @property
     def directory(self) -> Path:
+        """Where the server keeps its state, this file and others."""
         return self._path.parent
 
     @property

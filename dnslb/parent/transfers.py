@@ -19,38 +19,57 @@ from dnslb.answer.copies import Copies
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import ttl
 from dnslb.config.catalog import Catalog
-from dnslb.config.secondary import Secondary, TransferPolicy
+from dnslb.config.nameserver import Nameserver, TransferPolicy
 from dnslb.control.status import SecondaryStatus
 from dnslb.dns import name, rrtype
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
 from dnslb.ipc.forwarding import Inlet
-from dnslb.parent.forked_process import ForkedProcess
+from dnslb.parent.kept_process import KeptProcess
 from dnslb.parent.workers import Workers
 from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.catalog_zone import catalog_zone
 from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Journal, serial_of
-from dnslb.transfer.messages import Announced, Asked, Followed, Instruction, Published, Replied, Served
+from dnslb.transfer.messages import (
+    Announced,
+    Followed,
+    Notified,
+    Published,
+    Served,
+    UpdateReply,
+    UpdateRequest,
+)
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import MOST_JOURNAL, Version
 
-_PAUSE = 1.0     # seconds before a process that died is replaced
-_LOOK = 1.0      # seconds from one look at secondaries that lag to the next
-_PARTING = 1.0   # seconds for it to leave at the end
+_LOOK = 1.0  # seconds from one look at secondaries that lag to the next
 
 _log = logging.getLogger("dnslb")
+
+
+async def _refuse(asked: UpdateRequest) -> tuple[int, str]:
+    return rrtype.REFUSED, "there are no updates here"
 
 
 class Transfers:
     """``inlet`` is where workers leave what is about transfers."""
 
-    def __init__(self, udp: Sequence[socket.socket]) -> None:
-        """``udp``: the sockets of one worker, by which requests over UDP are answered."""
+    def __init__(
+        self,
+        udp: Sequence[socket.socket],
+        notified: Callable[[Notified], None] = lambda said: None,
+        update: Callable[[UpdateRequest], Awaitable[tuple[int, str]]] = _refuse,
+    ) -> None:
+        """``udp``: the sockets of one worker, by which requests over UDP are answered.
+
+        ``notified`` is told when a primary says that a zone has changed.  ``update`` carries updates out.
+        """
+        self._update = update
+        self._notified = notified
         self.inlet = Inlet()
-        self.progress: dict[tuple[Name, Secondary], Progress] = {}
-        self.update: Callable[[Asked], Awaitable[tuple[int, str]]] = _refuse  # carries updates out: rcode, reason
+        self.progress: dict[tuple[Name, Nameserver], Progress] = {}
         self.serials: dict[Name, int] = {}  # of the last versions, also of an earlier life of the server
         self._udp = udp
         self._versions: dict[Name, Version] = {}
@@ -61,8 +80,8 @@ class Transfers:
         self._workers: Workers | None = None
         self._copies = Copies()
         self._servings: dict[RRsetKey, Serving] = {}
-        self._process: ForkedProcess | None = None       # the one that publishes
-        self._living: set[ForkedProcess] = set()         # with it: those that finish what is under way
+        kept = [*self.inlet.descriptors, *(sock.fileno() for sock in udp)]
+        self._process = KeptProcess("the transfers", self._work, self._receive, kept, update=self._take_update)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -90,17 +109,16 @@ class Transfers:
         self, catalog: Catalog, workers: Workers, servings: Mapping[RRsetKey, Serving], copies: Copies
     ) -> None:
         """From now on this generation answers, and is what travels.  ``copies`` are its drain clocks."""
-        old, self._process = self._process, None
         self._catalog, self._workers, self._servings, self._copies = catalog, workers, dict(servings), copies
         self._zones, self._policies = _travelling(catalog)
         wanted = {(apex, one) for apex, policy in self._policies.items() for one in policy.secondaries}
         self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
         self._versions = {apex: version for apex, version in self._versions.items() if apex in self._policies}
-        if self._policies or catalog.updates:
-            self._start()
+        if self._policies or catalog.replicas or catalog.updates:
+            self._process.begin()
             self._look()
-        if old is not None:
-            _dismiss(old)
+        else:
+            self._process.leave()
 
     def status(self) -> Iterator[SecondaryStatus]:
         """Of every secondary of every zone, in their order."""
@@ -113,7 +131,7 @@ class Transfers:
 
     def _look(self) -> None:
         """From now on, as long as there is a process."""
-        if self._process is None:
+        if not self._process:
             return
         self._hold_back()
         if self._timer is not None:
@@ -123,37 +141,20 @@ class Transfers:
     def serve(self, servings: Mapping[RRsetKey, Serving]) -> None:
         """From now on the pools serve this."""
         self._servings.update(servings)
-        if self._process is not None:
-            self._process.channel.send(_served(servings))
+        if self._process:
+            self._process.send(_served(servings))
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
-        last, self._process, self._workers = self._process, None, None
-        if last is not None:
-            _dismiss(last)
-        deadline = time.monotonic() + _PARTING
-        while self._living and time.monotonic() < deadline:
-            await asyncio.sleep(0.005)
-        for leaving in self._living:
-            leaving.kill()
-        while self._living:
-            await asyncio.sleep(0.005)
+        self._workers = None
+        await self._process.stop()
 
-    def _start(self) -> None:
-        catalog = self._catalog
-        if catalog is None or self._workers is None:
-            return
-        work = partial(_work, self._assignment(catalog))
-        try:
-            started = ForkedProcess(work, [*self.inlet.descriptors, *(sock.fileno() for sock in self._udp)])
-        except OSError as error:
-            _log.error("no process can be started for transfers: %s; trying again in %g s", error.strerror, _PAUSE)
-            asyncio.get_running_loop().call_later(_PAUSE, self._start)
-            return
-        self._process = started
-        self._living.add(started)
-        started.open(partial(self._receive, started), partial(self._bury, started))
+    def _work(self) -> Callable[[socket.socket], int]:
+        """Of the next process."""
+        if self._catalog is None:
+            raise RuntimeError("nothing is transferred before the first generation")
+        return partial(_work, self._assignment(self._catalog))
 
     def _assignment(self, catalog: Catalog) -> Assignment:
         ceilings = {
@@ -163,6 +164,7 @@ class Transfers:
         return Assignment(
             zones=self._zones,
             policies=self._policies,
+            primaries={apex: replica.primaries for apex, replica in catalog.replicas.items()},
             keys=catalog.keys,
             ceilings=ceilings,
             served=_served(self._servings),
@@ -173,17 +175,13 @@ class Transfers:
             udp=self._udp,
         )
 
-    def _receive(self, process: ForkedProcess, said: Published | Followed | Asked) -> None:
-        if isinstance(said, Asked):
-            self._do(self._update(process, said))
-            return
-        # What an old process says of a generation that is gone is no news.
-        if process is not self._process:
-            return
+    def _receive(self, said: Published | Followed | Notified) -> None:
         match said:
+            case Notified():
+                self._notified(said)
             case Published():
                 self._keep(said)
-                self._do(self._announce(process, said))
+                self._do(self._announce(said))
             case Followed(apex, secondary, progress):
                 before = self.progress.get((apex, secondary))
                 _tell(apex, secondary, before, progress)
@@ -191,8 +189,11 @@ class Transfers:
                 self._hold(apex, before)
                 self.progress[apex, secondary] = progress
 
-    async def _update(self, process: ForkedProcess, asked: Asked) -> None:
-        process.channel.send(Replied(asked.number, *await self.update(asked)))
+    def _take_update(self, asked: UpdateRequest, reply: Callable[[object], None]) -> None:
+        async def carry_out() -> None:
+            reply(UpdateReply(asked.number, *await self._update(asked)))
+
+        self._do(carry_out())
 
     def _do(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -210,12 +211,12 @@ class Transfers:
         self._versions[said.apex] = Version(content, said.serial, said.at, tuple(journal.steps))
         self.serials[said.apex] = said.serial
 
-    async def _announce(self, process: ForkedProcess, said: Published) -> None:
+    async def _announce(self, said: Published) -> None:
         """Secondaries are told when every worker answers with the new serial: they may ask any of them."""
         if self._workers is not None and self._catalog is not None:
             soas = {said.apex: said.soa} if said.apex in self._catalog.zones else {}
             await self._workers.in_force(self._workers.publish({}, soas))
-            process.channel.send(Announced(said.apex, serial_of(said.soa)))
+            self._process.send(Announced(said.apex, serial_of(said.soa)))
 
     def _hold_back(self) -> None:
         """The drain clock of what some secondary still hands out begins when it has let go."""
@@ -235,14 +236,6 @@ class Transfers:
                 if rrset.rrtype in rrtype.ADDRESS_TYPES.values():
                     self._copies.hand_out((owner, rrset.rrtype), map(ip_address, rrset.rdatas), now + rrset.ttl)
 
-    def _bury(self, dead: ForkedProcess, status: int) -> None:
-        """Called when a process has ended; the one that publishes is replaced."""
-        self._living.discard(dead)
-        if dead is self._process:
-            self._process = None
-            _log.error("the process of the transfers ended with status %d; a new one follows in %g s", status, _PAUSE)
-            asyncio.get_running_loop().call_later(_PAUSE, self._start)
-
 
 def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, TransferPolicy]]:
     """All zones, and who may have which; with the one that lists the others, if there shall be one."""
@@ -253,22 +246,13 @@ def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, Tr
     return {**catalog.zones, apex: listing}, {**catalog.transfers, apex: general}
 
 
-def _tell(apex: Name, secondary: Secondary, before: Progress | None, after: Progress) -> None:
+def _tell(apex: Name, secondary: Nameserver, before: Progress | None, after: Progress) -> None:
     """A line when something is wrong with a secondary, and when that is over."""
     zone, was = name.text(apex), "" if before is None else before.error
     if after.error and after.error != was:
         _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
     elif was and not after.lags:
         _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
-
-
-async def _refuse(asked: Asked) -> tuple[int, str]:
-    return rrtype.REFUSED, "there are no updates here"
-
-
-def _dismiss(process: ForkedProcess) -> None:
-    """The channel stays: who is connected to it still may send updates."""
-    process.channel.send(Instruction.LEAVE)
 
 
 def _served(servings: Mapping[RRsetKey, Serving]) -> Served:

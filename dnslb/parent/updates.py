@@ -24,7 +24,7 @@ from dnslb.dns.update import Changes, Record, Refused
 from dnslb.dns.zone import Node, Zone, find
 from dnslb.parent import update_journal
 from dnslb.parent.update_journal import Journal, NotWritten
-from dnslb.transfer.messages import Asked
+from dnslb.transfer.messages import UpdateRequest
 
 _MOST = 100_000  # RRsets that differ from the zone files, in all
 _ADDRESSES = frozenset(rrtype.ADDRESS_TYPES.values())
@@ -76,7 +76,7 @@ class Updates:
         self._refused = frozenset(refused)
         return replace(catalog, zones=zones) if self.overlays else catalog
 
-    async def give(self, asked: Asked, catalog: Catalog) -> tuple[int, str]:
+    async def give(self, asked: UpdateRequest, catalog: Catalog) -> tuple[int, str]:
         """The response code, and for the log why nothing was changed.  ``catalog``: as it is in the files."""
         try:
             await self._carry_out(asked, catalog)
@@ -131,7 +131,7 @@ class Updates:
             raise Rejected(f"{self._path} cannot be written: {error}", "see the log of the server") from None
         return len(gone)
 
-    async def _carry_out(self, asked: Asked, catalog: Catalog) -> None:
+    async def _carry_out(self, asked: UpdateRequest, catalog: Catalog) -> None:
         """Raises Refused, NotWritten."""
         apex, zone = asked.apex, catalog.zones.get(asked.apex)
         if zone is None:

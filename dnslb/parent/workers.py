@@ -252,4 +252,6 @@ def _pieces(servings: Mapping[RRsetKey, Serving]) -> Iterator[Mapping[RRsetKey, 
 
 
 def _ending(status: int) -> str:
+    if status == -signal.SIGSYS:
+        return "was killed by SIGSYS: it began what no worker does; please report it, it may have been broken into"
     return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

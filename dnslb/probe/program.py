@@ -3,12 +3,14 @@
 No shell.  The program runs in a session of its own and is killed with its children as soon as the outcome is known;
 a child that opens another session escapes.  Its output is read to the end but kept only as far as a reason needs it.
 We wait for the program itself, never for its children.  No threads: the parent forks workers.
+Its memory is bounded, except for one that runs as somebody else (setuid).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ from dnslb.probe.outcome import Failed, NotMade, Progress, explain, judge, print
 _KEPT = 4096      # octets of the output
 _MOST = 1 << 20   # octets of output, beyond which the program is killed
 _CHUNK = 65536
+_MEMORY = 512 << 20  # octets that a process may write to: what is only reserved does not count (setrlimit(2))
 
 
 async def probe(check: ExecCheck, address: Address, source: Address | None, timeout: float) -> Outcome:
@@ -86,6 +89,8 @@ class _Run:
         self._count = 0
         self.output = bytearray()
         self.ended: asyncio.Future[int] = self._loop.create_future()
+        with suppress(OSError):  # it has ended, or is setuid
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
         try:
             self._pidfd = os.pidfd_open(process.pid)
         except OSError:  # too many open files

@@ -1,6 +1,7 @@
 """The log on standard error: as text, as text for systemd's journal, or as JSON; and its level.
 
 A line may bring fields with it, as ``extra``: ``what`` has happened to which ``owner`` and ``address``.
+Nobody waits for whoever reads the log: lines that find no room are lost, and counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
+from dnslb.system.standard_error import StandardError
 from dnslb.text.one_line import one_line
 
 _FIELDS = ("what", "owner", "address", "by")
@@ -28,7 +30,7 @@ def begin(format: str, level: str, journal: str | None) -> None:
     # What no line shows need not be found out: there may be thousands at once (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None
-    handler = logging.StreamHandler()
+    handler = _Handler(StandardError())
     if format == "json":
         handler.setFormatter(_Json())
         # Whatever comes out is such a line.
@@ -70,6 +72,18 @@ def set_level(level: str) -> None:
 def always(level: int, message: str, *args: object, extra: Mapping[str, object]) -> None:
     """Log a line of this level even if only what is worse is to be logged."""
     _log.handle(_log.makeRecord(_log.name, level, "", 0, message, args, None, extra=extra))
+
+
+class _Handler(logging.StreamHandler[StandardError]):
+    """Says how many lines are lost once one is written again."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if not self.stream.lost:
+            return line
+        told = "%d lines of the log are lost: nobody has read it"
+        note = logging.LogRecord(_log.name, logging.WARNING, "", 0, told, (self.stream.lost,), None)
+        return f"{super().format(note)}\n{line}"
 
 
 class _Text(logging.Formatter):

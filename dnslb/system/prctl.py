@@ -1,13 +1,19 @@
-"""Two things that Linux does to a process on request (prctl(2)), and Python has no words for."""
+"""What Linux does to a process on request (prctl(2), capset(2)), and Python has no words for."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _SET_PDEATHSIG = 1
+_SET_SECCOMP = 22
+_SECCOMP_MODE_FILTER = 2
+_SET_NO_NEW_PRIVS = 38
 _CAP_AMBIENT = 47
 _CAP_AMBIENT_CLEAR_ALL = 4
+
+_CAPABILITIES_VERSION = 0x20080522  # of <linux/capability.h>: two words for each set
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,9 +28,42 @@ def clear_ambient_capabilities() -> None:
     _call(_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
 
 
-def _call(option: int, argument: int) -> None:
+def drop_capabilities() -> None:
+    """From now on this process has the rights of its user, and no more, also if that is root.  Raises OSError."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def has_filters() -> bool:
+    """Whether this kernel can filter the system calls of a process."""
+    try:
+        _call(_SET_SECCOMP, _SECCOMP_MODE_FILTER)
+    except OSError as error:
+        return error.errno == errno.EFAULT  # there is no program at address 0
+    return False
+
+
+def set_filter(program: bytes) -> None:
+    """Have the kernel ask this program about each system call from now on (seccomp(2)).  Raises OSError."""
+    octets = ctypes.create_string_buffer(program, len(program))
+    head = _Filter(len(program) // 8, ctypes.addressof(octets))
+    _call(_SET_NO_NEW_PRIVS, 1)
+    _call(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(head))
+
+
+class _Filter(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_void_p))
+
+
+def _call(option: int, *arguments: int) -> None:
     # Of each argument all the bits are looked at.
-    arguments = (ctypes.c_ulong(number) for number in (argument, 0, 0, 0))
-    if _libc.prctl(option, *arguments) != 0:
+    four = (*arguments, 0, 0, 0)[:4]
+    _check(_libc.prctl(option, *(ctypes.c_ulong(number) for number in four)))
+
+
+def _check(result: int) -> None:
+    if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from dnslb.system import prctl
@@ -44,9 +45,16 @@ def drop(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
-def keep_to_ourselves() -> None:
-    """The right to open low ports, which a service manager may have given us: no probe or hook inherits it."""
+def keep_nothing() -> None:
+    """The right to open low ports, which a service manager may have given us, has served: we give it up.
+
+    No probe or hook inherits it either.  Root stays root: what its probes need, nobody knows.
+    """
     try:
         prctl.clear_ambient_capabilities()
     except OSError as error:
         _log.warning("probes and hooks may have rights that they do not need: %s", error.strerror)
+    # The filter of our unit refuses it, since systemd counts the call as one of root's.
+    with suppress(PermissionError):
+        if os.geteuid() != 0:
+            prctl.drop_capabilities()

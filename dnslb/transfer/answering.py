@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from dnslb.balance.pool import Address
 from dnslb.dns import rrtype
@@ -26,14 +25,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The messages of a reply, made one by one, and what the log is told."""
-
-    messages: Iterator[bytes]
-    refused: str = ""  # why, if it is
-
-
-@dataclass(frozen=True, slots=True)
 class Updatable:
     """A zone that can be changed by updates, and by which keys."""
 
@@ -41,45 +32,72 @@ class Updatable:
     keys: frozenset[str]
 
 
-def answer(
-    request: Request,
-    client: Address,
-    sources: Mapping[Name, Source],
-    updatable: Mapping[Name, Updatable] = MappingProxyType({}),
-    *,
-    over_tcp: bool,
-) -> Answered:
+@dataclass(frozen=True, slots=True)
+class Zones:
+    """Those that can be transferred; and those that come from elsewhere, with who may say that they have changed."""
+
+    sources: Mapping[Name, Source]
+    primaries: Mapping[Name, Access]
+    updatable: Mapping[Name, Updatable] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The messages of a reply, made one by one, and what the log is told."""
+
+    messages: Iterator[bytes]
+    refused: str = ""      # why, if it is
+    is_news: bool = False  # a primary says that the zone has changed
+
+
+def answer(request: Request, client: Address, zones: Zones, *, over_tcp: bool) -> Answered:
     """The reply to one request.  Every message of it is signed if the request was."""
-    rcode, why = _refusal(request, client, sources, over_tcp=over_tcp)
-    zone = updatable.get(request.name)
-    # Who may change a zone looks first whether it is one.
+    is_notify = request.opcode == rrtype.NOTIFY
+    if is_notify:
+        rcode, why = _refusal_of_notify(request, client, zones)
+    else:
+        rcode, why = _refusal(request, client, zones, over_tcp=over_tcp)
+    zone = zones.updatable.get(request.name)
     if rcode in {rrtype.NOTAUTH, rrtype.REFUSED} and zone is not None and _asks_for_soa(request, zone):
         rcode, why = rrtype.NOERROR, ""
         messages = iter([message.only_soa(request.query_id, request.question, request.name, zone.soa)])
-    elif rcode == rrtype.NOERROR:
-        messages = _messages(request, sources[request.name], over_tcp=over_tcp)
+    elif rcode == rrtype.NOERROR and not is_notify:
+        messages = _messages(request, zones.sources[request.name], over_tcp=over_tcp)
     else:
-        messages = iter([message.reply(request.query_id, request.question, rcode)])
+        messages = iter([message.reply(request.query_id, request.question, rcode, opcode=request.opcode)])
     signer = request.signer
-    return Answered(messages if signer is None else map(signer.sign, messages), why)
+    signed = messages if signer is None else map(signer.sign, messages)
+    return Answered(signed, why, is_notify and rcode == rrtype.NOERROR)
 
 
 def _asks_for_soa(request: Request, zone: Updatable) -> bool:
-    """Whether the signature holds, and is by a key that may change the zone."""
+    """Whether it is by a key that may change the zone, and looks first whether that is one."""
     is_question = request.rcode == rrtype.NOERROR and request.opcode == rrtype.QUERY and request.kind == rrtype.SOA
     return is_question and request.key in zone.keys
 
 
-def _refusal(
-    request: Request, client: Address, sources: Mapping[Name, Source], *, over_tcp: bool
-) -> tuple[int, str]:
+def _refusal_of_notify(request: Request, client: Address, zones: Zones) -> tuple[int, str]:
     """The response code, and why it is not NOERROR."""
-    source = sources.get(request.name)
+    access, zone = zones.primaries.get(request.name), text(request.name)
+    if request.rcode != rrtype.NOERROR:
+        return request.rcode, request.reason
+    if access is None or request.kind != rrtype.SOA:
+        return rrtype.REFUSED, f"{zone} does not come from a primary"
+    if not access.allows(client, request.key) and not access.allows(client, None):
+        return rrtype.REFUSED, f"it is no primary of {zone}"
+    return rrtype.NOERROR, ""
+
+
+def _refusal(request: Request, client: Address, zones: Zones, *, over_tcp: bool) -> tuple[int, str]:
+    """The response code, and why it is not NOERROR."""
+    source = zones.sources.get(request.name)
     zone = text(request.name)
     if request.rcode != rrtype.NOERROR:
         return request.rcode, request.reason
     if request.opcode != rrtype.QUERY:
         return rrtype.NOTIMP, f"opcode {request.opcode} is not for transfers"
+    if source is None and request.name in zones.primaries:
+        return rrtype.SERVFAIL, ""  # it may come back
     if source is None:
         return rrtype.NOTAUTH, f"{zone} is not transferred"
     if not source.access.allows(client, request.key):

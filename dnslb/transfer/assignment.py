@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.keys import TsigKey
-from dnslb.config.secondary import TransferPolicy
+from dnslb.config.nameserver import Nameserver, TransferPolicy
 from dnslb.dns.name import Name
 from dnslb.dns.zone import Zone
 from dnslb.ipc.forwarding import Inlet
@@ -22,6 +22,7 @@ class Assignment:
 
     zones: Mapping[Name, Zone]                    # all that are served
     policies: Mapping[Name, TransferPolicy]       # of those that are transferred
+    primaries: Mapping[Name, Sequence[Nameserver]]  # of the zones that come from elsewhere, those not held too
     keys: Mapping[str, TsigKey]                   # by name
     ceilings: Mapping[RRsetKey, int]              # TTLs of pools at rest
     served: Served                                # what the pools serve as it begins

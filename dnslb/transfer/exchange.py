@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from secrets import randbelow
@@ -13,7 +13,7 @@ from typing import Any
 import dns.name
 import dns.tsig
 
-from dnslb.config.secondary import Secondary
+from dnslb.config.nameserver import Nameserver
 from dnslb.dns import rrtype
 from dnslb.transfer.tsig import Signer, verified
 
@@ -25,7 +25,7 @@ class Exchange(asyncio.DatagramProtocol):
     """One socket for each IP version, bound to the address by which secondaries know us."""
 
     def __init__(self, keys: Mapping[dns.name.Name, dns.tsig.Key]) -> None:
-        self._keys = keys
+        self.keys = keys
         self._transports: dict[int, asyncio.DatagramTransport] = {}
         self._waiting: dict[tuple[str, int, int], asyncio.Future[bytes]] = {}
         # One question a turn of the loop, which reads between: replies to a thousand at once would overflow the socket.
@@ -46,7 +46,7 @@ class Exchange(asyncio.DatagramProtocol):
         for transport in self._transports.values():
             transport.close()
 
-    async def ask(self, to: Secondary, opcode: int, question: bytes, answer: bytes, timeout: float) -> Any:
+    async def ask(self, to: Nameserver, opcode: int, question: bytes, answer: bytes, timeout: float) -> Any:
         """The reply to one question, or to a NOTIFY with a record in its answer section; its signature holds.
 
         Raises TimeoutError when none comes, OSError when none can.
@@ -54,7 +54,7 @@ class Exchange(asyncio.DatagramProtocol):
         transport = self._transports.get(to.address.version)
         if transport is None:
             raise OSError(f"there is no socket for IPv{to.address.version}")
-        key = None if to.key is None else self._keys[dns.name.from_text(to.key)]
+        key = None if to.key is None else self.keys[dns.name.from_text(to.key)]
         where = self._place(to)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[where] = future
@@ -80,12 +80,21 @@ class Exchange(asyncio.DatagramProtocol):
         if future is not None and not future.done():
             future.set_result(data)
 
-    def _place(self, to: Secondary) -> tuple[str, int, int]:
+    def _place(self, to: Nameserver) -> tuple[str, int, int]:
         """Where the reply will be looked for: nobody else waits there."""
         while True:
             place = (str(to.address), to.port, randbelow(_IDS))
             if place not in self._waiting:
                 return place
+
+
+def own_addresses(hosts: Iterable[str]) -> dict[int, IPv4Address | IPv6Address | None]:
+    """By which other nameservers know us: the first that is listened on, of each IP version."""
+    found: dict[int, IPv4Address | IPv6Address | None] = {}
+    for host in hosts:
+        address = ip_address(host.partition("%")[0])
+        found.setdefault(address.version, None if address.is_unspecified else address)
+    return {4: None, 6: None} | found
 
 
 def _packet(

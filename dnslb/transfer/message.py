@@ -23,9 +23,11 @@ _FULL = 24_000                     # octets of records after which a message is 
 _FIXED = 10                        # octets of a record between owner and data
 
 
-def reply(query_id: int, question: bytes, rcode: int, records: bytes = b"", count: int = 0) -> bytes:
+def reply(  # noqa: PLR0913, PLR0917 - the parts of a message
+    query_id: int, question: bytes, rcode: int, records: bytes = b"", count: int = 0, opcode: int = rrtype.QUERY
+) -> bytes:
     """One message.  ``question``: name, type and class as they were asked; empty for none."""
-    head = (query_id, _ANSWER | rcode, 1 if question else 0, count, 0, 0)
+    head = (query_id, _ANSWER | opcode << 11 | rcode, 1 if question else 0, count, 0, 0)
     return b"".join([number.to_bytes(2) for number in head]) + question + records
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import time
 
-from dnslb.config.secondary import Secondary
+from dnslb.config.nameserver import Nameserver
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
@@ -23,15 +23,15 @@ _PATIENCE = 2.0                     # seconds for a reply
 class Notifier:
     """One task for each secondary of each zone that has something to be told."""
 
-    def __init__(self, exchange: Exchange, tell: Callable[[Name, Secondary, Progress], None]) -> None:
+    def __init__(self, exchange: Exchange, tell: Callable[[Name, Nameserver, Progress], None]) -> None:
         self._exchange = exchange
         self._tell = tell
-        self._progress: dict[tuple[Name, Secondary], Progress] = {}
+        self._progress: dict[tuple[Name, Nameserver], Progress] = {}
         self._soas: dict[Name, RRset] = {}
-        self._tasks: dict[tuple[Name, Secondary], asyncio.Task[None]] = {}
-        self._news: dict[tuple[Name, Secondary], asyncio.Event] = {}
+        self._tasks: dict[tuple[Name, Nameserver], asyncio.Task[None]] = {}
+        self._news: dict[tuple[Name, Nameserver], asyncio.Event] = {}
 
-    def notify(self, apex: Name, soa: RRset, secondaries: tuple[Secondary, ...]) -> None:
+    def notify(self, apex: Name, soa: RRset, secondaries: tuple[Nameserver, ...]) -> None:
         """There is a new version of the zone."""
         self._soas[apex] = soa
         for secondary in secondaries:
@@ -48,7 +48,7 @@ class Notifier:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def _follow(self, place: tuple[Name, Secondary]) -> None:
+    async def _follow(self, place: tuple[Name, Nameserver]) -> None:
         """Until there is nothing that the secondary lacks, and then whenever there is."""
         news = self._news[place]
         while True:
@@ -57,7 +57,7 @@ class Notifier:
             if await self._told(place):
                 await self._confirmed(place)
 
-    async def _told(self, place: tuple[Name, Secondary]) -> bool:
+    async def _told(self, place: tuple[Name, Nameserver]) -> bool:
         """Send NOTIFY until it is acknowledged; False when there is news meanwhile, of which it is told instead."""
         apex, secondary = place
         pause = _FIRST
@@ -81,7 +81,7 @@ class Notifier:
                 return False
             pause = min(2 * pause, _LAST)
 
-    async def _confirmed(self, place: tuple[Name, Secondary]) -> None:
+    async def _confirmed(self, place: tuple[Name, Nameserver]) -> None:
         """Look until it serves what it was told of, or is to be told of something newer."""
         apex, secondary = place
         pause = _SOON
@@ -98,7 +98,7 @@ class Notifier:
                 return
             pause = min(2 * pause, _LATE)
 
-    async def _has_news(self, place: tuple[Name, Secondary], pause: float) -> bool:
+    async def _has_news(self, place: tuple[Name, Nameserver], pause: float) -> bool:
         """Wait so long; True as soon as there is a newer version."""
         news = self._news[place]
         with suppress(TimeoutError):
@@ -106,16 +106,16 @@ class Notifier:
                 await news.wait()
         return news.is_set()
 
-    def _saw(self, place: tuple[Name, Secondary], serial: int) -> None:
+    def _saw(self, place: tuple[Name, Nameserver], serial: int) -> None:
         before = self._progress[place]
         seen = Progress(serial, before.wanted, before.since, before.error)
         self._set(place, seen if seen.lags else Progress(serial, before.wanted, time()))
 
-    def _fail(self, place: tuple[Name, Secondary], error: str) -> None:
+    def _fail(self, place: tuple[Name, Nameserver], error: str) -> None:
         before = self._progress[place]
         self._set(place, Progress(before.serial, before.wanted, before.since, error))
 
-    def _set(self, place: tuple[Name, Secondary], progress: Progress) -> None:
+    def _set(self, place: tuple[Name, Nameserver], progress: Progress) -> None:
         if self._progress.get(place) != progress:
             self._progress[place] = progress
             self._tell(*place, progress)

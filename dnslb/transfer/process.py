@@ -10,22 +10,22 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 from time import time
 
 from dnslb.answer.snapshot import RRsetKey
-from dnslb.config.secondary import Secondary, TransferPolicy
+from dnslb.config.nameserver import Nameserver
 from dnslb.dns.name import Name, closest
 from dnslb.dns.zone import RRset
 from dnslb.ipc.channel import Channel
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
-from dnslb.transfer.answering import Source, Updatable
+from dnslb.transfer.answering import Source, Updatable, Zones
 from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.content import Content
-from dnslb.transfer.exchange import Exchange
-from dnslb.transfer.messages import Announced, Followed, Instruction, Published, Replied, Served
+from dnslb.transfer.exchange import Exchange, own_addresses
+from dnslb.transfer.messages import Announced, Followed, Instruction, Notified, Published, Served, UpdateReply
 from dnslb.transfer.notifier import Notifier
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import Publication
@@ -41,7 +41,8 @@ def run(assignment: Assignment, parent: socket.socket) -> None:
     """The life of the process, from just after the fork.  ``parent`` is its end of the channel."""
     gc.freeze()
     gc.enable()
-    os.nice(_NICE)
+    with suppress(OSError):  # a filter for system calls may forbid it, as the one of our unit does
+        os.nice(_NICE)
     asyncio.run(_Process(assignment).live(parent))
 
 
@@ -56,15 +57,17 @@ class _Process:
         self._exchange = Exchange(keys)
         self._channel = Channel(self._receive)
         self._notifier = Notifier(self._exchange, self._follow)
-        self._updating = Updating(self._channel.send)
+        primaries = {apex: Access.of_primaries(some) for apex, some in assignment.primaries.items()}
         updatable = {apex: Updatable(assignment.zones[apex].soa, by) for apex, by in assignment.updates.items()}
-        self._requests = Requests(self._sources, keys, assignment.udp, self._updating, updatable)
+        self._updating = Updating(self._channel.send)
+        zones = Zones(self._sources, primaries, updatable)
+        self._requests = Requests(zones, keys, assignment.udp, self._tell_notified, self._updating)
         self._changed = set(assignment.policies)  # zones of which there may be another version
         self._leaving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     async def live(self, parent: socket.socket) -> None:
-        await self._exchange.open(_own_addresses(self._assignment.udp))
+        await self._exchange.open(own_addresses(sock.getsockname()[0] for sock in self._assignment.udp))
         for apex, version in self._assignment.versions.items():
             self._notify(apex, version.serial)  # somebody may lack it since before our time
         # Before the channel is open: what the parent says there is newer.
@@ -78,13 +81,13 @@ class _Process:
         self._exchange.close()
         self._channel.close()
 
-    def _receive(self, said: Served | Announced | Replied | Instruction) -> None:
+    def _receive(self, said: Served | Announced | UpdateReply | Instruction) -> None:
         match said:
             case Served():
                 self._lay(said)
             case Announced(apex, serial):
                 self._notify(apex, serial)
-            case Replied():
+            case UpdateReply():
                 self._updating.take(said)
             case Instruction.LEAVE:
                 self._leaving.set()
@@ -139,28 +142,16 @@ class _Process:
         if version is not None and version.serial == serial:
             self._notifier.notify(apex, version.content.soa(serial), self._assignment.policies[apex].secondaries)
 
-    def _follow(self, apex: Name, secondary: Secondary, progress: Progress) -> None:
+    def _follow(self, apex: Name, secondary: Nameserver, progress: Progress) -> None:
         self._channel.send(Followed(apex, secondary, progress))
+
+    def _tell_notified(self, apex: Name, by: IPv4Address | IPv6Address) -> None:
+        self._channel.send(Notified(apex, by))
 
 
 def _source(assignment: Assignment, apex: Name) -> Source:
-    publication = Publication(Content(assignment.zones[apex]), assignment.ceilings, assignment.serials.get(apex))
+    content, is_replica = Content(assignment.zones[apex]), apex in assignment.primaries
+    publication = Publication(content, assignment.ceilings, assignment.serials.get(apex), is_replica)
     if apex in assignment.versions:
         publication.inherit(assignment.versions[apex])
-    return Source(publication, _access(assignment.policies[apex]))
-
-
-def _access(policy: TransferPolicy) -> Access:
-    """The secondaries, and who else may."""
-    keys = policy.keys | {one.key for one in policy.secondaries if one.key is not None}
-    unsigned = tuple(ip_network(one.address) for one in policy.secondaries if one.key is None)
-    return Access(frozenset(keys), (*policy.networks, *unsigned))
-
-
-def _own_addresses(sockets: Sequence[socket.socket]) -> dict[int, IPv4Address | IPv6Address | None]:
-    """By which secondaries know us: the first that is listened on, of each IP version."""
-    found: dict[int, IPv4Address | IPv6Address | None] = {}
-    for sock in sockets:
-        address = ip_address(str(sock.getsockname()[0]).partition("%")[0])
-        found.setdefault(address.version, None if address.is_unspecified else address)
-    return {4: None, 6: None} | found
+    return Source(publication, Access.of(assignment.policies[apex]))

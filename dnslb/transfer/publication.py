@@ -13,7 +13,7 @@ from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Content, between
 from dnslb.transfer.journal import Journal, Step
-from dnslb.transfer.serial import following
+from dnslb.transfer.serial import following, is_newer
 
 PAUSE = 1.0          # seconds between two versions of a zone; the first after a rest goes out at once
 _UNSAVED = 2.0       # seconds by which a life that was killed may be ahead of the serial that it saved last
@@ -37,6 +37,7 @@ class Publication:
     content: Content                  # the zone as it is written, with what the pools serve now
     ceilings: Mapping[RRsetKey, int]  # the TTL of each RRset of a pool that has been at rest for long
     last_serial: int | None = None    # from an earlier life of the server
+    is_replica: bool = False          # it comes from a primary, whose serials it has while no pool lies over it
     version: Version | None = None
     journal: Journal = field(default_factory=lambda: Journal(MOST_JOURNAL))
 
@@ -63,15 +64,24 @@ class Publication:
         wanted, before = self._wanted(), self.version
         if before is None:
             unsaved = 0.0 if self.last_serial is None else _UNSAVED
-            serial = following(self.last_serial, wanted.zone.serial, now + unsaved)
+            serial = self._following(self.last_serial, wanted, now + unsaved)
         else:
-            change = between(before.content, wanted)
-            if not change and wanted.soa(0) == before.content.soa(0):
+            change, serial = between(before.content, wanted), self._following(before.serial, wanted, now)
+            # A new serial alone is news only if it is the primary's.
+            if not change and wanted.soa(0) == before.content.soa(0) and serial != wanted.zone.serial:
                 return None
-            serial = following(before.serial, wanted.zone.serial, now)
             self.journal.add(Step(before.content.soa(before.serial), wanted.soa(serial), change))
         self.version = Version(wanted, serial, now, tuple(self.journal.steps))
         return self.version
+
+    def _following(self, last: int | None, wanted: Content, now: float) -> int:
+        """The serial of the next version."""
+        written = wanted.zone.serial
+        # Of a plain copy each serial stands for the same records, here and there, now and before a restart.
+        is_same = self.version is None and last == written
+        if self.is_replica and not wanted.laid and (last is None or is_same or is_newer(written, last)):
+            return written
+        return following(last, written, now)
 
     def _wanted(self) -> Content:
         """What would be published now: a TTL that is on its way up stays where it is until it has arrived."""

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -18,7 +18,7 @@ from dnslb.dns.name import Name
 from dnslb.ipc.forwarding import Forwarding, Inlet, Packet
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.transfer import tsig
-from dnslb.transfer.answering import Answered, Source, Updatable, answer
+from dnslb.transfer.answering import Answered, Zones, answer
 from dnslb.transfer.conversation import converse
 from dnslb.transfer.refusals import Refusals
 from dnslb.transfer.tsig import NotARequest, Request
@@ -37,16 +37,19 @@ class Requests:
 
     def __init__(
         self,
-        sources: Mapping[Name, Source],
+        zones: Zones,
         keys: Mapping[dns.name.Name, dns.tsig.Key],
         udp: Sequence[socket.socket],
+        notified: Callable[[Name, IPv4Address | IPv6Address], None],
         updating: Updating,
-        updatable: Mapping[Name, Updatable],
     ) -> None:
-        """``udp``: the sockets by which packets are answered, in the order of the endpoints."""
+        """``udp``: the sockets by which packets are answered, in the order of the endpoints.
+
+        ``notified`` is told when a primary says that a zone has changed.
+        """
+        self._zones = zones
+        self._notified = notified
         self._updating = updating
-        self._updatable = updatable
-        self._sources = sources
         self._keys = keys
         self._udp = udp
         self._open: Counter[str] = Counter()
@@ -145,7 +148,9 @@ class Requests:
             return malformed(packet)
         if request.opcode == rrtype.UPDATE:
             return request
-        answered = answer(request, client, self._sources, self._updatable, over_tcp=over_tcp)
+        answered = answer(request, client, self._zones, over_tcp=over_tcp)
+        if answered.is_news:
+            self._notified(request.name, client)
         if answered.refused:
             self._refusals.tell(str(client), answered.refused)
         return answered

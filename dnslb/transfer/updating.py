@@ -9,7 +9,7 @@ from itertools import count
 from dnslb.dns import rrtype
 from dnslb.transfer import message
 from dnslb.transfer.answering import Answered
-from dnslb.transfer.messages import Asked, Replied
+from dnslb.transfer.messages import UpdateReply, UpdateRequest
 from dnslb.transfer.tsig import Request
 
 _MOST_WAITING = 200  # updates
@@ -19,9 +19,9 @@ _PATIENCE = 20.0     # seconds for the disk; who asks has mostly less
 class Updating:
     """``ask`` passes an update on to the parent, whose reply comes to ``take``."""
 
-    def __init__(self, ask: Callable[[Asked], None]) -> None:
+    def __init__(self, ask: Callable[[UpdateRequest], None]) -> None:
         self._ask = ask
-        self._waiting: dict[int, asyncio.Future[Replied]] = {}
+        self._waiting: dict[int, asyncio.Future[UpdateReply]] = {}
         self._numbers = count()
 
     async def answer(self, request: Request) -> Answered:
@@ -37,7 +37,7 @@ class Updating:
             return rrtype.SERVFAIL, ""
         number = next(self._numbers)
         told = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._ask(Asked(number, request.name, request.key, request.prerequisites, request.updates))
+        self._ask(UpdateRequest(number, request.name, request.key, request.prerequisites, request.updates))
         try:
             async with asyncio.timeout(_PATIENCE):
                 replied = await told
@@ -47,7 +47,7 @@ class Updating:
             del self._waiting[number]
         return replied.rcode, replied.reason
 
-    def take(self, replied: Replied) -> None:
+    def take(self, replied: UpdateReply) -> None:
         told = self._waiting.get(replied.number)
         if told is not None and not told.done():
             told.set_result(replied)

@@ -1,24 +1,28 @@
 """A worker process: one event loop that answers on its own sockets, from one snapshot.
 
-It never opens a file.  It ends when the parent says so, after answering what it holds.  Without a parent it goes on for
-a while: another one may take over.
+It never opens a file: the kernel sees to that.  It ends when the parent says so, after answering what it holds.
+Without a parent it goes on for a while: another one may take over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from functools import partial
 from random import Random
 
 from dnslb.answer.snapshot import Snapshot
+from dnslb.system import confinement
 from dnslb.worker.answering import Answering
 from dnslb.worker.assignment import Assignment
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
 from dnslb.worker.selector import AnsweringSelector
 from dnslb.worker.watching import Watching
+
+_log = logging.getLogger("dnslb")
 
 
 def run(assignment: Assignment) -> None:
@@ -28,6 +32,10 @@ def run(assignment: Assignment) -> None:
     gc.enable()  # the parent may be at a reading, and have paused it
     # Nor walk all ready replies, for tens of milliseconds, to find nothing: what is young is looked at, and no more.
     gc.set_threshold(2000, 10, 1 << 30)
+    try:
+        confinement.confine(connects=assignment.settings.dnstap is not None)
+    except OSError as error:
+        _log.warning("worker %d may do all that its user may: %s", assignment.share.number + 1, error.strerror)
     selector = AnsweringSelector()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
         runner.run(_serve(assignment, selector))

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, haproxy, l7, load, palette, unbound
+from comparison import backends, dnslb, haproxy, l7, load, palette
 from comparison.backends import Backend
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
@@ -18,7 +18,6 @@ from comparison.load import Record, Stream
 from comparison.processes import free_port
 from comparison.statistics import mean, percentile
 from comparison.stub import Endpoint
-from comparison.unbound import UNBOUND, Setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,11 +26,11 @@ CLONES = 4
 SERVICE, SLOW = 0.05, 0.2       # seconds that a request keeps a clone busy; the first one's, after the change
 LOAD = 0.5                      # of what all clones can, before it
 RATE = LOAD * CLONES / SERVICE
-RESOLVERS = 8
+CACHES = 40                     # as many resolvers with equally many clients each
 TTL, QUICK_TTL = 5, 1
 BEFORE, QUICK_BEFORE = 15.0, 3.0
-SECONDS, QUICK_SECONDS = 75.0, 12.0     # after the change
-SETTLED = 0.5                   # of these: from then on weights should be at rest
+SECONDS, QUICK_SECONDS = 75.0, 15.0     # after the change
+SETTLED = 0.6                   # of these: from then on weights should be at rest
 DEADLINE = 5.0                  # seconds that clients wait: a queue is the point
 LOOK = 0.5                      # seconds from one look at weights to the next
 WINDOW = 5.0                    # seconds over which a share is taken
@@ -66,11 +65,13 @@ class Way:
     port: int
     shares: Callable[[], list[float]] | None    # by weight, clone by clone; None: it has no weights that move
     name: str = ""                              # to be looked up; else the port is an L7 balancer's
-    resolvers: tuple[Endpoint, ...] = ()
+    server: Endpoint | None = None
 
     def stream(self, label: str, seconds: float) -> Stream:
-        return Stream(label, RATE, seconds, self.port, () if self.name else (l7.HOME,), self.name, self.resolvers,
-                      deadline=DEADLINE)
+        if self.server is None:
+            return Stream(label, RATE, seconds, self.port, (l7.HOME,), deadline=DEADLINE)
+        return Stream(label, RATE, seconds, self.port, name=self.name, resolvers=(self.server,), hold="ttl",
+                      clients=CACHES, deadline=DEADLINE)
 
 
 def farm(lab: Lab) -> list[Backend]:
@@ -81,7 +82,7 @@ def farm(lab: Lab) -> list[Backend]:
 
 
 def start_dns(lab: Lab, ttl: int) -> tuple[dict[str, Way], list[Backend]]:
-    """Each way has clones of its own, and the undamped server resolvers of its own."""
+    """Each way has clones of its own."""
     farms = {mode: farm(lab) for mode in MODES}
     labels = {mode: f"pool-{at}" for at, mode in enumerate(MODES)}
     ways: dict[str, Way] = {}
@@ -90,10 +91,8 @@ def start_dns(lab: Lab, ttl: int) -> tuple[dict[str, Way], list[Backend]]:
                                     load=MODES[mode])
                  for mode, clones in farms.items() if (mode == NAIVE) == (number == 2)}
         server = dnslb.start(lab, pools, number, module=module)
-        resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint, network=f"127.0.{2 + number}")
-        endpoints = tuple(resolver.endpoint for resolver in resolvers)
         ways |= {mode: Way(farms[mode][0].port, partial(dns_shares, server, owner(labels[mode])), owner(labels[mode]),
-                           endpoints)
+                           server.endpoint)
                  for mode in MODES if labels[mode] in pools}
     return ways, [clones[0] for clones in farms.values()]
 
@@ -180,10 +179,10 @@ def report(lab: Lab, ttl: int, cases: dict[str, Case]) -> Result:
     notes = [*lab.notes, f"{CLONES} clones that take {SERVICE * 1000:.0f} ms for a request, one after the other, at "
              f"{LOAD:.0%}; then the first takes {SLOW * 1000:.0f} ms, and with a quarter of the requests would have to "
              f"do {LOAD * SLOW / SERVICE:.0%} of what it can; even shares of load would give it "
-             f"{SERVICE / SLOW / (CLONES - 1 + SERVICE / SLOW):.0%}; TTL {ttl}, {RESOLVERS} resolvers with as many "
+             f"{SERVICE / SLOW / (CLONES - 1 + SERVICE / SLOW):.0%}; TTL {ttl}, {CACHES} caches with as many "
              f"clients each, one address in an answer; clones are asked every second; clients wait {DEADLINE:g} s",
-             "at last: in the second half of the time; undamped: each reading counts whole and at once, which no "
-             "setting allows"]
+             f"at last: in the last {1 - SETTLED:.0%} of the time; undamped: each reading counts whole and at once, "
+             "which no setting allows"]
     plots = [Plot("The slow clone's share of the requests, from the change on", partial(draw, cases), (8.5, 4.2))]
     measurements: dict[str, Any] = {"ttl": ttl, "cases": {name: asdict(case) for name, case in cases.items()}}
     return Result(measurements, [table], plots, reading(cases), notes)
@@ -220,12 +219,11 @@ EXPERIMENT = Experiment(
     name="feedback",
     question="One of four busy clones becomes four times slower, and says so: when do clients leave it?",
     setup="""
-clients ──> unbound 1-8 ──> dnslb: TTL 5, one address; asks /healthz every second, X-Load: 0.93
+clients that hold an answer for its TTL ──> dnslb: TTL 5, one address; asks /healthz every second, X-Load: 0.93
    └──────────── HTTP ────────────────> b1 (slow from a moment on) b2 b3 b4, one request after the other
 clients ── HTTP ──> HAProxy ──────────> b1 b2 b3 b4    agent-check (7%), or least connections
 """,
     run=run,
-    limits="One run, loads that the clones know exactly, clients that ask anew for each request; a real load "
-           "average is late itself, and browsers hold addresses for a minute.",
-    needs=(UNBOUND,),
+    limits="One run, loads that the clones know exactly, caches with equally many clients (what a large one "
+           "does is in experiment 16).  A real load average is late itself, and browsers hold addresses for a minute.",
 )

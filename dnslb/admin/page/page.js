@@ -383,6 +383,21 @@ function secondariesView(secondaries, now) {
   return h("ul", { class: "list" }, ...items);
 }
 
+/** Those in trouble first. */
+function replicasView(replicas, now) {
+  const isBad = (one) => one.serial === null || one.error !== "";
+  const rows = replicas.toSorted((one, other) => isBad(other) - isBad(one)).slice(0, MOST_ZONES);
+  const items = rows.map((one) => h("li", { "data-key": one.zone },
+    h("span", { class: isBad(one) ? "verdict drain" : "verdict up" }, icon(isBad(one) ? "warning" : "up"), one.serial === null ? "not held" : isBad(one) ? "not refreshed" : "refreshed"),
+    h("bdi", { class: "owner" }, one.zone), h("span", { class: "address" }, one.primary || one.primaries.join(", ")),
+    h("span", { class: "serial" }, one.serial === null ? "SERVFAIL is answered" : `serial ${one.serial}`),
+    one.refreshed === null ? null : h("span", { class: "note" }, `${age(now - one.refreshed)} ago`),
+    one.expires === null ? null : h("span", { class: "note" }, `expires in ${age(Math.max(0, one.expires - now))}`),
+    one.error ? h("bdi", { class: "reason" }, one.error) : null));
+  if (replicas.length > rows.length) items.push(h("li", { class: "none" }, `and ${replicas.length - rows.length} more`));
+  return h("ul", { class: "list" }, ...items);
+}
+
 // A pool has a page of its own, to link to.
 
 const linkTo = (owner) => `#pool/${encodeURIComponent(owner)}`;
@@ -430,7 +445,9 @@ function draw() {
   put("changes", changesView(status.now));
   put("hour", serverHourView());
   put("zones", zonesView(status));
-  const { secondaries = [] } = status;
+  const { secondaries = [], replicas = [] } = status;
+  document.getElementById("replicas-part").hidden = replicas.length === 0;
+  put("replicas", replicasView(replicas, status.now));
   document.getElementById("secondaries-part").hidden = secondaries.length === 0;
   put("secondaries", secondariesView(secondaries, status.now));
 }

@@ -5,6 +5,6 @@ Pure: the caller brings the function that finds an owner in the zone.
 
 from __future__ import annotations
 
-from dnslb.config.policy.reader import Owner, Policy, read
+from dnslb.config.policy.reader import Owner, Policy, primaries, read
 
-__all__ = ["Owner", "Policy", "read"]
+__all__ = ["Owner", "Policy", "primaries", "read"]

@@ -14,16 +14,16 @@ from dnslb.balance.rotation import RRsetOrder
 from dnslb.config import clients, grants, transfers
 from dnslb.config.clients import Clients
 from dnslb.config.grants import Grants
+from dnslb.config.nameserver import NOBODY, Nameserver, TransferPolicy
 from dnslb.config.policy import checks, load, probes, setting
 from dnslb.config.policy.joining import read_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.setting import PolicySettings, Reader, Setting
 from dnslb.config.policy.shares import read_least, read_percent
 from dnslb.config.policy.travel import travelling
-from dnslb.config.secondary import NOBODY, TransferPolicy
 from dnslb.text import document
 from dnslb.text.document import Document
-from dnslb.text.problem import Problem, has_errors
+from dnslb.text.problem import Level, Problem, has_errors
 from dnslb.text.yaml_tree import MappingNode, Node, ScalarNode, is_null
 
 MOST_ANSWERS = 4096
@@ -60,6 +60,7 @@ class _Defaults:
     draft: Draft | None = None  # None: no probe
     probe: Probe | None = None  # what it makes, if that is a probe: pools without a word of their own share it
     settings: PolicySettings = field(default_factory=dict)
+    misfit: Level = Level.ERROR  # that the policy does not fit the zone; a primary may change that at any time
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Policy:
     pools: list[Pool] = field(default_factory=list)
     transfers: TransferPolicy | None = None  # None: not a word
     clients: Clients | None = None           # who is answered from the zone; None: all
+    primaries: tuple[Nameserver, ...] = ()   # from which the zone comes
     updates: Grants = field(default_factory=dict)  # who may change the zone by updates
 
 
@@ -84,7 +86,9 @@ def read(
     ``keys``: the names of the TSIG keys that there are.  ``general``: who gets a zone whose policy does not say it.
 
     ``find`` has the owner of a name as it is written in the file, or says why there is none: ``fact; remedy``, or the
-    fact alone.  A pool with an error is not among the pools; with any error the file is not to be served from.
+    fact alone.  Nothing is said of a pool when that is empty.  A pool with an error is not among the pools; with any
+    error the file is not to be served from.  Where a zone comes from a primary, what the two files do not agree upon is
+    a warning, and the pool is left out.
     """
     parsed = document.parse(octets, file)
     if parsed.root is None:
@@ -93,6 +97,14 @@ def read(
     # What an anchor or the defaults lend to many pools is wrong but once.
     problems = sorted(dict.fromkeys(parsed.problems), key=lambda problem: (problem.line, problem.column))
     return found, problems
+
+
+def primaries(octets: bytes, file: str, keys: Collection[str]) -> tuple[Nameserver, ...] | None:
+    """Only from where the zone of a policy file comes; None: from a file.  What is wrong with that, ``read`` tells."""
+    parsed = document.parse(octets, file)
+    top = parsed.root.value if isinstance(parsed.root, MappingNode) else ()
+    nodes = [value for key, value in top if isinstance(key, ScalarNode) and key.value == transfers.PRIMARY]
+    return transfers.read_primaries(parsed, nodes[0], keys) if nodes else None
 
 
 def _with_hint(problem: Problem, octets: bytes) -> Problem:
@@ -110,20 +122,36 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
 def _policy(
     parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
 ) -> Policy:
-    top = parsed.mapping(root, ("defaults", "pools", "update", *transfers.KEYS, *clients.KEYS), "the file")
+    known = ("defaults", "pools", "update", transfers.PRIMARY, *transfers.KEYS, *clients.KEYS)
+    top = parsed.mapping(root, known, "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
+    node = top.get(transfers.PRIMARY)
+    primaries = () if node is None else transfers.read_primaries(parsed, node, keys)
     pools = list(_pools(parsed, top, find))
     if (general if found is None else found).secondaries:
+        start = len(parsed.problems)
         pools = travelling(parsed, top.get("secondaries") or top.get("pools"), pools)
-    answered = None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top)
-    return Policy(pools, found, answered, grants.read(parsed, top["update"], keys) if "update" in top else {})
+        if node is not None:
+            _soften(parsed, start)
+    asked = None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top)
+    updates = grants.read(parsed, top["update"], keys) if "update" in top else {}
+    if updates and node is not None:
+        parsed.report(top["update"], "the zone comes from a primary, and is changed there", "remove one of the two")
+    return Policy(pools, found, asked, primaries, updates)
+
+
+def _soften(parsed: Document, start: int) -> None:
+    """What was reported since then keeps nobody from serving."""
+    parsed.problems[start:] = [replace(problem, level=Level.WARNING) for problem in parsed.problems[start:]]
 
 
 def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owner | str]) -> Iterable[Pool]:
     defaults = _Defaults()
     if "defaults" in top and not is_null(top["defaults"]):
         defaults = _defaults(parsed, top["defaults"])
+    if transfers.PRIMARY in top:
+        defaults = replace(defaults, misfit=Level.WARNING)
     if "pools" not in top or is_null(top["pools"]):
         return
     seen: dict[str, tuple[str, int]] = {}
@@ -133,7 +161,9 @@ def _pools(parsed: Document, top: Mapping[str, Node], find: Callable[[str], Owne
             owner = f"{owner.name} has no addresses"
         if isinstance(owner, str):
             fact, _, remedy = owner.partition("; ")
-            parsed.report(key, fact, remedy or "name an owner of A or AAAA records in the zone file")
+            if fact:
+                remedy = remedy or "name an owner of A or AAAA records in the zone file"
+                parsed.report(key, fact, remedy, defaults.misfit)
         elif owner.name in seen:
             first, line = seen[owner.name]
             parsed.report(key, f"{word} is {first} of line {line} again", "make one pool of the two")
@@ -167,10 +197,10 @@ def _pool(
     backends = own.pop("backends", None)
     overrides: dict[Address, PolicySettings] = {}
     if backends is not None and owner is not None and not is_null(backends.node):
-        overrides = _backends(parsed, backends.node, owner)
+        overrides = _backends(parsed, backends.node, owner, defaults.misfit)
     draft, probe_node = _draft(parsed, own, key, defaults.draft)
     settings = {**defaults.settings, **{key: value for key, value in own.items() if key in _SHARED}}
-    is_read = len(parsed.problems) == start
+    is_read = not has_errors(parsed.problems[start:])
     probe = defaults.probe if draft is defaults.draft else None
     if draft is not None and probe is None:
         # Whether it is whole can be said although a value of it is wrong.
@@ -182,8 +212,12 @@ def _pool(
         probe, loaded = load.build(parsed, draft.settings["load"].value, probe)
     pool = replace(_assemble(owner, settings, probe, overrides), load=loaded)
     written = checks.Written(key, settings, own.keys(), draft, backends.node if backends else key, overrides)
+    at = len(parsed.problems)
     checks.check(parsed, pool, written)
-    return None if has_errors(parsed.problems[start:]) else pool
+    is_sound = not has_errors(parsed.problems[start:])
+    if defaults.misfit is Level.WARNING:
+        _soften(parsed, at)
+    return pool if is_sound else None
 
 
 def _draft(
@@ -209,7 +243,7 @@ def _has(node: Node, word: str) -> bool:
     return isinstance(node, MappingNode) and any(key.value == word for key, _ in node.value)
 
 
-def _backends(parsed: Document, node: Node, owner: Owner) -> dict[Address, PolicySettings]:
+def _backends(parsed: Document, node: Node, owner: Owner, misfit: Level) -> dict[Address, PolicySettings]:
     """What is written of each address."""
     places = dict(owner.addresses)
     overrides: dict[Address, PolicySettings] = {}
@@ -225,7 +259,7 @@ def _backends(parsed: Document, node: Node, owner: Owner) -> dict[Address, Polic
             kin = [place for other, place in owner.addresses if other.version == address.version]
             place = (kin or list(places.values()))[0]
             remedy = f"add it to those at {place}, or remove it here"
-            parsed.report(key, f"{word} is no address of {owner.name}", remedy)
+            parsed.report(key, f"{word} is no address of {owner.name}", remedy, misfit)
         else:
             spelled[address], overrides[address] = word, found
     return overrides

@@ -23,6 +23,7 @@ from dnslb.dns import name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.reply_kind import NO_REPLY, UNSENT, classify
 from dnslb.parent.generation import Generation
+from dnslb.parent.inbound import Inbound
 from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
 from dnslb.parent.telling.totals import Totals
@@ -68,6 +69,7 @@ class View:
     reloads: Reloads
     transfers: Transfers
     updates: Updates
+    inbound: Inbound
 
 
 class _Row(NamedTuple):
@@ -119,6 +121,15 @@ _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; ab
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
 _UPDATES = counter("dnslb_updates_total", "Updates (RFC 2136) by the response code that they got.")
 _UPDATED = gauge("dnslb_zone_updated_rrsets", "RRsets of a zone that are as updates say, and not as its file does.")
+_REFRESHED = gauge(
+    "dnslb_zone_refreshed_timestamp_seconds",
+    "Unix time at which a primary said last that a zone is its last version; absent before it has come.",
+)
+_ZONE_EXPIRES = gauge(
+    "dnslb_zone_expires_timestamp_seconds",
+    "Unix time from which a zone of a primary is answered SERVFAIL unless it is heard; absent once it is.",
+)
+_NO_PRIMARY = gauge("dnslb_zone_refresh_failing", "1 while no primary of a zone gives what can be used.")
 _ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
@@ -149,7 +160,8 @@ def pieces(view: View) -> Iterator[str]:
     """All metrics as text."""
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
-    for family, unmade in (*_zones(view), *_secondaries(view), *_pools(view.generation.balancer.served)):
+    zones = (*_zones(view), *_secondaries(view), *_replicas(view))
+    for family, unmade in (*zones, *_pools(view.generation.balancer.served)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -248,6 +260,18 @@ def _secondaries(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     return [
         (_SECONDARY, ((text, one.serial) for text, one in known if one.serial is not None)),
         (_BEHIND, ((text, view.now - one.since if one.lags and one.since else 0) for text, one in known)),
+    ]
+
+
+def _replicas(view: View) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where zones come from primaries."""
+    known = [(labels(zone=one.zone), one) for one in view.inbound.status(view.generation.catalog)]
+    if not known:
+        return []
+    return [
+        (_REFRESHED, ((text, one.refreshed) for text, one in known if one.refreshed is not None)),
+        (_ZONE_EXPIRES, ((text, one.expires) for text, one in known if one.expires is not None)),
+        (_NO_PRIMARY, ((text, int(bool(one.error))) for text, one in known)),
     ]
 
 

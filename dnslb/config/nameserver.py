@@ -1,4 +1,4 @@
-"""Who gets a zone by transfer.  Values only."""
+"""Other nameservers, which get a zone from us or give us one.  Values only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Secondary:
-    """A nameserver that is told of each change of a zone, and may fetch it."""
+class Nameserver:
+    """A secondary, which is told of each change of a zone and may fetch it; or a primary, of which we ask that."""
 
     address: IPv4Address | IPv6Address
     port: int = 53
-    key: str | None = None  # the name of the key it signs with; None: it does not
+    key: str | None = None  # the name of the key that signs what we say to one another; None: nothing is signed
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}" if self.address.version == 4 else f"[{self.address}]:{self.port}"
@@ -22,7 +22,7 @@ class Secondary:
 class TransferPolicy:
     """Who may have a zone, and who is told when it changes."""
 
-    secondaries: tuple[Secondary, ...] = ()
+    secondaries: tuple[Nameserver, ...] = ()
     keys: frozenset[str] = frozenset()                       # of others that fetch it without being told
     networks: tuple[IPv4Network | IPv6Network, ...] = ()     # from which it is fetched unsigned
 
