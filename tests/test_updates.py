@@ -10,7 +10,7 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -28,7 +28,6 @@ import pytest
 from dnslb_server import DNSLB, Server, eventually, started
 from peers import free_port
 from programs import module, program
-from world import kill
 
 from dnslb.config import keys
 from dnslb.config.keys import TsigKey
@@ -56,6 +55,15 @@ ACME = dns.name.from_text("acme")
 KEYS = ("acme", "dhcp", "admin", "stranger")
 
 
+def kill(server: Server) -> None:
+    """All of it, while a new generation may begin: who was forked last too."""
+    os.kill(server.parent, signal.SIGKILL)
+    for pid in server.processes():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    server.ends_within(10)
+
+
 class Site:
     """A directory with a zone that keys may change, and the server in it."""
 
@@ -72,10 +80,11 @@ class Site:
             path.write_text(keys.text(TsigKey(f"{name}.", "hmac-sha256", SECRET)))
         known = "".join(f"  {name}: {directory}/{name}.key\n" for name in KEYS)
         (zones / "dnslb.yaml").write_text(f"keys:\n{known}")
-        self.port = free_port()
+        self.port = 0
 
     @contextmanager
     def server(self) -> Iterator[Server]:
+        self.port = free_port()  # another process may have taken the last one meanwhile
         with started(self.directory, "--listen", f"127.0.0.1:{self.port}", "--workers", "1") as server:
             yield server
 
