@@ -49,6 +49,15 @@ update:
   dhcp: {names: ["*.lan"], types: [A, AAAA, TXT, DHCID]}
   admin: {names: ["*"], types: all}
 """
+NSUPDATE = """\
+server 127.0.0.1 {port}
+zone example.test
+prereq nxdomain new.lan.example.test.
+update add new.lan.example.test. 60 A 192.0.2.30
+update add new.lan.example.test. 60 TXT "by dhcp"
+update delete host.lan.example.test. A
+send
+"""
 SECRET = bytes(range(32))
 B64 = b64encode(SECRET).decode()
 ACME = dns.name.from_text("acme")
@@ -329,16 +338,8 @@ def test_what_was_changed_is_measured_and_checked(site: Site, monkeypatch: pytes
 
 def test_nsupdate(site: Site) -> None:
     nsupdate = program("nsupdate", "bind9-dnsutils")
-    script = f"""\
-server 127.0.0.1 {site.port}
-zone example.test
-prereq nxdomain new.lan.example.test.
-update add new.lan.example.test. 60 A 192.0.2.30
-update add new.lan.example.test. 60 TXT "by dhcp"
-update delete host.lan.example.test. A
-send
-"""
     with site.server():
+        script = NSUPDATE.format(port=site.port)
         command = [nsupdate, "-v", "-k", str(site.directory / "dhcp.key")]
         done = subprocess.run(command, input=script, text=True, capture_output=True, timeout=20, check=False)
         assert done.returncode == 0, done.stderr
