@@ -17,6 +17,7 @@ from test_near import client, packed
 from test_responder import ZONE
 from transcript import ANONYMOUS, TCP, query
 
+from dnslb.answer.hidden_loads import Asked
 from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Responder, Transport
 from dnslb.answer.snapshot import Serving, Snapshot
@@ -24,7 +25,7 @@ from dnslb.balance.hidden_load import CLASSES, REST, Crowd, Limits, adapted_term
 from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.dns import rrtype
 from dnslb.dns.zone import RRset
-from dnslb.worker.arrivals import Arrivals, Asked
+from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.watched_batches import WatchedBatches

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dnslb.answer.hidden_loads import HEAVIEST, MOST, Asked, HiddenLoads
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.balance.hidden_load import CLASSES, HOTTEST, class_of
 from dnslb.dns import rrtype
-from dnslb.parent.telling.hidden_loads import HEAVIEST, MOST, HiddenLoads
-from dnslb.worker.arrivals import Asked
 
 WWW: RRsetKey = (b"\x03www\x07example\x03com\0", rrtype.A)
 API: RRsetKey = (b"\x03api\x07example\x03com\0", rrtype.A)

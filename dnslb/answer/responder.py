@@ -174,8 +174,8 @@ class Responder:
         end, plan = self._planned(query)
         if plan is not None and plan.cookie is None:
             return _PUT_OFF[plan.head] + query[10:end] + plan.opt
-        rcode, flags = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
-        return refused(self.opts, query, client, rcode, flags)
+        again = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
+        return refused(self.opts, query, client, *again)
 
     def is_known(self, query: bytes, client: bytes) -> bool:
         """Whether the client shows a cookie of ours."""
@@ -323,6 +323,8 @@ def _special(  # noqa: PLR0913, PLR0917 - all that may make it another
     query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes, opt: bytes
 ) -> bytes | None:
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
+    if not ready.special:
+        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
     if ready.of.is_withheld:
         return None
     chosen = None if ready.others is None else ready.others.choose(client)

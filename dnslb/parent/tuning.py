@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from dnslb.answer.hidden_loads import HiddenLoads
 from dnslb.dns import rrtype
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling.hidden_loads import HiddenLoads
 from dnslb.parent.workers import Workers
 from dnslb.system.pace import gently
 

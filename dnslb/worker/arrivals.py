@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from random import Random
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import Asked
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.dns import rrtype
 from dnslb.worker.transaction import TransactionBatch
@@ -25,13 +26,6 @@ _RECORD = 10     # octets of a record up to its length
 _NAME = b"\xc0\x0c"  # of such a record
 
 Pair: TypeAlias = tuple[RRsetKey, bytes]  # what was asked for, and the network
-
-
-class Asked(NamedTuple):
-    """By one network, for one RRset, since it was last told."""
-
-    times: int
-    covered: int  # seconds: the sum of the TTLs that it got
 
 
 class Arrivals:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import Asked
 from dnslb.answer.snapshot import Led, Question, RRsetKey, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
-from dnslb.worker.arrivals import Asked
 from dnslb.worker.rate_limit import NONE_HELD, Held
 from dnslb.worker.record_counts import Written
 

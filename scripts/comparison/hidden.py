@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, haproxy, l7, load, palette, unbound
+from comparison import backends, dnslb, haproxy, l7, load, palette, simulated, unbound
 from comparison.backends import Backend
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
@@ -15,9 +15,12 @@ from comparison.haproxy import HAPROXY
 from comparison.l7 import Front
 from comparison.load import Outcome, Record, Stream
 from comparison.processes import free_port
+from comparison.simulated import Scale, Simulated
 from comparison.statistics import mean, median, spread
 from comparison.stub import Endpoint
 from comparison.unbound import UNBOUND, Setting
+from dnslb.simulation.demand import Demand
+from dnslb.simulation.trial import Extent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +139,18 @@ def run(lab: Lab) -> Result:
     queries = {its: (seen.queries - before[its].queries) / seconds for its, seen in after.items()}
     cases = [judge(line, outcome.records, queries, outcome.began + learning, seconds) for line in lines]
     adaptive = [its for line in lines if line.name == "adaptive" for its in line.labels]
-    return report(lab, cases, [after[its].loads for its in adaptive])
+    lab.progress("the same in the simulation")
+    return report(lab, cases, [after[its].loads for its in adaptive], list(simulations(lab, levels)))
+
+
+def simulations(lab: Lab, levels: Sequence[int]) -> Iterator[Simulated]:
+    # So many requests in a session that its length alone tells what it costs, as here.
+    demand = Demand(RATE, RESOLVERS, SKEW, SESSION, 1000.0, LOAD, WINDOW)
+    name = f"here: {CLONES} clones, {RESOLVERS} resolvers, TTL {MEAN}"
+    here = Scale(name, CLONES, MEAN, demand, Extent(3600.0, 0, 2))
+    for scale in lab.full_or_quick(simulated.scales(here), (here,)):
+        for level in levels:
+            yield from simulated.simulate(scale, level, HIGH)
 
 
 def streams_of(
@@ -189,7 +203,9 @@ def busiest_of(records: Sequence[Record], shares: Sequence[int], begin: float, s
 # What it says.
 
 
-def report(lab: Lab, cases: Sequence[Case], told: Sequence[Sequence[float | None]]) -> Result:
+def report(
+    lab: Lab, cases: Sequence[Case], told: Sequence[Sequence[float | None]], beside: list[Simulated]
+) -> Result:
     constant = {case.level: case.queries for case in cases if case.name == "constant"}
     rows = [[case.name, f"{case.level} %", f"{case.well:.0%}", spread(case.busiest).show(2),
              "–" if case.queries is None else f"{case.queries:.2f}", ratio(case, constant), str(case.failed)]
@@ -204,13 +220,15 @@ def report(lab: Lab, cases: Sequence[Case], told: Sequence[Sequence[float | None
         Table(f"Utilisation of the busiest clone in windows of {WINDOW:.0f} s, and the queries that it costs",
               ["", "weakest is less by", f"windows < {HIGH}", "busiest", "queries/s", "of constant", "failed"], rows),
         Table("What is hidden behind the resolvers, and what dnslb made of it, in look-ups a second",
-              ["resolver", "truth", "told", "off by"], known)]
+              ["resolver", "truth", "told", "off by"], known),
+        simulated.table(beside, HIGH)]
     notes = [*lab.notes, f"{RATE:.0f} sessions of {SESSION:.0f} s a second for each name, {LOAD:.0%} of what all "
              f"clones can; {RESOLVERS} unbounds by Zipf's law; constant TTL and mean of others: {MEAN} s",
              "ranges are those of the windows, or names, of one run; chance alone makes the busiest of equal clones "
              "uneven: whole sets show how much"]
     measurements: dict[str, Any] = {"load": LOAD, "window": WINDOW, "cases": [asdict(case) | {"well": case.well}
-                                    for case in cases], "estimates": [asdict(one) for one in estimates]}
+                                    for case in cases], "estimates": [asdict(one) for one in estimates],
+                                    "simulated": simulated.measurements(beside)}
     levels = sorted({case.level for case in cases})
     level = levels[len(levels) // 2]
     plots = [Plot(f"The busiest clone, window by window; the weakest can {level} % less", partial(draw, cases, level)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor
 from typing import TypeAlias
 
@@ -95,14 +96,14 @@ def _check_backends(document: Document, pool: Pool, families: _Families, written
 
 
 def _check_weights(document: Document, pool: Pool, families: _Families, written: Written) -> None:
-    uneven = any(
-        len({backend.weight for backend in backends if backend.weight and not backend.backup}) > 1
+    weights = [
+        tuple([backend.weight for backend in backends if backend.weight and not backend.backup])
         for backends in families.values()
-    )
-    if not uneven:
+    ]
+    if all(len(set(each)) <= 1 for each in weights):
         return
     node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
-    misplaced = max(map(_misplaced, families.values()))
+    misplaced = max(map(_misplaced, weights))
     if pool.order is RRsetOrder.NONE:
         _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
     elif not pool.is_single:
@@ -113,9 +114,9 @@ def _check_weights(document: Document, pool: Pool, families: _Families, written:
         _warn(document, node, fact, "write weights with a smaller sum, or use fewer backends")
 
 
-def _misplaced(backends: list[Backend]) -> float:
+@lru_cache(maxsize=256)  # of ten thousand pools most have the same few
+def _misplaced(weights: tuple[int, ...]) -> float:
     """The part of all answers that another backend gets than the weights say, when all are up."""
-    weights = [backend.weight for backend in backends if backend.weight and not backend.backup]
     turns = selection.quantise(weights)
     pairs = zip(weights, turns, strict=True)
     return sum(abs(weight / sum(weights) - turn / sum(turns)) for weight, turn in pairs) / 2

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
+from dnslb.answer import hidden_loads
+from dnslb.answer.hidden_loads import HiddenLoad, HiddenLoads
 from dnslb.answer.served_pool import ServedPool
 from dnslb.balance.hidden_load import REST
 from dnslb.balance.operator_order import Order, Scope, mode_at, order_for
@@ -24,8 +26,7 @@ from dnslb.control.status import (
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
-from dnslb.parent.telling import hidden_loads, rotated_status
-from dnslb.parent.telling.hidden_loads import HiddenLoad, HiddenLoads
+from dnslb.parent.telling import rotated_status
 from dnslb.parent.telling.probe_record import ProbeRecords
 from dnslb.parent.telling.totals import Totals
 

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from itertools import count
 from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import HiddenLoads
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.name import Name
-from dnslb.parent.telling.hidden_loads import HiddenLoads
 from dnslb.parent.telling.limit_log import LimitLog
 from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
 

@@ -14,11 +14,11 @@ from heapq import nlargest
 from ipaddress import IPv4Network, IPv6Network
 from math import exp, log2
 from operator import itemgetter
+from typing import NamedTuple
 
 from dnslb.answer.snapshot import RRsetKey
 from dnslb.balance.hidden_load import HOTTEST, Crowd, class_of, load_behind
 from dnslb.balance.ttl import OVERTIME
-from dnslb.worker.arrivals import Asked
 
 MOST = 4096        # pairs of RRset and network that are kept; between, up to twice as many
 HEAVIEST = 8       # networks of an RRset that are told of
@@ -26,6 +26,13 @@ _MEMORY = 1800.0   # seconds in which a count fades to 37 %
 _LEAST = 4         # times that a network must have asked, for anything to be told by it
 _PIECE = 200       # networks looked at in a row
 _STEPS = 4         # to double a load: what is published changes only with these
+
+
+class Asked(NamedTuple):
+    """By one network, for one RRset, since it was last told."""
+
+    times: int
+    covered: int  # seconds: the sum of the TTLs that it got
 
 
 @dataclass(frozen=True, slots=True)
