@@ -345,7 +345,8 @@ def test_a_question_is_what_others_would_send() -> None:
 
 SERVERS = tuple(Server(f"b{number}", f"127.0.1.1{number}", 8080, weight=number) for number in range(1, 5))
 FRONTS = (Front(20001, SERVERS), Front(20002, SERVERS, "leastconn"),
-          Front(20003, SERVERS, sticky=True), Front(20004, SERVERS, routes=(("/img/", SERVERS[:2]),)))
+          Front(20003, SERVERS, sticky=True), Front(20004, SERVERS, routes=(("/img/", SERVERS[:2]),)),
+          Front(20006, SERVERS, agents=True))
 
 
 def accepted(*command: object) -> None:
