@@ -106,8 +106,10 @@ def adapted_terms(rotation: Rotation, n: int, within: Limits, known: Mapping[int
     """For each class: TTLs in inverse proportion to its load, with as many queries as ``within.mean`` brings.
 
     ``rotation`` has the capacities of the ``n`` records as its weights.  ``known``: who is behind the resolvers, by
-    class.  Nobody is found to be so, or all limits stand in the way: then the number of queries is as near as can be.
+    class.  Where limits stand in the way, the number of queries is as near as can be.
     """
+    if not known:
+        return even_terms(rotation, n, within.mean)
     loads = {each: known[each].load if each in known else _nominal(each) for each in range(1, CLASSES + 1)}
     capacities = rotation.weights or (1,) * n
     is_tallied = rotation.order is RRsetOrder.LEAST_ASSIGNED

@@ -35,12 +35,12 @@ class Tuning:
             self._running.cancel()
 
     async def _run(self) -> None:
-        pools = self._balancer.served.going_by_load
         told = self._loads.classes
         while True:
             await asyncio.sleep(INTERVAL)
             async for _ in gently(self._loads.work_out(time.monotonic())):
                 pass
+            pools = self._balancer.served.going_by_load
             if pools and self._loads.classes != told:
                 told = self._loads.classes
                 self._workers.publish({}, classes=told)
