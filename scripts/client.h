@@ -55,12 +55,19 @@ static inline struct sockaddr_in loopback(const char *port)
     };
 }
 
-static inline int udp_to(const struct sockaddr_in *server, int flags)
+static inline int udp_from(unsigned address, const struct sockaddr_in *server, int flags)
 {
+    struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
     int fd = socket(AF_INET, SOCK_DGRAM | flags, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)server, sizeof *server) < 0)
+    if (fd < 0 || bind(fd, (struct sockaddr *)&source, sizeof source) < 0
+        || connect(fd, (const struct sockaddr *)server, sizeof *server) < 0)
         fail("connect");
     return fd;
+}
+
+static inline int udp_to(const struct sockaddr_in *server, int flags)
+{
+    return udp_from(INADDR_ANY, server, flags);
 }
 
 /* Each message of the batch has a slot of so many octets. */

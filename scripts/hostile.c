@@ -1,10 +1,12 @@
 /* A hostile client for scripts/bench --abuse: cheap to run, bounded in rate and time, and on the loopback only.
  *
  * usage: hostile udp PORT FILE SECONDS RATE SOCKETS
+ *        hostile spread PORT FILE SECONDS RATE SOCKETS
  *        hostile tcp PORT FILE SECONDS CONNECTIONS ADDRESSES
  *
  * FILE holds queries, each behind its length in two octets (RFC 1035 §4.2.2); at the end of the file it starts again.
- * Over UDP so many a second are sent, whatever comes back, by that many sockets in turn.  Over TCP every connection
+ * Over UDP so many a second are sent, whatever comes back, by that many sockets in turn; spread, each is in a /24 of its
+ * own: 127.9.0.1, 127.9.1.1 and so on.  Over TCP every connection
  * writes as fast as it is read, and reads all that it gets; the connections come from 127.0.9.1 and up, so many
  * addresses; one that is closed is opened again.  It prints how many queries it sent (over TCP: as far as the socket took
  * them) and replies it got, how many connections were opened and how many were open at the end, and the seconds.
@@ -18,6 +20,7 @@
 enum { SOCKETS = 64, CONNECTIONS = 4096, EVENTS = 256, PIECE = 65536, REOPENED = 50 };
 static const long PAUSE = 250000;          /* ns, when nothing is due */
 static const unsigned SOURCE = 0x7F000900; /* 127.0.9.0 */
+static const unsigned SPREAD = 0x7F090001; /* 127.9.0.1 */
 
 struct connection {
     int fd;
@@ -36,13 +39,13 @@ static size_t after(size_t at)
     return at < size ? at : 0;
 }
 
-static void flood(double seconds, double rate, int sockets)
+static void flood(double seconds, double rate, int sockets, int is_spread)
 {
     static unsigned char queries[BATCH][PIECE], reply[BATCH][16];
     static struct batch out, in;
     int fds[SOCKETS], turn = 0;
     for (int i = 0; i < sockets; i++)
-        fds[i] = udp_to(&server, 0);
+        fds[i] = udp_from(is_spread ? SPREAD + ((unsigned)i << 8) : INADDR_ANY, &server, 0);
     lay_out(&out, queries[0], sizeof queries[0]);
     lay_out(&in, reply[0], sizeof reply[0]);
     size_t at = 0;
@@ -171,9 +174,9 @@ static void connect_all(double seconds, int wanted, unsigned addresses)
 
 int main(int argc, char **argv)
 {
-    int is_tcp = argc == 7 && !strcmp(argv[1], "tcp");
-    if (argc != 7 || (!is_tcp && strcmp(argv[1], "udp") != 0)) {
-        fprintf(stderr, "usage: hostile udp PORT FILE SECONDS RATE SOCKETS | tcp PORT FILE SECONDS CONNECTIONS ADDRESSES\n");
+    int is_tcp = argc == 7 && !strcmp(argv[1], "tcp"), is_spread = argc == 7 && !strcmp(argv[1], "spread");
+    if (argc != 7 || (!is_tcp && !is_spread && strcmp(argv[1], "udp") != 0)) {
+        fprintf(stderr, "usage: hostile udp|spread PORT FILE SECONDS RATE SOCKETS | tcp PORT FILE SECONDS CONNECTIONS ADDRESSES\n");
         return 2;
     }
     int first = atoi(argv[5]), second = atoi(argv[6]);
@@ -184,6 +187,6 @@ int main(int argc, char **argv)
     if (is_tcp)
         connect_all(atof(argv[4]), first, (unsigned)second);
     else
-        flood(atof(argv[4]), first, second);
+        flood(atof(argv[4]), first, second, is_spread);
     return 0;
 }

@@ -17,6 +17,7 @@ from comparison import (
     deploys,
     evenness,
     feedback,
+    hidden,
     joining,
     palette,
     paper,
@@ -197,6 +198,24 @@ def test_what_passes_an_l7_balancer_passes_it_twice() -> None:
 @pytest.mark.parametrize(("load", "count"), [(1.0, 2), (50_000.0, 2), (50_001.0, 3)])
 def test_one_node_may_be_away(load: float, count: int) -> None:
     assert paper.nodes(load, 100_000, paper.PARAMETERS) == count
+
+
+# 19. Hidden load
+
+
+def test_a_clone_is_as_busy_as_the_sessions_that_are_open_say() -> None:
+    records = [record(at, name) for at in (0.0, 4.0, 12.0) for name in ("b1", "b2")] + [record(9.0, "b1", ok=False)]
+    equal = hidden.busiest_of(records, [20] * 4, 0.0, 16.0)
+    can = hidden.RATE * hidden.SESSION / hidden.LOAD / 4 * hidden.WINDOW  # seconds of sessions in a window
+    assert equal == pytest.approx([(5 + 4) / can, (1 + 4) / can])
+    unlike = hidden.busiest_of(records, [20, 20, 20, 7], 0.0, 16.0)
+    assert unlike == pytest.approx([value * 67 / 80 for value in equal])
+
+
+def test_clones_are_unlike_by_equal_steps() -> None:
+    assert hidden.capacities(0) == [20] * 4
+    assert hidden.capacities(65) == [20, 16, 11, 7]
+    assert sum(hidden.loads()) == pytest.approx(hidden.RATE)
 
 
 # Plots

@@ -1,4 +1,4 @@
-""".github/FAULTS.md names a test for every fault, and all of them are there."""
+"""The manual's page of faults names a test for every fault, and all of them are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-PAGE = (TESTS.parent / ".github" / "FAULTS.md").read_text()
+PAGE = (TESTS.parent / "dnslb" / "manual" / "faults.md").read_text()
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| fault", "| ---"))]
 
 

@@ -139,7 +139,7 @@ def test_adapted_ttls_bring_as_many_queries_as_the_constant_one_within_a_tenth( 
 def leaders(terms: Sequence[Terms], turns: ClassTurns, number: int) -> Iterator[int]:
     """The record that each answer to this class has."""
     rotation, n = terms[number].rotation, len(terms[number].ttls)
-    return (arrangement(rotation, n, turn)[0] for turn in turns.of_class(number))
+    return (arrangement(rotation, n, turn)[0] for turn in turns.by_class[number])
 
 
 def carried(terms: Sequence[Terms], turns: ClassTurns, loads: Mapping[int, float], seconds: float) -> list[float]:
@@ -194,6 +194,21 @@ def test_every_class_goes_round_by_itself() -> None:
         assert sorted(next(rounds) for _ in range(3)) == [0, 1, 2]
 
 
+def test_a_class_whose_records_lead_otherwise_goes_on_from_who_is_next() -> None:
+    even, heavier = even_terms(_CYCLIC, 3, 30), even_terms(Rotation(RRsetOrder.CYCLIC, (5, 4, 5), 1), 3, 30)
+    turns = ClassTurns(even, 3, Random(1))
+    rounds = {number: leaders(even, turns, number) for number in (1, 2)}
+    seen = [next(rounds[number]) for number in (1, 2, 2)]
+    turns.retune([*even[:2], heavier[2], *even[3:]])
+    follower = next(leaders([*even[:2], heavier[2], *even[3:]], turns, 2))
+    assert follower == (seen[2] + 1) % 3
+    assert next(rounds[1]) == (seen[0] + 1) % 3     # which nobody has disturbed
+    every = [*seen, follower, (seen[0] + 1) % 3]
+    assert turns.led() == [every.count(record) for record in range(3)]
+    assert turns.taken == len(every)
+    assert turns.led() is None
+
+
 @pytest.mark.parametrize("order", [RRsetOrder.CYCLIC, RRsetOrder.RANDOM, RRsetOrder.LEAST_ASSIGNED])
 def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     terms = even_terms(Rotation(order, (3, 1), 1), 2, 30)
@@ -203,3 +218,9 @@ def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     assert turns.led() == [seen.count(0), seen.count(1)]
     assert turns.taken == len(seen)
     assert turns.led() is None
+
+
+def test_before_anybody_is_known_all_get_the_mean_ttl() -> None:
+    terms = adapted_terms(Rotation(RRsetOrder.CYCLIC, (3, 1), 1), 2, Limits(5, 30, 120), {})
+    assert {each.ttls for each in terms} == {(30, 30)}
+    assert {each.rotation.weights for each in terms} == {(3, 1)}

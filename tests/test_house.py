@@ -28,10 +28,10 @@ LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 DOORS = {
     "dnslib": {"dns.message"},
     # dnspython: not in a worker
-    "dns": {"transfer.tsig", "transfer.exchange", "transfer.fetching", "transfer.requests", "migrate.primary"},
+    "dns": {"transfer.tsig", "transfer.exchange", "transfer.fetching", "transfer.requests"},
     "yaml": {"text.yaml_tree", "config.beginning", "migrate"},
     "click": {"cli"},
-    "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "system", "cli.demonstration"},
+    "asyncio": {"parent", "worker", "transfer", "ipc", "admin", "probe", "migrate", "system", "cli.demonstration"},
     "logging": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
     "time": {"parent", "worker", "transfer", "ipc", "admin", "probe", "cli", "system"},
     "ssl": {"probe", "admin"},

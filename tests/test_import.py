@@ -225,7 +225,7 @@ def test_any_lines_are_a_haproxy_cfg_or_are_refused(cfg: str) -> None:
     (("ns1.example.com", "--from", "primary"), 2, "ns1.example.com is no address; write it as 192.0.2.53"),
     (("192.0.2.53", "--zone", "a..b"), 2, "an empty label; remove the extra dot"),
     (("192.0.2.53", "--zone", "a", "--key", "none"), 1, "the key none cannot be read: No such file or directory"),
-    (("127.0.0.1:1", "--zone", "a.test"), 1, "zone a.test: it cannot be reached: Connection refused"),
+    (("127.0.0.1:1", "--zone", "a.test"), 1, "zone a.test: connection refused; it must answer here"),
     ((str(MIGRATE / "haproxy.cfg"), "--zone", "a..b"), 2, "an empty label"),
     ((str(MIGRATE / "bind/named.conf"), "full"), 1, "Error: full is not empty; give a new directory"),
     ((str(MIGRATE / "bind/named.conf.options"),), 1, "has no zone that could be taken; nothing was made"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dnslb.answer.served import Before, Facts, work_out
 from dnslb.balance import reading
 from dnslb.balance.burdens import Burdens, judged
 from dnslb.balance.health import Health
@@ -229,6 +230,23 @@ def test_words_of_an_agent(lines: str, standings: str) -> None:
     assert " ".join(found) == standings
 
 
+@pytest.mark.parametrize("cycle", ["down|up|up", "drain|ready|ready", "0%|1%|1%", "maint|ready|ready", "x|x|x|up|up"])
+def test_who_flaps_comes_back_ever_more_seldom(cycle: str) -> None:
+    burden, changes, lines = NOBODY, 0, [line.encode() for line in cycle.split("|")]
+    for number in range(3000):
+        before, burden = burden, after(reading.of_agent(lines[number % len(lines)]), burden=burden, every=1.0)
+        is_heard = [one.source is None or one.source.up for one in (before, burden)]
+        changes += before.standing is not burden.standing or is_heard[0] != is_heard[1]
+    assert changes <= 3
+
+
+def test_who_was_well_for_ten_minutes_is_not_held_to_flap() -> None:
+    flapping = after(*map(reading.of_agent, [b"down", b"up", b"up"] * 3))
+    assert flapping.flaps == 2
+    steady = after(*[reading.of_agent(b"up")] * 400, burden=flapping)
+    assert (steady.flaps, steady.standing) == (0, Standing.UP)
+
+
 def test_what_a_silent_agent_said_is_forgotten() -> None:
     assert after(reading.of_agent(b"maint"), SILENT, SILENT).standing is Standing.DOWN
     assert after(reading.of_agent(b"maint"), *[SILENT] * 3).standing is Standing.UP
@@ -331,6 +349,14 @@ def test_what_was_known_before_a_reload_is_known_after_it() -> None:
     without = Burdens(replace(TWO, load=None))
     without.follow(old)
     assert not without
+
+
+def test_a_worker_sees_a_weighted_pool_and_nothing_else() -> None:
+    """So a query costs what it costs there."""
+    weighted = replace(POOL, backends=tuple(map(Backend, HOSTS, (1, 4, 4, 2))))
+    burdens = dict(zip(HOSTS, map(left, (5, 20, 20, 10)), strict=True))
+    fed = work_out(POOL, 4, Facts(NOW, burdens=burdens), Before())
+    assert fed.serving == work_out(weighted, 4, Facts(NOW), Before()).serving
 
 
 @given(

@@ -21,6 +21,7 @@ from backends import Behaviour
 from dnslb_server import eventually
 from peers import free_port, running
 from programs import program
+from scrape import fetch, value
 from world import World
 
 from dnslb.balance.health import Outcome
@@ -126,6 +127,8 @@ def test_an_answer_over_http_tells_the_load(
 
 # A whole server.
 
+METRICS = ("load_ratio", "weight_left_ratio", "overloaded", "weight")
+
 ZONE = "$TTL 0\n@ SOA ns1 hostmaster 1 3600 900 1209600 60\n NS ns1\nns1 A 192.0.2.53\n" + "".join(
     f"www A {home}\n" for home in HOMES
 )
@@ -212,6 +215,11 @@ def test_what_agents_say_is_served_told_and_remembered(world: World, four: Agent
         eventually(lambda: world.backends()[HOMES[0]]["left"] == 0.5, "no half weight", 10)
         eventually(lambda: world.backends()[HOMES[0]]["load_why"] == "50%", "no half load", 10)
         eventually(lambda: world.backends()[HOMES[0]]["share"] == pytest.approx(1 / 7), "no such share", 10)
+        text = fetch(world.directory / "control", "/metrics")[2]
+        assert [value(text, f"dnslb_backend_{name}", address=HOMES[0]) for name in METRICS] == [
+            pytest.approx(0.5, abs=0.03), 0.5, 0, 100]  # fmt: skip
+        world.ask("POST", "/reload")
+        assert world.backends()[HOMES[0]]["left"] == 0.5
         four.says[HOMES[0]] = b"2%\n"
         eventually(lambda: not world.backends()[HOMES[0]]["handed_out"], "it is not shed", 10)
         four.says[HOMES[1]] = b"down # db has gone\n"

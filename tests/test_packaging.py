@@ -61,8 +61,8 @@ def test_nothing_is_left_in_the_tree_by_a_build(wheel: zipfile.ZipFile) -> None:
 
 
 def shown(page: str) -> str:
-    """The man page as a reader has it; roff has nothing to say against it."""
-    command = [program("groff", "groff-base"), "-man", "-Tutf8", "-ww", "-Kutf8"]
+    """The man page as a reader has it; roff has nothing to say against it, but for names longer than a line."""
+    command = [program("groff", "groff-base"), "-man", "-Tutf8", "-ww", "-Wbreak", "-Kutf8"]
     done = subprocess.run(command, input=page, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)

@@ -190,6 +190,9 @@ def test_a_file_may_say_nothing(text: str) -> None:
     ]),
     ("pools: {www: {when_all_down: none}}", [pool(when_all_down=AllDown.NONE)]),
     ("pools: {www: {ttl: 30s}}", [pool(ttl=TtlPolicy(30, 30))]),
+    ("pools: {www: {answers: 1, ttl: {adaptive: load, mean: 10s}}}",
+     [pool(answers=1, ttl=TtlPolicy(is_adaptive=True, mean=10))]),
+    ("pools: {www: {hidden_load: true}}", [pool(hidden_load=True)]),
     ("pools: {www: {ttl: 2m}}", [pool(ttl=TtlPolicy(120, 120))]),
     ("pools: {www: {ttl: 0s}}", [pool(ttl=TtlPolicy(0, 0))]),
     ("pools: {www: {ttl: {}}}", [pool()]),
@@ -328,9 +331,9 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
     ("default: {}\npools: {}", ["f:1:1: the file has no key default; did you mean defaults?"]),
     ("defaults: {order: cyclik, backends: {}}", [
-        "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky; did you mean cyclic?",
-        "f:1:27: defaults has no key backends; known are: answers, fail_open_below, min_ready, near_networks,"
-        " on_return, order, probe, register, slowstart, ttl, when_all_down",
+        "f:1:19: cyclik is not one of cyclic, spread, random, none, sticky, least_assigned; did you mean cyclic?",
+        "f:1:27: defaults has no key backends; known are: answers, fail_open_below, hidden_load, min_ready,"
+        " near_networks, on_return, order, probe, register, slowstart, ttl, when_all_down",
     ]),
     ("pools:\n  @: {}", [
         "f:2:3: while scanning for the next token, found character '@' that cannot start any token;"
@@ -373,14 +376,14 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     ]),
     ("pools: {www: 3}", [
         "f:1:14: a pool is no mapping; write keys and values: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
-        " source, timeout, ttl, unsteady, when_all_down",
+        " fast_interval, hidden_load, interval, load, min_ready, near_networks, on_return, order, probe, register,"
+        " rise, slowstart, source, timeout, ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
         "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, primary, secondaries, transfer_to",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
-        " fast_interval, interval, load, min_ready, near_networks, on_return, order, probe, register, rise, slowstart,"
-        " source, timeout, ttl, unsteady, when_all_down",
+        " fast_interval, hidden_load, interval, load, min_ready, near_networks, on_return, order, probe, register,"
+        " rise, slowstart, source, timeout, ttl, unsteady, when_all_down",
     ]),
     # What an anchor or the defaults lend is wrong once.
     ("pools: {www: &a {orde: none}, mail: *a}", ["f:1:18: a pool has no key orde; did you mean order?"]),
@@ -394,8 +397,8 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
 
 
 @pytest.mark.parametrize(("text", "problems"), [
-    ("order: x", ["7: x is not one of cyclic, spread, random, none, sticky;"
-                  " known are: cyclic, none, random, spread, sticky"]),
+    ("order: x", ["7: x is not one of cyclic, spread, random, none, sticky, least_assigned;"
+                  " known are: cyclic, least_assigned, none, random, spread, sticky"]),
     ("answers: 0", ["9: answers: 0 hands out nothing; write 1 or more, or all"]),
     ("answers: -1", ["9: -1 is no number from 1 to 4096; write such a number"]),
     ("answers: two", ["9: two is no number from 1 to 4096; write such a number"]),
@@ -406,7 +409,7 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
     ("ttl: 500ms", ["5: a TTL of 0.5s is no whole number of seconds; write whole seconds (RFC 2181 §8)"]),
     ("ttl: 169h", ["5: 169h is out of range; write 0s to 604800s"]),
     ("ttl: ", ["4: a word is missing; write one value here"]),
-    ("ttl: [1s]", ["5: ttl is no mapping; write keys and values: failover, max, min"]),
+    ("ttl: [1s]", ["5: ttl is no mapping; write keys and values: adaptive, failover, max, mean, min"]),
     ("ttl: {mn: 1s}", ["6: ttl has no key mn; did you mean min?"]),
     ("ttl: {min: 9s, max: 8s}", ["11: min 9s is above max 8s; exchange them, or remove one"]),
     ("ttl: {min: 5, max: 1.5s}", [
@@ -476,11 +479,28 @@ def test_what_is_wrong_with_the_file_and_its_owners(text: str, problems: list[st
     # All at once, in reading order.
     ("answers: 0, order: x, ttl: 5, probe: {tcp: 0, http: /}", [
         "9: answers: 0 hands out nothing; write 1 or more, or all",
-        "19: x is not one of cyclic, spread, random, none, sticky; known are: cyclic, none, random, spread, sticky",
+        "19: x is not one of cyclic, spread, random, none, sticky, least_assigned;"
+        " known are: cyclic, least_assigned, none, random, spread, sticky",
         "27: 5 is no duration; write a number and a unit: 500ms, 5s, 2m, 1h",
         "43: 0 is no number from 1 to 65535; write such a number",
         "52: the probe has two kinds, tcp and http; keep one of them",
     ]),
+    # Hidden load.
+    ("order: least_assigned", [
+        "7: least_assigned needs answers: 1: of several addresses a resolver chooses for itself;"
+        " add answers: 1, or write another order"]),
+    ("ttl: {adaptive: load}", [
+        "16: adaptive: load needs answers: 1: all records of a reply have one TTL (RFC 2181 §5.2);"
+        " add answers: 1, or remove adaptive"]),
+    ("answers: {far: 1}, ttl: {adaptive: load}", [
+        "35: adaptive: load needs answers: 1: all records of a reply have one TTL (RFC 2181 §5.2);"
+        " add answers: 1, or remove adaptive"]),
+    ("answers: 1, order: sticky, ttl: {adaptive: load}", [
+        "43: order: sticky leaves a resolver with one address, so its TTL evens out nothing;"
+        " write order: cyclic, or remove adaptive"]),
+    ("ttl: {mean: 5s}", ["12: mean is of no use without adaptive; add adaptive: load, or remove it"]),
+    ("ttl: {adaptive: lode}", ["16: lode is not one of load; did you mean load?"]),
+    ("hidden_load: maybe", ["13: maybe is neither true nor false; write true or false"]),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_pool(text: str, problems: list[str]) -> None:
     head = "pools: {www: {"
@@ -771,6 +791,13 @@ def broken_promises(probe: dict[str, str], bounds: dict[str, str]) -> list[str]:
     ("www: {probe: {https: /, verify: false, ca_file: a}}",
      "1:41: verify: false takes any certificate, an expired or foreign one too, and leaves ca_file unread;"
      " give the authority in ca_file: instead"),
+    ("www: {answers: 1, ttl: {adaptive: load}}", None),
+    ("www: {answers: 1, order: least_assigned, ttl: {adaptive: load, mean: 10s}}", None),
+    ("www: {answers: 1, ttl: {adaptive: load, min: 5s, max: 5s}}",
+     "1:43: the TTL of www.example.com. is 5s at least and at most: there is nothing to adapt;"
+     " raise the zone file's TTL, max or failover, or lower min"),
+    ("www: {answers: 1, ttl: {adaptive: load, max: 20s, mean: 30s}}",
+     "1:65: mean 30s is not between 5s and 20s (max: 20s); write one between these, or change them"),
     ("www: {min_ready: 4}", None),
     ("www: {min_ready: 5}", "1:26: min_ready: 5 is more than the 4 IPv4 backends of www.example.com.;"
                             " every order would need --force; write a smaller number"),
@@ -872,8 +899,8 @@ KEYS = [
     "min_ready", "fail_open_below", "on_return", "unsteady",
     "slowstart", "backends", "192.0.2.11", "192.0.2.12", "'2001:db8::51'", "weight", "backup", "probe_address", "tcp",
     "http", "https", "dns", "exec", "port", "host", "method", "headers", "expect", "body", "body_matches", "verify",
-    "ca_file", "type", "interval", "fast_interval", "timeout", "rise", "fall", "source", "min", "max", "failover", "<<",
-    "? [a]", "x",
+    "ca_file", "type", "interval", "fast_interval", "timeout", "rise", "fall", "source", "min", "max", "failover",
+    "adaptive", "mean", "hidden_load", "<<", "? [a]", "x",
 ]  # fmt: skip
 WORDS = [
     "", "~", "none", "all", "0", "1", "3", "9" * 400, "1e400", "-1", ".inf", "5", "5s", "1ms", "60s", "9h", "cyclic",
@@ -924,9 +951,11 @@ BACKEND = mappings(
     weight=words("0", "1", "3"), backup=words("true", "false"), probe_address=words("192.0.2.1", "'::1'")
 )
 SHARED = {
-    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky"),
+    "probe": PROBES, "order": words("cyclic", "spread", "random", "none", "sticky", "least_assigned"),
     "answers": COUNTS | mappings(near=COUNTS, far=COUNTS), "near_networks": words("[]", "[10.0.0.0/8, '::1']"),
-    "ttl": INTERVALS | mappings(min=words("1s", "9s"), max=words("9s", "1m"), failover=words("9s", "30s", "60s")),
+    "hidden_load": words("true", "false"),
+    "ttl": INTERVALS | mappings(min=words("1s", "9s"), max=words("9s", "1m"), failover=words("9s", "30s", "60s"),
+                                adaptive=words("load"), mean=words("2s", "20s")),
     "when_all_down": words("all", "none"), "slowstart": INTERVALS,
     "min_ready": words("1", "9", "50%"), "fail_open_below": words("50%"), "on_return": words("automatic", "manual"),
 }  # fmt: skip

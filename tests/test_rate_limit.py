@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections import Counter
+from contextlib import suppress
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from random import Random
@@ -11,7 +14,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from dnslb_server import ZONE, eventually, question, started
+from dnslb_server import ZONE, Server, eventually, question, started
 from exchange import ask_udp
 from peers import Address, free_port
 from test_cookies import MINE, NOW, SECRET, shows
@@ -21,7 +24,7 @@ from dnslb.answer.cookies import Cookies
 from dnslb.answer.responder import UDP, Responder
 from dnslb.config.rate_limit import RateLimit as Wanted
 from dnslb.parent.telling.limit_log import LimitLog
-from dnslb.worker.rate_limit import Held, RateLimit
+from dnslb.worker.rate_limit import Held, RateLimit, Watched
 
 RATE = 100
 TEXT = "\n".join([
@@ -185,7 +188,7 @@ def test_memory_is_bounded_under_spoofed_sources() -> None:
         # A few each from very many networks, so that all of them are watched.
         address = str(IPv4Address(0x0B000000 + (number // 40 << 8)))
         world.limit.look(packets[number % 200][2:], sockaddr(address))
-        world.limit.watched.setdefault(sockaddr(address)[4:7], world.now)
+        world.limit.watched.setdefault(sockaddr(address)[4:7], Watched(world.now))
         if number % 4 == 0:
             world.limit.respond(packets[rng.randrange(200)][2:], sockaddr(address))
         if number % 5_000 == 0:
@@ -271,3 +274,73 @@ def test_a_flood_over_sockets(tmp_path: Path, setting: str, is_held: bool) -> No
             assert got["answer"] < 1_500
             eventually(lambda: "rate limit: " in server.log and "127.0.0.0/24" in server.log, "no line in the log", 5)
             assert server.log.count("rate limit: ") == 1
+
+
+def flooded(address: Address, source: str, packet: bytes, seconds: float) -> int:
+    """So many replies come to who asks as fast as it can."""
+    with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((source, 0))
+        sock.setblocking(False)
+        replies, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            for _ in range(50):
+                with suppress(BlockingIOError):
+                    sock.sendto(packet, address)
+            with suppress(BlockingIOError):
+                while sock.recv(2048):
+                    replies += 1
+        return replies
+
+
+@pytest.mark.parametrize(("host", "source", "other"), [("127.0.0.1", "127.0.9.1", "127.0.0.1"), ("::1", "::1", None)])
+def test_what_floods_is_dropped_by_the_system_but_for_cookies(
+    tmp_path: Path, host: str, source: str, other: str | None
+) -> None:
+    port = free_port()
+    zones = tmp_path / "zones"
+    zones.mkdir()
+    (zones / "example.test.zone").write_text(ZONE)
+    (zones / "dnslb.yaml").write_text("rate_limit: {per_second: 50, exempt: []}")
+    listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with started(tmp_path, "--listen", listen, "--workers", "1") as server:
+        address = Address(host, port)
+        flooded(address, source, question("www"), 3.5)
+        before = drops(server.workers()[0])
+        flooded(address, source, question("www"), 0.5)
+        assert drops(server.workers()[0]) > before + 1000
+        if other is not None:
+            assert None not in ask_udp(address, [question("www")] * 20, tries=1)
+        (given,) = cookies_of(ask_from(address, source, [shows(MINE, "www.example.test A")] * 200))
+        assert len(ask_from(address, source, [shows(given, "www.example.test A")] * 50)) == 50
+        eventually(lambda: no_drops(address, source, server), "packets are still dropped", 30)
+
+
+def no_drops(address: Address, source: str, server: Server) -> bool:
+    time.sleep(1)
+    before = drops(server.workers()[0])
+    ask_from(address, source, [question("www")] * 40)
+    return drops(server.workers()[0]) == before
+
+
+def drops(pid: int) -> int:
+    """Packets that were dropped before any socket of UDP, as the system counts them."""
+    texts = [Path(f"/proc/{pid}/net/{kind}").read_text() for kind in ("udp", "udp6")]
+    fields = [line.split()[-1] for text in texts for line in text.splitlines()]
+    return sum(int(field) for field in fields if field.isdigit())
+
+
+def ask_from(address: Address, source: str, packets: list[bytes]) -> list[bytes]:
+    """The replies to these, one after the other."""
+    found = []
+    with socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((source, 0))
+        sock.settimeout(0.05)
+        for packet in packets:
+            sock.sendto(packet, address)
+            with suppress(TimeoutError):
+                found.append(sock.recv(2048))
+    return found
+
+
+def cookies_of(replies: list[bytes]) -> set[bytes]:
+    return {option.to_wire() or b"" for reply in replies for option in dns.message.from_wire(reply).options}

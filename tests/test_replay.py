@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from dnslb_server import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli_control import Scene
+from test_cli_control import scene as scene  # noqa: PLC0414 - a fixture
 
+from dnslb.admin import client
 from dnslb.balance import health
 from dnslb.balance.health import Health, Outcome
 from dnslb.balance.pool import Address, AllDown, Backend, Pool, Probe, TcpCheck, TtlPolicy
@@ -183,3 +187,16 @@ def test_the_command_tells_what_is_and_what_would_be(tmp_path: Path) -> None:
     ]
     found = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert [len(each["absences"]) for each in found["settings"]] == [1, 2]
+
+
+def test_a_running_server_remembers_probes_and_these_are_judged_anew(scene: Scene) -> None:
+    zones = str(scene.directory / "zones")
+    with scene.serving():
+        eventually(lambda: "0 failed" in scene.dnslb("replay", "www.example.test", zones).stdout, "no probes")
+        found = json.loads(scene.dnslb("replay", "www.example.test", zones, "--fall", "1", "--json").stdout)
+        told = client.ask(scene.directory / "control", "GET", "/probes/www.example.test.")[1]["probes"]
+        assert scene.dnslb("replay", "nope.example.test", zones).status == 1
+    assert [(each["title"], each["absences"]) for each in found["settings"]] == [("as written", []), ("fall: 1", [])]
+    for each in told:
+        assert len(each["at"]) == len(each["took"]) == len(each["passed"])
+        assert each["at"] == sorted(each["at"])

@@ -10,7 +10,7 @@ from itertools import islice
 
 from dnslb.advice.forecast import failover_worst
 from dnslb.advice.resolver import ANY
-from dnslb.balance import near
+from dnslb.balance import hidden_load, near
 from dnslb.balance.load import damping
 from dnslb.balance.pool import (
     AgentCheck,
@@ -172,7 +172,11 @@ def _ttls(pool: Pool) -> str:
 def _range(pool: Pool, version: int) -> str:
     limits = bounds(pool, version)
     numbers = str(limits.floor) if limits.floor == limits.ceiling else f"{limits.floor} to {limits.ceiling}"
-    return f"{numbers} s ({limits.why})"
+    text = f"{numbers} s ({limits.why})"
+    if not pool.ttl.is_adaptive:
+        return text
+    mean = hidden_load.limits(pool, version, limits.ceiling).mean
+    return f"{text}, by what is hidden behind a resolver: as many queries as with {mean} s"
 
 
 def _nodata(pool: Pool) -> str:

@@ -32,11 +32,13 @@ class Cookies:
         self.waiting: list[bytes] = []
         self._secrets = secrets
         self._known: Recent[bytes, bytes] = Recent(_KNOWN)  # by the client's part, or all of it, and its address
-        self._period = now // _PERIOD
+        self._now, self._period = -1, now // _PERIOD
         self.tick(now)
 
     def tick(self, now: int) -> None:
-        """A second has passed."""
+        """To be called every second, or more often."""
+        if now == self._now:
+            return
         self._now, self._stamp = now, cookie.stamp(now)
         self._makes, self._verifies = _MADE, _VERIFIED  # left for this second
         if now // _PERIOD != self._period:
@@ -49,11 +51,11 @@ class Cookies:
         ``address`` are the 4 or 16 octets of the client's.
         """
         key = shown[: cookie.CLIENT] + address
-        known = self._known.get(key) or self._recall(key)
+        known = self._known.get(key)
         if known is not None:
             return known
         if self._makes <= 0:
-            return shown if self.is_ours(shown, address) else None
+            return self._recall(key) or (shown if self.is_ours(shown, address) else None)
         self._makes -= 1
         made = shown[: cookie.CLIENT] + self._stamp
         self.waiting.append(made + address)

@@ -6,11 +6,15 @@ The tables of them are bounded: what was kept longest goes first, since all can 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
+from socket import AF_INET
+from sys import byteorder
+from typing import TypeAlias
 
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.balance.near import Near
 from dnslb.balance.rotation import Rotation, Turns, arrangement, period
 from dnslb.dns import message, rrtype
@@ -22,6 +26,7 @@ _OVERHEAD = 1500      # octets that one reply costs besides its bodies: objects 
 _TABULATED = 1 << 17  # octets of all turns of one reply, above which each turn is put together when it comes
 _RECORD = 64          # octets that a record of its own costs besides its text: the object and the place in a tuple
 _SIZE = 400           # octets that one more size costs
+_IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 _SIZES = 100          # of one reply, kept ready: there are no more, unless it has a hundred optional RRsets
 
 
@@ -52,6 +57,30 @@ class Nearby:
     clients: Near
     ready: Ready
 
+    @property
+    def readies(self) -> Sequence[Ready]:
+        return (self.ready,)
+
+    def choose(self, client: bytes) -> Ready | None:
+        """The one for who has this socket address; None: as all others."""
+        near = self.clients.include(client[4:8] if client[:2] == _IPV4 else client[8:24])
+        return self.ready if near else None
+
+
+@dataclass(frozen=True, slots=True)
+class ByClass:
+    """The largest replies to resolvers, by the class of their hidden load."""
+
+    classes: ResolverClasses
+    readies: Sequence[Ready]
+
+    def choose(self, client: bytes) -> Ready | None:
+        """The one for who has this socket address."""
+        return self.readies[self.classes.of(client)]
+
+
+Others: TypeAlias = Nearby | ByClass
+
 
 class ReplyTurns(map):  # type: ignore[type-arg]  # it takes none when it runs
     """The replies to one query, without their ids: one for each turn, without end."""
@@ -65,7 +94,7 @@ class Ready:
     """A reply of one size, but for the id, the spelling of the name and the OPT record."""
 
     __slots__ = (
-        "apart", "at", "drawn", "existing", "heads", "near", "next", "note", "of", "own", "period", "size",
+        "apart", "at", "drawn", "existing", "heads", "next", "note", "of", "others", "own", "period", "size",
         "slots", "special", "turns",
     )  # fmt: skip
 
@@ -80,9 +109,9 @@ class Ready:
         self.period = 1                           # of how many turns each is one
         self.slots: tuple[int, ...] | None = None  # for sticky orders: the turn, which is the leader, by slot
         self.drawn: list[int] = []                # for sticky orders: how often each has led
-        self.near = of.near                       # what some clients get instead
+        self.others = of.others                   # what some clients get instead
         # It has a note, or depends on the client, or must not be sent.
-        self.special = bool(note) or of.is_withheld or of.near is not None
+        self.special = bool(note) or of.is_withheld or of.others is not None
         self.own: slice | None = None             # where the name asked for stands once more, as far as it is its own
         self.apart = of.scope.apart
         self.existing = of.scope.existing
@@ -102,7 +131,7 @@ class Reply:
     any.  They share what was packed; only the first that is asked for, the largest, has its turns in a table.
     """
 
-    __slots__ = ("_body", "_most_sizes", "_note", "_sizes", "_turning", "is_withheld", "near", "octets", "scope")
+    __slots__ = ("_body", "_most_sizes", "_note", "_sizes", "_turning", "is_withheld", "octets", "others", "scope")
 
     def __init__(  # noqa: PLR0913 - all that tells it from another
         self,
@@ -112,12 +141,12 @@ class Reply:
         note: bytes = b"",
         *,
         is_withheld: bool = False,
-        near: Nearby | None = None,
+        others: Others | None = None,
     ) -> None:
-        """``note``: an option for the OPT record.  ``near``: made from the same body."""
+        """``note``: an option for the OPT record.  ``others``: what some clients get instead."""
         self.scope = scope
         self.is_withheld = is_withheld
-        self.near = near
+        self.others = others
         self._body = body
         self._turning = turning
         self._note = note
@@ -127,8 +156,8 @@ class Reply:
         windows = len(body.turning) if turning is not None and turning.is_pool and body.cuts[-1].is_short else 0
         sizes = min(_SIZES, max(0, len(body.cuts) + windows - 2))
         self.octets = body.size + _RECORD * len(body.turning) + _SIZE * sizes
-        if near is not None:
-            self.octets += near.ready.of.octets
+        for each in others.readies if others is not None else ():
+            self.octets += each.of.octets + _OVERHEAD
 
     def within(self, room: int) -> Ready:
         """As much of it as fits into so many octets after the question."""
@@ -148,8 +177,8 @@ class Reply:
         """It is not kept any more: no cycle must be left for the garbage collector to find."""
         self._most_sizes = 0
         self._sizes.clear()
-        if self.near is not None:
-            self.near.ready.of.let_go()
+        for each in self.others.readies if self.others is not None else ():
+            each.of.let_go()
 
     def _fit(self, room: int) -> tuple[Cut, int | None]:
         """Up to where it fits; of a pool that is not shown whole, how many addresses."""

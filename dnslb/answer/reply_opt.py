@@ -68,7 +68,8 @@ class ReplyOpt:
 
     def with_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes:
         """A packed record with our cookie for who shows this well-formed one; without any if none can be made."""
-        made = None if self.cookies is None else self.cookies.reply(shown, host(client))
+        address = client[4:8] if client[:2] == _IPV4 else client[8:24]
+        made = None if self.cookies is None else self.cookies.reply(shown, address)
         return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
 
     def reply(self, asked: Edns | None, client: bytes, rcode: int, rest: int) -> bytes:

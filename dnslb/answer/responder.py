@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from socket import AF_INET
-from sys import byteorder
 from zlib import crc32
 
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo, Remembered
-from dnslb.answer.ready import Ready, heads, whole
+from dnslb.answer.ready import ByClass, Ready, heads, whole
 from dnslb.answer.reply_opt import ReplyOpt
+from dnslb.answer.resolver_classes import network_of
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import SLOTS
 from dnslb.dns import edns, message, rrtype
@@ -30,7 +29,6 @@ _RD, _Z, _AD, _CD = 0x0100, 0x0040, 0x0020, 0x0010
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _OPT_START = 15  # octets of an OPT record up to the value of its first option
 _PLANS = 1000    # OPT records remembered for each header
-_IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 _IN = rrtype.IN.to_bytes(2)
 _TRANSFERS = frozenset({rrtype.AXFR.to_bytes(2), rrtype.IXFR.to_bytes(2)})
 
@@ -150,7 +148,8 @@ class Responder:
         plan = plans.get(query[end : end + _OPT_START])
         if plan is None or plan.length != len(query) - end:
             # Maybe it is as if it had no options, of which new ones can come each time.
-            turns = self.memo.get(query[:10] + name + kind + self.opts.bare(query[end:]))
+            plainest, marks = query[:10] + name + kind + self.opts.bare(query[end:]), self._replies.marks
+            turns = self.memo.get(plainest if marks is None else marks.mark(client) + plainest)
             if turns is not None:
                 known: bytes = next(turns)
                 return known[:10] + query[10:end] + known[end:]
@@ -175,8 +174,8 @@ class Responder:
         end, plan = self._planned(query)
         if plan is not None and plan.cookie is None:
             return _PUT_OFF[plan.head] + query[10:end] + plan.opt
-        rcode, flags = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
-        return refused(self.opts, query, client, rcode, flags)
+        again = (rrtype.NOERROR, message.AA | message.TC) if plan is None else (rrtype.BADCOOKIE, 0)
+        return refused(self.opts, query, client, *again)
 
     def is_known(self, query: bytes, client: bytes) -> bool:
         """Whether the client shows a cookie of ours."""
@@ -204,22 +203,21 @@ class Responder:
     def _compose(self, query: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
 
-        Nothing when it is not common, or differs by the client.
+        Nothing when it is not common, or differs by the client.  Where clients have classes, the query is marked.
         """
+        mark, query = (query[:1], query[1:]) if self._replies.marks is not None else (b"", query)
         end = query.find(b"\0", 10) + 5
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
         plan = self._plan(query, end) if query[:10] in self._plans else None
         if plan is None or plan.cookie is not None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return
-        ready = self._snapshot.ready(name, kind, self._replies, begins).of.within(plan.limit - end)
-        if ready.of.is_withheld or ready.near is not None or ready.slots is not None or ready.own is not None:
+        ready = _marked(self._snapshot.ready(name, kind, self._replies, begins), mark).of.within(plan.limit - end)
+        if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
             return
         head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
-        tail = query[end:]
-        bare = tail if len(tail) <= _OPT_FIXED else self.opts.bare(tail)
-        for spelled, rest in {(query[10:end], tail), (name + kind, bare)}:
-            yield query[:10] + spelled + rest, whole(ready, head + spelled, opt)
+        for spelled, rest in {(query[10:end], query[end:]), (name + kind, self.opts.bare(query[end:]))}:
+            yield mark + query[:10] + spelled + rest, whole(ready, head + spelled, opt)
 
     def _plan(self, query: bytes, end: int) -> _Plan | None:
         """What is behind the question, when that is nothing, or an OPT record; None when it is not so common."""
@@ -325,25 +323,31 @@ def _special(  # noqa: PLR0913, PLR0917 - all that may make it another
     query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes, opt: bytes
 ) -> bytes | None:
     """A reply that may depend on the client, or have a note in its OPT record, or must not be sent."""
+    if not ready.special:
+        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
     if ready.of.is_withheld:
         return None
-    if ready.near is not None and ready.near.clients.include(client[4:8] if client[:2] == _IPV4 else client[8:24]):
-        ready = ready.near.ready
+    chosen = None if ready.others is None else ready.others.choose(client)
+    if chosen is not None:
+        ready = chosen
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
     if ready.slots is None:
         body = ready.next()
     else:
-        # The client's network, in a struct sockaddr_in or sockaddr_in6: the first 24 bits of an IPv4 address, 56 of an
-        # IPv6 address.  The checksum is the same in every process, unlike a hash of Python's.
-        network = client[4:7] if client[:2] == _IPV4 else client[8:15]
-        leader = ready.slots[crc32(network) % SLOTS]
+        # The checksum is the same in every process, unlike a hash of Python's.
+        leader = ready.slots[crc32(network_of(client)) % SLOTS]
         ready.drawn[leader] += 1
         body = ready.at(leader)
     if ready.own is not None:
         begin, stop = ready.own.start, ready.own.stop
         body = body[:begin] + fold(query[10 : 10 + stop - begin]) + body[stop:]
     return ready.heads[plan.head] + query[10:end] + body + _noted(opt, ready)
+
+
+def _marked(ready: Ready, mark: bytes) -> Ready:
+    """The reply to clients of the class that the mark tells."""
+    return ready.others.readies[mark[0]] if mark and isinstance(ready.others, ByClass) else ready
 
 
 def _noted(opt: bytes, ready: Ready) -> bytes:

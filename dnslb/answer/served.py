@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.health import Health
+from dnslb.balance.hidden_load import Crowd, Terms, adapted_terms, even_terms, limits
 from dnslb.balance.load import Burden
 from dnslb.balance.operator_order import Mode, Order, Scope, leaves_for, mode_for
 from dnslb.balance.pool import Address, Backend, Pool
@@ -31,6 +32,7 @@ class Facts:
     orders: Mapping[Scope, Order] = field(default_factory=dict)      # of the operator
     unsure: Mapping[Address, str] = field(default_factory=dict)      # by probed address: why its health is not known
     burdens: Mapping[Address, Burden] = field(default_factory=dict)  # by probed address; others are idle
+    crowds: Mapping[int, Crowd] = field(default_factory=dict)  # who asks for the RRset, by class of their hidden load
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,20 @@ def work_out(pool: Pool, version: int, facts: Facts, before: Before, is_withheld
         floor=ttl.bounds(pool, version).floor,
         withheld=is_withheld,
         up=chosen.up,
+        terms=_terms(pool, version, rotation, len(rdatas), lasting.seconds, facts.crowds),
     )
     return Served(chosen, changed_at, lasting, serving)
+
+
+def _terms(  # noqa: PLR0913, PLR0917 - what they are made of
+    pool: Pool, version: int, rotation: Rotation, n: int, longest: int, crowds: Mapping[int, Crowd]
+) -> tuple[Terms, ...]:
+    """What resolvers get by their class, if the pool goes by that; ``longest``: the TTL in force."""
+    if not n or not pool.goes_by_load:
+        return ()
+    if not pool.ttl.is_adaptive:
+        return even_terms(rotation, n, longest)
+    return adapted_terms(rotation, n, limits(pool, version, longest), crowds)
 
 
 def at_rest(pools: Mapping[Name, Pool]) -> dict[RRsetKey, Serving]:

@@ -14,6 +14,7 @@ from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance import selection, ttl
 from dnslb.balance.burdens import Burdens, judged
 from dnslb.balance.health import Health, ProbeKey
+from dnslb.balance.hidden_load import Crowd
 from dnslb.balance.judgement import Judgement
 from dnslb.balance.load import NOBODY, Burden
 from dnslb.balance.operator_order import Order, Scope
@@ -45,6 +46,7 @@ class ServedPool:
         self.judgement = Judgement(pool, verdicts)
         self.burdens = Burdens(pool)
         self.rrsets: dict[int, Served] = {}  # by IP version
+        self.crowds: Mapping[int, Mapping[int, Crowd]] = {}  # by IP version: who asks, by class of their hidden load
         self._before: dict[int, Before] = {}  # by IP version: what was handed out before this pool was
 
     # Before it is worked out.
@@ -56,6 +58,7 @@ class ServedPool:
             for version, served in old.rrsets.items()
             if version in self.pool.zone_ttls and version not in old.judgement.withheld
         }
+        self.crowds = old.crowds
         self.judgement.served = set(self.rrsets)
         self.judgement.follow(old.judgement)
         self.burdens.follow(old.burdens)
@@ -109,7 +112,7 @@ class ServedPool:
             if is_withheld and shown is not None and shown.serving.withheld:
                 continue  # nobody sees it
             healths = judged(judgement.without_awaited(version, known, orders, now), burdens)
-            facts = Facts(now, healths, orders, unsure, burdens)
+            facts = Facts(now, healths, orders, unsure, burdens, self.crowds.get(version, {}))
             served = work_out(self.pool, version, facts, self._handed_out_before(version), is_withheld)
             self.note_copies(copies, version, now)
             self.rrsets[version] = served

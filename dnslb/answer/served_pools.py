@@ -97,6 +97,20 @@ class ServedPools(dict[Name, ServedPool]):
             for version, rrset in served.rrsets.items()
         }
 
+    @property
+    def counted(self) -> set[RRsetKey]:
+        """The RRsets of which is counted who asks for them."""
+        return {
+            (owner, rrtype.ADDRESS_TYPES[version])
+            for owner, served in self.items()
+            for version in (served.pool.zone_ttls if served.pool.counts_load else ())
+        }
+
+    @property
+    def going_by_load(self) -> list[ServedPool]:
+        """The pools whose answers differ by the hidden load of who asks."""
+        return [served for served in self.values() if served.pool.goes_by_load]
+
     def last_changes(self, now: float) -> dict[str, float]:
         """When answers changed, by RRset, as far as that matters still: their TTLs have not climbed yet."""
         return {label: at for served in self.values() for label, at in served.last_changes(now).items()}

@@ -7,7 +7,7 @@ that it did not say.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import chain, islice
@@ -16,10 +16,13 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from dnslb.answer.memo import Memo
-from dnslb.answer.ready import Nearby, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.ready import ByClass, Nearby, Others, Ready, Reply, Scope, Table, Turning
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.zone_turns import ZoneTurns
+from dnslb.balance.class_turns import ClassTurns, begin_turns
+from dnslb.balance.hidden_load import Terms
 from dnslb.balance.near import Near
-from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, Turns, period, slots
+from dnslb.balance.rotation import Rotation, RRsetOrder, Stand, period, slots
 from dnslb.dns import message, rrtype
 from dnslb.dns.answer import Answer, answer, exists_below
 from dnslb.dns.edns import PAYLOAD, extended_error
@@ -50,6 +53,7 @@ class Serving:
     note: str = ""             # what clients should know, in an extended error
     withheld: bool = False     # nothing is known of the backends yet: a question gets no reply
     up: int = 0                # while it fails open: those that are up
+    terms: tuple[Terms, ...] = ()  # what resolvers get by their class, where that differs: no TTL above the RRset's
 
 
 NOT_OURS = Answer(rcode=rrtype.REFUSED, authoritative=False)
@@ -76,6 +80,8 @@ class Replies:
         self.by_question = Table(owners)  # by folded name + type + class, or folded name
         self.covering = Table(owners)     # by _covering_key + type + class, or _covering_key
         self.memo = Memo()
+        # If replies go by the classes of clients: before a query in the memo is an octet that tells the client's.
+        self.marks: ResolverClasses | None = None
 
     def find(self, name: Name, kind: bytes, covers: Name | None) -> Ready | None:
         """The reply to folded ``name``, or to all missing names like it below ``covers``."""
@@ -132,6 +138,7 @@ class Snapshot:
         self.over_tcp = Replies(0xFFFF, self._overlay)
         self._rotation = Rotation(order)
         self._rng = rng
+        self.classes = ResolverClasses()
         self.packed = 0             # replies that were not found ready
         self.zone_turns = self._turns = ZoneTurns(self.zones)
         self._stands = None if stands is None else dict(stands)  # of those that have had no turn yet
@@ -150,12 +157,14 @@ class Snapshot:
             owner, kind = key
             zone = self._zone(owner, b"", starts(owner) or [])
             before = self._servings.get(key)
-            n = len(serving.rrset.rdatas)
+            n, rotation = len(serving.rrset.rdatas), serving.rotation
             if before is None or not n:
                 self._turns.drop(key)
             elif _cycle(before) != _cycle(serving):
                 # Somewhere in the new cycle, so that its first record does not gain by every change.
-                self._turns[key] = Turns(serving.rotation, n, self._rng, self._anywhere(serving.rotation, n))
+                self._turns[key] = begin_turns(rotation, serving.terms, n, self._rng, _anywhere(self._rng, rotation, n))
+            elif isinstance(turns := self._turns.get(key), ClassTurns):
+                turns.retune(serving.terms)
             self._servings[key] = serving
             others = tuple(rrset for rrset in zone.node(owner) or () if rrset.rrtype != kind) if zone else ()
             ours = (serving.rrset,) if serving.rrset.rdatas else ()
@@ -261,14 +270,13 @@ class Snapshot:
         )
         note = b"" if serving is None else _note(serving)
         turning = self._turning(reply, body, serving)
-        make = partial(Reply, body, scope, note=note, is_withheld=serving is not None and serving.withheld)
-        clients = self._near.get(reply.turning[0]) if reply.turning and turning and turning.is_pool else None
-        near = None
-        if turning and clients and _differ(turning.rotation.answers, clients.answers, len(body.turning)):
-            # The same turns: so both of them count, and nobody's turn is passed over.
-            theirs = replace(turning, rotation=replace(turning.rotation, answers=clients.answers))
-            near = Nearby(clients, make(turning=theirs).within(room))
-        return make(turning=turning, near=near).within(room)
+        make = partial(Reply, scope=scope, note=note, is_withheld=serving is not None and serving.withheld)
+        others: Others | None = None
+        if serving and turning and serving.terms:
+            others = ByClass(self.classes, [each.within(room) for each in _by_class(make, body, turning, serving)])
+        elif reply.turning and turning and (near := _nearby(self._near.get(reply.turning[0]), turning, body)):
+            others = Nearby(self._near[reply.turning[0]], make(body, turning=near).within(room))
+        return make(body, turning=turning, others=others).within(room)
 
     def _turning(self, reply: Answer, body: Body, serving: Serving | None) -> Turning | None:
         """How the records take turns, if they do."""
@@ -279,7 +287,9 @@ class Snapshot:
         rotation = serving.rotation if serving else self._rotation
         turns = self._turns.get(reply.turning)
         if turns is None:
-            turns = self._turns[reply.turning] = Turns(rotation, n, self._rng, self._start(reply.turning, rotation, n))
+            start = self._start(reply.turning, rotation, n)
+            terms = serving.terms if serving else ()
+            turns = self._turns[reply.turning] = begin_turns(rotation, terms, n, self._rng, start)
         leaders = None
         if rotation.order is RRsetOrder.STICKY and n > 1:
             leaders = slots(reply.answer[-1].rrset.rdatas, rotation.weights)
@@ -290,11 +300,7 @@ class Snapshot:
         if self._stands is None:
             return 0
         stand = self._stands.pop(key, None)
-        return self._anywhere(rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
-
-    def _anywhere(self, rotation: Rotation, n: int) -> int:
-        """So no record gains by how often turns begin anew."""
-        return self._rng.randrange(period(rotation, n))
+        return _anywhere(self._rng, rotation, n) if stand is None or stand.period != period(rotation, n) else stand.turn
 
     def _zone(self, name: Name, kind: bytes, begins: Sequence[int]) -> Zone | None:
         """The zone that answers: the deepest that encloses the name, but DS is the parent's (RFC 4035 §3.1.4.1)."""
@@ -302,6 +308,11 @@ class Snapshot:
         if own is not None and own.apex == name and len(begins) > 1 and kind[:2] == _DS:
             return _deepest(self.zones, name, begins[1:][-self._depth :]) or own
         return own
+
+
+def _anywhere(rng: Random, rotation: Rotation, n: int) -> int:
+    """So no record gains by how often turns begin anew."""
+    return rng.randrange(period(rotation, n))
 
 
 def _deepest(zones: Mapping[Name, Zone], name: Name, begins: Sequence[int]) -> Zone | None:
@@ -367,6 +378,23 @@ def _kinds(types: frozenset[int]) -> frozenset[bytes]:
     return frozenset(number.to_bytes(2) + _IN for number in types)
 
 
+def _nearby(near: Near | None, turning: Turning, body: Body) -> Turning | None:
+    """How the records take turns for clients who are near, if that differs."""
+    if near is None or not turning.is_pool or not _differ(turning.rotation.answers, near.answers, len(body.turning)):
+        return None
+    # The same turns: so both of them count, and nobody's turn is passed over.
+    return replace(turning, rotation=replace(turning.rotation, answers=near.answers))
+
+
+def _by_class(make: Callable[..., Reply], body: Body, turning: Turning, serving: Serving) -> Iterator[Reply]:
+    """What resolvers get by their class: records with TTLs of their own, in turns of their own."""
+    size = len(serving.rrset.rdatas[0])
+    every = turning.turns.by_class if isinstance(turning.turns, ClassTurns) else ()
+    for terms, turns in zip(serving.terms, every, strict=True):
+        like = replace(turning, rotation=terms.rotation, turns=turns)
+        yield make(body.with_ttls(terms.ttls, size), turning=like)
+
+
 def _differ(most: int | None, other: int | None, n: int) -> bool:
     """Whether it matters which of the two is the most of ``n`` addresses that are shown."""
     return min(most or n, n) != min(other or n, n)
@@ -383,9 +411,9 @@ def _note(serving: Serving) -> bytes:
     return extended_error(_OTHER, text) if text else b""
 
 
-def _cycle(serving: Serving) -> tuple[int, Rotation]:
+def _cycle(serving: Serving) -> tuple[int, Rotation, bool]:
     """What a change of turns over."""
-    return len(serving.rrset.rdatas), serving.rotation
+    return len(serving.rrset.rdatas), serving.rotation, bool(serving.terms)
 
 
 def _covering_key(name: Name, encloser: Name) -> bytes:

@@ -7,59 +7,74 @@ the order LEAST_ASSIGNED all have one tally instead.  Pure: no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from heapq import heapreplace
-from itertools import zip_longest
+from collections.abc import Sequence
+from operator import add
 from random import Random
 
 from dnslb.balance.hidden_load import Terms
-from dnslb.balance.rotation import RRsetOrder, Turns, period
+from dnslb.balance.rotation import Rotation, RRsetOrder, Tally, Turns, arrangement, period
 
 
 class ClassTurns(Turns):
-    """Those of the class REST; ``others`` has those of the others, from the first."""
+    """Those of the class REST, and ``by_class`` those of all."""
 
-    __slots__ = ("_carried", "others")
+    __slots__ = ("_led", "_n", "_others", "_past", "_rng", "_tallies", "_terms")
 
     def __init__(self, terms: Sequence[Terms], n: int, rng: Random, start: int = 0) -> None:
         """``terms``: by class; those of one RRset, which has ``n`` records."""
-        rotation = terms[0].rotation
-        self._carried = [each.carried for each in terms]
-        tallies: list[Iterator[int] | None] = [None] * len(terms)
-        if rotation.order is RRsetOrder.LEAST_ASSIGNED:
-            heap = [(0.0, record) for record in range(n)]
-            weights = rotation.weights or (1,) * n
-            tallies = [_least(heap, weights, self._carried, number) for number in range(len(terms))]
-        super().__init__(rotation, n, rng, start, tallies[0])
-        self.others = [
-            Turns(each.rotation, n, rng, rng.randrange(period(each.rotation, n)), tally)
-            for each, tally in zip(terms[1:], tallies[1:], strict=True)
-        ]
+        self._n, self._rng, self._terms = n, rng, list(terms)
+        heap = [(0.0, record) for record in range(n)]
+        self._tallies = [Tally(heap, _steps(each)) for each in terms]
+        super().__init__(terms[0].rotation, n, rng, start, self._tally(0))
+        self._others = [self._begin(number, None) for number in range(1, len(terms))]
+        self._past = 0       # turns of classes that have begun others since
+        self._led = [0] * n  # in these
 
-    def of_class(self, number: int) -> Turns:
-        return self.others[number - 1] if number else self
+    @property
+    def by_class(self) -> Sequence[Turns]:
+        return (self, *self._others)
 
     def retune(self, terms: Sequence[Terms]) -> None:
-        """From now on answers carry this; the rotations are as they were."""
-        self._carried[:] = [each.carried for each in terms]
+        """From now on it is these.  A class whose records lead as often as before goes on; REST always does."""
+        for number, (before, after) in enumerate(zip(self._terms, terms, strict=True)):
+            self._terms[number] = after
+            self._tallies[number].steps[:] = _steps(after)
+            if number and before.rotation != after.rotation:
+                old = self._others[number - 1]
+                self._past += old.taken
+                self._led = list(map(add, self._led, old.led() or [0] * self._n))
+                self._others[number - 1] = self._begin(number, old.next_leader)
 
     @property
     def taken(self) -> int:
-        return super().taken + sum(turns.taken for turns in self.others)
+        return super().taken + self._past + sum(turns.taken for turns in self._others)
 
     def led(self) -> list[int] | None:
-        counts = [found for found in (super().led(), *(turns.led() for turns in self.others)) if found is not None]
-        return [sum(each) for each in zip_longest(*counts)] if counts else None
+        """How often each record has led since this was last asked; None: there was no turn."""
+        counts = [found for found in (super().led(), *(turns.led() for turns in self._others)) if found is not None]
+        past, self._led = self._led, [0] * self._n
+        return [sum(each) for each in zip(past, *counts, strict=True)] if counts or any(past) else None
+
+    def _begin(self, number: int, leader: int | None) -> Turns:
+        """The turns of a class: from where that record leads, or from anywhere."""
+        rotation = self._terms[number].rotation
+        count = period(rotation, self._n)
+        places = range(count) if leader is not None else ()
+        starts = (turn for turn in places if arrangement(rotation, self._n, turn)[0] == leader)
+        start = next(starts, None)
+        start = self._rng.randrange(count) if start is None else start
+        return Turns(rotation, self._n, self._rng, start, self._tally(number))
+
+    def _tally(self, number: int) -> Tally | None:
+        return self._tallies[number] if self._terms[number].rotation.order is RRsetOrder.LEAST_ASSIGNED else None
 
 
-def _least(
-    heap: list[tuple[float, int]], weights: Sequence[int], carried: Sequence[float], number: int
-) -> Iterator[int]:
-    """Who has been assigned least for its weight; what the answer carries is on its tally from then on.
+def begin_turns(rotation: Rotation, terms: Sequence[Terms], n: int, rng: Random, start: int) -> Turns:
+    """The turns of an RRset, by class if there are ``terms`` for each."""
+    return ClassTurns(terms, n, rng, start) if terms else Turns(rotation, n, rng, start)
 
-    It is called DAL in the literature, for dynamically accumulated load (Cardellini, Colajanni and Yu, 1999).
-    """
-    while True:
-        assigned, record = heap[0]
-        heapreplace(heap, (assigned + carried[number] / weights[record], record))
-        yield record
+
+def _steps(terms: Terms) -> list[float]:
+    """By record: what an answer carries, for the weight."""
+    weights = terms.rotation.weights or (1,) * len(terms.ttls)
+    return [terms.carried / weight for weight in weights]

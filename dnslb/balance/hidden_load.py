@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from math import expm1, log1p, log2
 from typing import NamedTuple
 
+from dnslb.balance import ttl
+from dnslb.balance.pool import Pool
 from dnslb.balance.rotation import Rotation, RRsetOrder
 from dnslb.balance.selection import quantise
 from dnslb.balance.ttl import OVERTIME
@@ -28,7 +30,7 @@ REST = 0          # the class of the resolvers of which too little is known
 CLASSES = 14      # besides; the last has also all that is below
 HOTTEST = 10.0    # requests a second behind a cache: of more, how often it asks tells next to nothing
 _MOST_CACHES = 1000  # behind one network
-_STEPS = 40       # of a bisection
+_STEPS = 24       # of a bisection
 _EVEN = 1.05      # ratio up to which places in a cycle count as alike: else it would be long for nothing
 
 
@@ -61,9 +63,9 @@ def class_of(load: float) -> int:
     return max(1, 1 + round(log2(HOTTEST / max(load, _nominal(CLASSES)))))
 
 
-def queries(crowd: Crowd, ttl: float) -> float:
-    """Queries a second from these caches, when they get this TTL: what ``load_behind`` turns round."""
-    return crowd.caches / (ttl + OVERTIME + 1 / expm1(crowd.load)) if crowd.load > 0 else 0.0
+def queries(crowd: Crowd, seconds: float) -> float:
+    """Queries a second from these caches, when they get a TTL of so many seconds: what ``load_behind`` turns round."""
+    return crowd.caches / (seconds + OVERTIME + 1 / expm1(crowd.load)) if crowd.load > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +86,39 @@ class Limits:
     ceiling: int
 
 
-def even_terms(rotation: Rotation, n: int, ttl: int) -> tuple[Terms, ...]:
+def limits(pool: Pool, version: int, longest: int) -> Limits:
+    """Of the TTLs of a pool that adapts them, in a moment when it may have ``longest`` at most.
+
+    The mean is, if the policy does not say it, a quarter of the ceiling: of 20 resolvers by Zipf's law the heaviest
+    gets then a fifth of it, and the lightest nearly the ceiling.
+    """
+    wide = ttl.bounds(pool, version)
+    mean = wide.ceiling // 4 if pool.ttl.mean is None else pool.ttl.mean
+    return Limits(wide.floor, max(wide.floor, min(longest, mean)), longest)
+
+
+def even_terms(rotation: Rotation, n: int, seconds: int) -> tuple[Terms, ...]:
     """For each class: the same TTL with all of ``n`` records, so that only what an answer carries differs."""
-    return tuple(Terms((ttl,) * n, rotation, 1 + _nominal(each) * ttl) for each in range(CLASSES + 1))
+    return tuple(Terms((seconds,) * n, rotation, 1 + _nominal(each) * seconds) for each in range(CLASSES + 1))
 
 
-def adapted_terms(rotation: Rotation, n: int, limits: Limits, known: Mapping[int, Crowd]) -> tuple[Terms, ...]:
-    """For each class: TTLs in inverse proportion to its load, with as many queries as ``limits.mean`` brings.
+def adapted_terms(rotation: Rotation, n: int, within: Limits, known: Mapping[int, Crowd]) -> tuple[Terms, ...]:
+    """For each class: TTLs in inverse proportion to its load, with as many queries as ``within.mean`` brings.
 
     ``rotation`` has the capacities of the ``n`` records as its weights.  ``known``: who is behind the resolvers, by
-    class.  Nobody is found to be so, or all limits stand in the way: then the number of queries is as near as can be.
+    class.  Where limits stand in the way, the number of queries is as near as can be.
     """
-    crowds = {each: known.get(each) or Crowd(0, _nominal(each)) for each in range(1, CLASSES + 1)}
+    if not known:
+        return even_terms(rotation, n, within.mean)
+    loads = {each: known[each].load if each in known else _nominal(each) for each in range(1, CLASSES + 1)}
     capacities = rotation.weights or (1,) * n
     is_tallied = rotation.order is RRsetOrder.LEAST_ASSIGNED
     counts = Counter({1: n} if is_tallied else capacities)
-    wanted = sum(queries(crowd, limits.mean) for crowd in crowds.values())
+    wanted = sum(queries(crowd, within.mean) for crowd in known.values())
 
     def excess(scale: float) -> float:
         """Of queries, with these TTLs times loads."""
-        means = ((crowd, _offer(counts, scale / crowd.load, crowd.load, limits).mean) for crowd in crowds.values())
+        means = ((crowd, _offer(counts, scale / crowd.load, crowd.load, within).mean) for crowd in known.values())
         return sum(queries(crowd, mean) for crowd, mean in means) - wanted
 
     low, high = 1e-4, 1e8
@@ -113,7 +128,7 @@ def adapted_terms(rotation: Rotation, n: int, limits: Limits, known: Mapping[int
     scale = min(low, high, key=lambda each: abs(excess(each)))
 
     def terms(load: float) -> Terms:
-        offer = _offer(counts, scale / load, load, limits)
+        offer = _offer(counts, scale / load, load, within)
         if is_tallied:
             return Terms((offer.ttls[1],) * n, rotation, 1 + load * offer.mean)
         places = [offer.places[capacity] for capacity in capacities]
@@ -121,8 +136,8 @@ def adapted_terms(rotation: Rotation, n: int, limits: Limits, known: Mapping[int
         ttls = tuple(offer.ttls[capacity] for capacity in capacities)
         return Terms(ttls, Rotation(rotation.order, weights, rotation.answers), 1 + load * offer.mean)
 
-    rest = Terms((limits.mean,) * n, rotation, 1 + _nominal(REST) * limits.mean)
-    return rest, *(terms(crowd.load) for crowd in crowds.values())
+    rest = Terms((within.mean,) * n, rotation, 1 + _nominal(REST) * within.mean)
+    return rest, *map(terms, loads.values())
 
 
 class _Offer(NamedTuple):
@@ -133,13 +148,13 @@ class _Offer(NamedTuple):
     mean: float                  # TTL
 
 
-def _offer(counts: Mapping[int, int], ttl: float, load: float, limits: Limits) -> _Offer:
+def _offer(counts: Mapping[int, int], mean: float, load: float, within: Limits) -> _Offer:
     """A TTL in proportion to capacity.  Where a limit stands in the way of that, the record leads as much more or less.
 
     ``counts``: how many records have a capacity.  What an answer brings is its first request, and those of its TTL.
     """
-    scale = ttl * sum(counts.values()) / sum(capacity * count for capacity, count in counts.items())
-    ttls = {each: max(limits.floor, min(limits.ceiling, round(scale * each))) for each in counts}
+    scale = mean * sum(counts.values()) / sum(capacity * count for capacity, count in counts.items())
+    ttls = {each: max(within.floor, min(within.ceiling, round(scale * each))) for each in counts}
     places = {each: each / (1 + load * seconds) for each, seconds in ttls.items()}
     whole = sum(count * places[each] for each, count in counts.items())
     return _Offer(ttls, places, sum(count * places[each] * ttls[each] for each, count in counts.items()) / whole)

@@ -21,6 +21,9 @@ others of the pool, so that the share becomes the configured one.  Not to idle: 
 would draw more clients by that.
 
 **Words** of an agent are HAProxy's.  What takes out counts at once; what brings back, after ``rise`` readings in a row.
+
+**Flapping** ends: each time that a backend is taken out, or falls silent, within ten minutes of the last it takes twice
+as many readings to bring it back, up to 32 times ``rise``.
 """
 
 from __future__ import annotations
@@ -39,6 +42,8 @@ _ROUNDS = 2            # of the age of what is known: the time constant
 _MOST_BELIEVED = 0.5   # of one reading
 _STICKS = 0.6          # of a step: so far the smoothed load goes from it before another takes its place
 _RELIEF = 0.05         # so far under the watermark an overloaded backend is, when it leads again
+_STEADY = 600.0        # seconds after which a backend that is well is not held to flap
+_MOST_DOUBLED = 5      # times that ``rise`` is
 
 
 class Standing(IntEnum):
@@ -72,6 +77,7 @@ class Burden:
     is_over: bool = False           # the watermark
     at: float = 0.0                 # Unix time of the last asking
     since: float = 0.0              # Unix time of the standing
+    flaps: int = 0                  # times that it was taken out or fell silent, since it was well for long
 
     @property
     def is_known(self) -> bool:
@@ -106,15 +112,18 @@ def observe(burden: Burden, reading: Reading, pace: Pace, now: float) -> Burden:
     """The burden after one more asking.  ``now`` is Unix time."""
     heard = Outcome(not reading.fault, reading.fault or "tells", 0.0)
     is_first = burden.source is None
-    source = first(heard, now) if burden.source is None else judge(burden.source, heard, pace.probe, now)
+    rise = pace.probe.rise << min(max(0, burden.flaps - 1), _MOST_DOUBLED)
+    probe = pace.probe if rise == pace.probe.rise else replace(pace.probe, rise=rise)
+    source = first(heard, now) if burden.source is None else judge(burden.source, heard, probe, now)
     told = burden.told.updated(reading) if source.up else Reading(said=burden.told.said)
     target = told.load if told.load is not None else pace.rest
     believed = 1.0 if is_first else _believed(now - burden.at, damping(pace.probe, pace.ttl))
     load = min(1.0, max(0.0, burden.load + believed * (target - burden.load)))
-    standing, returning = _standing(burden, told, pace.probe.rise if source.up else 1)
+    standing, returning = _standing(burden, told, rise if source.up else 1)
     steps, is_over = _steps(load, burden.steps), _is_over(burden, load, pace)
     since = burden.since if standing is burden.standing else now
-    return Burden(load, steps, told, source, standing, returning, is_over, now, since)
+    flaps = _flaps(burden, standing, source, now)
+    return Burden(load, steps, told, source, standing, returning, is_over, now, since, flaps)
 
 
 def relieved(burden: Burden) -> Burden:
@@ -141,6 +150,14 @@ def _is_over(burden: Burden, load: float, pace: Pace) -> bool:
     if pace.overload is None:
         return False
     return load >= pace.overload - (_RELIEF if burden.is_over else 0.0)
+
+
+def _flaps(burden: Burden, standing: Standing, source: Health, now: float) -> int:
+    was_heard = burden.source is None or burden.source.up
+    if standing > burden.standing or source.up < was_heard:
+        return burden.flaps + 1
+    is_well = standing is Standing.UP and source.up
+    return 0 if is_well and now - max(burden.since, source.since) > _STEADY else burden.flaps
 
 
 def _standing(burden: Burden, told: Reading, rise: int) -> tuple[Standing, int]:

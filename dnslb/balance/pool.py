@@ -165,6 +165,8 @@ class TtlPolicy:
     min: int = 5                    # seconds; never above the zone file's TTL
     max: int | None = None          # seconds; None: the zone file's TTL
     failover: float | None = None   # the promise: so long after it died, a backend gets no new client
+    is_adaptive: bool = False       # a resolver gets a TTL by its hidden load
+    mean: int | None = None         # then, seconds of the constant TTL that brings as many queries; None: a quarter
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +197,19 @@ class Pool:
     min_ready: Least = Least()                  # what orders have to leave
     fail_open_below: int = 0                    # percent of the weight: with less of it up, all are handed out
     on_return: OnReturn = OnReturn.AUTOMATIC
+    hidden_load: bool = False                   # whether it is counted, also where no answer goes by it
     register: JoinPolicy | None = None          # None: nobody joins
     delay: float = 0.0                          # seconds until all nameservers of the zone have a change of it
     load: Load | None = None                    # None: nobody asks how busy the backends are
+
+    @property
+    def goes_by_load(self) -> bool:
+        """Whether answers differ by the hidden load of who asks."""
+        return self.ttl.is_adaptive or self.order is RRsetOrder.LEAST_ASSIGNED
+
+    @property
+    def counts_load(self) -> bool:
+        return self.hidden_load or self.goes_by_load
 
     @property
     def is_single(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from hashlib import shake_128
+from heapq import heapreplace
 from itertools import accumulate, cycle, repeat
 from math import log, log2, sqrt
 from operator import add, length_hint
@@ -37,8 +38,8 @@ class RRsetOrder(Enum):
     SPREAD = "spread"  # each in turn; the rest in another order each lap, so that a dead leader's clients spread
     RANDOM = "random"  # any; the rest in any order
     NONE = "none"      # the first of the file, always
-    LEAST_ASSIGNED = "least_assigned"  # who has the least of the hidden load, for its weight
     STICKY = "sticky"  # for a client's network always the same
+    LEAST_ASSIGNED = "least_assigned"  # who has the least of the hidden load, for its weight
 
 
 # What suits names of which nobody counts who asks: all but LEAST_ASSIGNED.
@@ -91,6 +92,16 @@ class Stand(NamedTuple):
     period: int  # of how many; elsewhere the number means nothing
 
 
+class Tally(NamedTuple):
+    """What each record was assigned, for its weight: who has least leads next.
+
+    It is called DAL in the literature, for dynamically accumulated load (Cardellini, Colajanni and Yu, 1999).
+    """
+
+    heap: list[tuple[float, int]]  # what was assigned, and the record; never empty
+    steps: list[float]             # by record, what an answer adds
+
+
 class Turns:
     """The turns that an RRset of ``n`` records takes, without end, and how often each record led in them.
 
@@ -100,9 +111,9 @@ class Turns:
     __slots__ = ("_count", "_leaders", "_left", "_place", "_start", "_summed", "_ticks", "_turns", "drawn")
 
     def __init__(
-        self, rotation: Rotation, n: int, rng: Random, start: int = 0, assigned: Iterable[int] | None = None
+        self, rotation: Rotation, n: int, rng: Random, start: int = 0, tally: Tally | None = None
     ) -> None:
-        """``start``: the first turn, of the period.  ``assigned``: for LEAST_ASSIGNED, the leaders as they come."""
+        """``start``: the first turn, of the period.  ``tally``: for LEAST_ASSIGNED; several may share its heap."""
         count = self._count = period(rotation, n)
         self._start = start
         self.drawn = [0] * n  # by record, where the turns do not tell: of all orders but cycles
@@ -115,8 +126,8 @@ class Turns:
         self._turns: Iterator[int]
         if count == 1:
             self._turns = self._ticks
-        elif assigned is not None:
-            self._turns = self._follow(assigned)
+        elif tally is not None:
+            self._turns = self._assign(*tally)
         elif rotation.order is RRsetOrder.RANDOM:
             self._turns = self._draw(count, rng)
         else:
@@ -129,6 +140,11 @@ class Turns:
         """Where they stand now; of random orders it tells nothing, and of sticky ones."""
         taken = maxsize - length_hint(self._ticks)
         return Stand((self._start + taken) % self._count, self._count)
+
+    @property
+    def next_leader(self) -> int:
+        """Of cycles."""
+        return self._leaders[self.stand().turn % len(self._leaders)]
 
     @property
     def taken(self) -> int:
@@ -159,9 +175,11 @@ class Turns:
             drawn[leaders[turn % len(leaders)]] += 1
             yield turn
 
-    def _follow(self, assigned: Iterable[int]) -> Iterator[int]:
+    def _assign(self, heap: list[tuple[float, int]], steps: list[float]) -> Iterator[int]:
         drawn = self.drawn
-        for leader in assigned:
+        while True:
+            assigned, leader = heap[0]
+            heapreplace(heap, (assigned + steps[leader], leader))
             drawn[leader] += 1
             yield leader
 

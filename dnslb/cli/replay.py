@@ -24,7 +24,7 @@ from dnslb.simulation import record
 from dnslb.simulation.record import Unreadable
 from dnslb.simulation.replay import Records, Replayed, replay
 
-_MOST = 256 << 20  # octets of a record
+_MOST = 64 << 20  # octets of a record
 _MOST_SHOWN = 40   # absences of each
 
 _INTERVAL = option.seconds(0.01, 3600.0)

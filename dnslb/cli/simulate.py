@@ -134,10 +134,10 @@ def _heading(pool: Pool, version: int, backends: int, demand: Demand, extent: Ex
     rates = demand.rates
     shares = tuple(rate / demand.rate for rate in rates)
     able = capacities(pool, version).values()
-    weakest = 1 - min(able) / max(able)
+    weakest = int(100 * (1 - min(able) / max(able)) + 1e-9)
     return [
         f"pool      {pool.owner} {rrtype.address_text(version)}: {report.count(backends, 'backend')}, "
-        f"the weakest {weakest:.0%} behind the strongest; {demand.utilisation:.0%} busy on average",
+        f"the weakest {weakest}% behind the strongest; {demand.utilisation:.0%} busy on average",
         f"clients   {demand.rate:,.9g} sessions/s of {demand.session:.9g} s at "
         f"{report.count(demand.resolvers, 'resolver')}, Zipf {demand.skew:g} "
         f"(as uneven as {effective_resolvers(shares):.3g} equal ones)",
@@ -194,7 +194,7 @@ def _picture(tried: list[tuple[Variant, Trial]]) -> Iterator[str]:
 def _words(pool: Pool, tried: list[tuple[Variant, Trial]]) -> Iterator[str]:
     fits = fitting(tried)
     what = f"the busiest backend below {BUSY:.0%} in {OFTEN:.0%} of the windows"
-    yield f"{fits.title} suffice to keep {what}" if fits is not None else f"none of these keeps {what}"
+    yield f"none of these keeps {what}" if fits is None else f"the simplest that keeps {what}: {fits.title}"
     if pool.probe is None:
         yield "  note: the pool has no probe, so a dead backend is handed out for ever"
     yield "  note: sessions keep the address that they have begun with; an L7 balancer chooses anew for each request"

@@ -50,7 +50,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     told = headline(found)
     for pool in found["pools"]:
         for rrset in pool["rrsets"]:
-            told += ["", _heading(pool["owner"], rrset), *_rows(rrset, found["now"])]
+            told += ["", _heading(pool["owner"], rrset), *_hidden_load(rrset), *_rows(rrset, found["now"])]
     return told
 
 
@@ -161,6 +161,12 @@ def _heading(owner: str, rrset: dict[str, Any]) -> str:
     if rrset["withheld"]:
         alarm = "  NOT JUDGED YET: queries get no reply"
     return f"{owner} {rrset['type']}  ttl {rrset['ttl']} ({rrset['why']}){alarm}"
+
+
+def _hidden_load(rrset: dict[str, Any]) -> list[str]:
+    """A server of an older version does not tell it."""
+    load = rrset.get("hidden_load")
+    return [] if load is None else [f"hidden load: {load['told']}"]
 
 
 def _rows(rrset: dict[str, Any], now: float) -> list[str]:

@@ -30,14 +30,14 @@ def find_owner(zone: Zone, apexes: Container[Name], text: str) -> Owner | str:
         owner = name.fold(name.parse(text, zone.apex))
     except Mistaken as error:
         return str(error)
-    shown, apex = name.text(owner), name.text(zone.apex)
+    shown = name.text(owner)
     if not name.is_at_or_below(owner, zone.apex):
-        return f"{shown} is outside the zone {apex}; move it to the policy file of its own zone"
+        return f"{shown} is outside the zone {name.text(zone.apex)}; move it to the policy file of its own zone"
     deepest = name.closest(owner, apexes)
     if deepest is not None and deepest != zone.apex:
         return f"{shown} is answered for by the zone {name.text(deepest)}; move it to the policy file of that zone"
     if owner not in zone.nodes:
-        return f"the zone {apex} has no {shown}; {_closest(zone, owner)}"
+        return f"the zone {name.text(zone.apex)} has no {shown}; {_closest(zone, owner)}"
     if isinstance(look_up(zone, owner, rrtype.A), Delegation | Redirection):
         return f"{shown} is not answered for here; a delegation or DNAME is above it"
     node = zone.nodes[owner]

@@ -61,6 +61,25 @@ class BackendStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ResolverStatus:
+    """A network that asks."""
+
+    network: str
+    requests: float        # a second, behind its caches
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenLoadStatus:
+    """What clients resolvers hide behind their caches."""
+
+    told: str              # one line for a person
+    networks: int          # of which that is known
+    requests: float        # a second, behind all of these
+    rest: float            # queries a second of all others
+    heaviest: tuple[ResolverStatus, ...]  # some
+
+
+@dataclass(frozen=True, slots=True)
 class RRsetStatus:
     """A pool's A or AAAA records."""
 
@@ -72,6 +91,7 @@ class RRsetStatus:
     backends: Iterable[BackendStatus]
     empty: bool = False    # queries get an empty answer, since nobody is available
     changed: float | None = None  # when what is handed out did last; None: nobody knows
+    hidden_load: HiddenLoadStatus | None = None  # None: it is not counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
 from struct import Struct
@@ -74,6 +74,13 @@ class Body:
         """How many of the addresses that take turns fit."""
         each = len(self.turning[0]) if self.turning else 0
         return max(0, min(most, len(self.turning), (room - len(self.before)) // each)) if each else 0
+
+    def with_ttls(self, ttls: Sequence[int], size: int) -> Body:
+        """With these TTLs of the records that take turns, which are addresses of so many octets."""
+        at = -size - 6  # the TTL stands before the address and its length
+        records = zip(self.turning, ttls, strict=True)
+        turning = tuple([record[:at] + ttl.to_bytes(4) + record[at + 4 :] for record, ttl in records])
+        return replace(self, turning=turning)
 
     def arranged(self, order: Sequence[int]) -> bytes:
         """With these of the records that take turns, in this order."""

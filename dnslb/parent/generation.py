@@ -21,6 +21,7 @@ from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.state import State
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.transfers import Transfers
+from dnslb.parent.tuning import Tuning
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.parent.workers import Workers
 from dnslb.probe.schedule import Schedule
@@ -49,6 +50,7 @@ class Generation:
         self._assignment.clients = catalog.clients
         self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
+        self._tuning = Tuning(totals.loads, self.balancer, self.workers)
         self.rotated = Rotated(catalog.zones, catalog.pools, settings.order)
         self._totals = totals
         self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
@@ -106,7 +108,11 @@ class Generation:
         if self._query_log is not None:
             self._assignment.query_log = self._query_log.start()
         self._assignment.soas = self._transfers.soas(self.catalog)
+        self._assignment.counted = self.balancer.served.counted
+        if self.balancer.served.going_by_load:
+            self._assignment.classes = self._totals.loads.classes
         await self.workers.come_up()
+        self._tuning.start()
         self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 
@@ -132,12 +138,14 @@ class Generation:
 
     async def stop(self) -> None:
         """Answer what is held, and leave."""
+        self._tuning.stop()
         self.balancer.stop()
         await self.workers.stop()
         await self._close_query_log()
 
     async def make_way(self) -> None:
         """The same, when another generation answers: it goes on with the TCP connections."""
+        self._tuning.stop()
         self.balancer.stop()
         await self.workers.make_way()
         await self._close_query_log()

@@ -203,6 +203,8 @@ class _Parent:
         has_ended = await self._inherited.dismiss_predecessors()
         if not self._inherited.is_from_parent:
             _log.info("this server has taken over from the workers of one that was gone")
+            if not has_ended:
+                _log.warning("some of them do not end; they may still answer beside ours")
             return
         if not has_ended:
             _log.error("the server before this one does not end; its workers may still answer beside ours")

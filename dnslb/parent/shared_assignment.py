@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from secrets import token_bytes
@@ -21,6 +21,7 @@ from dnslb.ipc.forwarding import Inlet
 from dnslb.parent.worker_process import WorkerProcess, WorkerSockets
 from dnslb.worker import worker
 from dnslb.worker.assignment import Assignment, Content
+from dnslb.worker.messages import Classes
 
 _OWN_SECRETS = (token_bytes(SECRET),)  # of this life of the server
 
@@ -39,9 +40,19 @@ class SharedAssignment:
     query_log: int | None = None   # the pipe of who writes it
     soas: dict[Name, RRset] = field(default_factory=dict)          # of zones with the serial of their transfers
     transfers: Inlet | None = None                                 # where requests for these go
+    counted: Collection[RRsetKey] = ()                             # for which is counted how often resolvers ask
+    classes: Classes | None = None                     # of resolvers; None: no answer goes by that
     clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all
     cookie_secrets: tuple[bytes, ...] = _OWN_SECRETS
     turns: dict[int, dict[RRsetKey, Stand]] = field(default_factory=dict)  # where they go on, by number of the worker
+
+    def update(
+        self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset], classes: Classes | None = None
+    ) -> None:
+        """From now on it is these; None: the classes are as before."""
+        self.servings.update(servings)
+        self.soas.update(soas)
+        self.classes = self.classes if classes is None else classes
 
     def fork(self, number: int, socks: WorkerSockets) -> WorkerProcess:
         """The worker of that number.  Raises OSError when there is no room for another process."""
@@ -53,7 +64,10 @@ class SharedAssignment:
     def _work(self, number: int, socks: WorkerSockets, channel: socket.socket) -> int:
         """In the worker: its whole life.  The exit status."""
         turns = self.turns.get(number, {})
-        content = Content(self.zones, self.near, self.servings, self.questions, turns, self.soas, self.clients)
+        content = Content(
+            self.zones, self.near, self.servings, self.questions, turns, self.soas, self.clients, self.counted,
+            self.classes,
+        )  # fmt: skip
         share = socks.shares[number]
         assignment = Assignment(
             self.settings, content, share, channel, socks.listener, self.transfers, self.query_log, self.cookie_secrets

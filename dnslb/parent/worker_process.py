@@ -14,11 +14,11 @@ from dnslb.ipc.handover import Handover
 from dnslb.ipc.sockets import Share, Sockets
 from dnslb.parent.forked_process import ForkedProcess
 from dnslb.parent.liveness import Liveness
-from dnslb.worker.messages import Counts, Instruction, LeadCounts, WorkerState, ZoneCounts
+from dnslb.worker.messages import AskedCounts, Counts, Instruction, LeadCounts, WorkerState, ZoneCounts
 from dnslb.worker.watchers import TopCounts
 
 # What a worker says; a number: of the update in force.
-Message: TypeAlias = int | Counts | LeadCounts | ZoneCounts | WorkerState | TopCounts
+Message: TypeAlias = int | Counts | LeadCounts | ZoneCounts | AskedCounts | WorkerState | TopCounts
 
 
 class WorkerSockets:

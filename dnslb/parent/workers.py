@@ -25,7 +25,17 @@ from dnslb.parent.shared_assignment import SharedAssignment
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.worker_process import Message, WorkerProcess, WorkerSockets
 from dnslb.system.usage import usage
-from dnslb.worker.messages import READY, Counts, Instruction, LeadCounts, Update, WorkerState, ZoneCounts
+from dnslb.worker.messages import (
+    READY,
+    AskedCounts,
+    Classes,
+    Counts,
+    Instruction,
+    LeadCounts,
+    Update,
+    WorkerState,
+    ZoneCounts,
+)
 from dnslb.worker.watchers import TopCounts
 
 _PIECE = 100       # RRsets in one update, so that no worker's loop is kept by it for long
@@ -34,6 +44,8 @@ _SHORT_LIFE = 1.0  # seconds: a worker that dies younger is replaced only after 
 _PAUSE = 1.0       # seconds
 _ASK = 1.0         # seconds from asking the workers for their counts to asking again
 _PARTING = 5.0     # seconds for the workers to leave at the end, before they are killed
+
+_NONE: Mapping[Name, RRset] = MappingProxyType({})
 
 _log = logging.getLogger("dnslb")
 
@@ -96,15 +108,16 @@ class Workers:
         known = {number for number, alive in self._workers.items() if alive.liveness.is_known}
         return [number + 1 for number in range(self.size) if number not in known]
 
-    def publish(self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset] = MappingProxyType({})) -> int:
-        """From now on the pools serve this, and zones have these SOAs.  The number is for ``in_force``."""
-        self._assignment.servings.update(servings)
-        self._assignment.soas.update(soas)
+    def publish(
+        self, servings: Mapping[RRsetKey, Serving], soas: Mapping[Name, RRset] = _NONE, classes: Classes | None = None
+    ) -> int:
+        """From now on pools serve this, zones have these SOAs, resolvers these classes.  It is for ``in_force``."""
+        self._assignment.update(servings, soas, classes)
         for some in _pieces(servings):
             self._number += 1
             if self._is_up:
                 self._totals.begin_serving(some, (self._serial, self._number))
-            frame = packed(Update(self._number, some, dict(soas)))
+            frame = packed(Update(self._number, some, dict(soas), classes))
             for alive in self._workers.values():
                 alive.channel.send_packed(frame)
         return self._number
@@ -212,10 +225,8 @@ class Workers:
                 alive.liveness.take_counts(said)
                 self._totals.add_counts(alive.pid, said)
                 self._totals.limit_log.add(said.held, time.monotonic())
-            case LeadCounts():
-                self._totals.add_leads(said, (self._serial, alive.in_force))
-            case ZoneCounts():
-                self._totals.zones.update(said.replies)
+            case LeadCounts() | ZoneCounts() | AskedCounts():
+                self._totals.add(said, (self._serial, alive.in_force), time.monotonic())
             case WorkerState() | TopCounts():
                 alive.take_told(said)
                 self._changed.set()

@@ -48,7 +48,7 @@ class Caches:
             now, resolver = queue[0]
             if now >= authority.next_at:
                 authority.advance(now)
-            chosen, ttl = authority.answer(resolver)
+            chosen, ttl = authority.answer(resolver, now)
             kept = ttl if ttl > minimum else minimum
             end = now + kept if not clock or not kept else now // clock * clock + kept + clock
             answer = held[resolver] = Held(resolver, chosen, now, end)

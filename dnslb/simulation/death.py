@@ -44,7 +44,8 @@ class Mortal:
         probe = self._authority.pool.probe
         if probe is None:
             return Failover(inf, inf, inf)
-        begin, outage = self._now, _Outage(backend, self._demand)
+        begin = self._now
+        outage = _Outage(backend, self._demand, begin)
         for held in self._caches.held.values():
             outage.count(held, begin)
         ended = self._probe(backend, probe, outage, ok=False)
@@ -82,10 +83,10 @@ class Mortal:
 class _Outage:
     """What a dead backend has cost up to now."""
 
-    def __init__(self, backend: Backend, demand: Demand) -> None:
+    def __init__(self, backend: Backend, demand: Demand, begin: float) -> None:
         self._address = backend.address
         self._rates = demand.rates
-        self.last = 0.0
+        self.last = begin  # when a client was sent there last
         self.sessions = 0.0
 
     def share(self, held: Held) -> float:
@@ -95,6 +96,6 @@ class _Outage:
     def count(self, held: Held, now: float) -> None:
         """Those who come from ``now`` on, as long as a resolver holds this."""
         share = self.share(held)
-        if share and held.end > now:
+        if share and held.end >= now:
             self.last = max(self.last, held.end)
             self.sessions += share * self._rates[held.resolver] * (held.end - now)

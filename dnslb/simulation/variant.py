@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from dnslb.balance import selection
 from dnslb.balance.pool import Address, Backend, Pool, Probe
+from dnslb.balance.rotation import RRsetOrder
 from dnslb.simulation.demand import Demand, unlike
 from dnslb.simulation.trial import Extent, Trial, attempt, attempt_by_request
 
@@ -30,9 +31,16 @@ class Variant:
 
 def variants(pool: Pool) -> list[Variant]:
     """Those that a pool could be handed out in, the simplest first; the policy's own is among them."""
-    whole = replace(pool, answers=None, near=None)
-    single = replace(pool, answers=1, near=None)
-    ways = {"full sets": whole, "single answers": single}
+    plain = replace(pool, near=None, ttl=replace(pool.ttl, is_adaptive=False))
+    if plain.order is RRsetOrder.LEAST_ASSIGNED:
+        plain = replace(plain, order=RRsetOrder.CYCLIC)
+    whole, single = replace(plain, answers=None), replace(plain, answers=1)
+    ways = {
+        "full sets": whole,
+        "single answers": single,
+        "least_assigned": replace(single, order=RRsetOrder.LEAST_ASSIGNED),
+        "adaptive TTL": replace(single, order=RRsetOrder.CYCLIC, ttl=replace(pool.ttl, is_adaptive=True)),
+    }
     found = [Variant(title, way, way == pool) for title, way in ways.items()]
     if not any(one.is_written for one in found):
         found.insert(0, Variant("as written", pool, is_written=True))

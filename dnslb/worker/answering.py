@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from random import Random
 from time import time
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.near import Networks, merged
@@ -27,11 +29,14 @@ from dnslb.worker.rate_limit import RateLimit
 from dnslb.worker.reply_counter import ReplyCounter
 from dnslb.worker.screen import Screen
 from dnslb.worker.selector import AnsweringSelector
+from dnslb.worker.shedding import shed
 from dnslb.worker.transaction import Watcher
 from dnslb.worker.udp import Batches
 from dnslb.worker.watched_batches import WatchedBatches
 
 _ARRIVAL = 0.2        # seconds for the first query of a connection to come in
+_AGAIN = 10           # seconds after which the system is told again which packets to drop
+_TICK = 0.25          # seconds from one look at the time to the next
 _HANDING_OVER = 2.0   # seconds for open TCP connections to go over to another worker
 _LAST_REPLIES = 1.0   # seconds without progress for TCP connections to take their last replies
 
@@ -61,7 +66,9 @@ class Answering:
             respond, memo, recall = screen.respond, Memo(), Screen(over_tcp, settings.clients, zones).recall
             if limit is not None:
                 limit.answer = respond
+        self._udp = [pair.udp for pair in share.sockets]
         self._cookies, self._limit = cookies, limit
+        self._flooding: list[bytes] | None = None
         self._tick()
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), recall, bugs, tcp)
@@ -69,11 +76,10 @@ class Answering:
         if transfers is not None:
             self._connections.transfers = transfers.connections
         self.counters = Counters(snapshot, self._connections, bugs, udp, tcp, limit)
-        self._udp = [pair.udp for pair in share.sockets]
         proxies = merged(settings.proxies) if settings.proxies else None
         self._connections.proxies = proxies
         shared = respond, bugs, udp, len(self._udp), memo
-        self._make = partial(_batches, share, shared, transfers, (cookies, limit, proxies))
+        self._make = partial(_batches, share, shared, transfers, (cookies, limit, proxies, snapshot.over_udp.marks))
         self._answers: list[Callable[[], None]] = []
         self._answer_with(self._make(Batches))
         for pair in share.sockets:
@@ -110,12 +116,21 @@ class Answering:
         await self._connections.finish(_LAST_REPLIES)
 
     def _tick(self) -> None:
-        """Called every second."""
+        """Called a few times a second."""
         now = int(time())
         self._cookies.tick(now)
-        if self._limit is not None:
+        if self._limit is not None and self._udp:
             self._limit.tick(now)
-        asyncio.get_running_loop().call_later(1.0, self._tick)
+            self._shed(self._limit.flooding, is_due=now % _AGAIN == 0)
+        asyncio.get_running_loop().call_later(_TICK, self._tick)
+
+    def _shed(self, networks: list[bytes], *, is_due: bool) -> None:
+        """Have the system drop most that these send.  Now and then anew: another worker may have had the sockets."""
+        if is_due or networks != self._flooding:
+            self._flooding = networks
+            for sock in self._udp:
+                with suppress(OSError):  # it is only dearer without
+                    shed(sock, networks)
 
     def _answer_with(self, every: Sequence[Batches]) -> None:
         """From now on these answer, one for each socket."""
@@ -130,14 +145,14 @@ def _batches(
     share: Share,
     shared: tuple[Any, ...],
     transfers: Inlet | None,
-    guards: tuple[Cookies, RateLimit | None, Networks | None],
+    guards: tuple[Cookies, RateLimit | None, Networks | None, ResolverClasses | None],
     kind: type[_Batches],
 ) -> list[_Batches]:
     """For each socket, with what they have in common."""
-    cookies, limit, proxies = guards
+    cookies, limit, proxies, classes = guards
     every = [kind(pair.udp, *shared) for pair in share.sockets]
     for pair, batches in zip(share.sockets, every, strict=True):
-        batches.cookies, batches.proxies = cookies, proxies
+        batches.cookies, batches.proxies, batches.classes = cookies, proxies, classes
         if limit is not None:
             batches.hold_to(limit)
         if transfers is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dnslb.answer.snapshot import Question, RRsetKey, Serving
@@ -28,6 +28,8 @@ class Content:
     stands: Mapping[RRsetKey, Stand]      # where turns go on
     soas: Mapping[Name, RRset] = field(default_factory=dict)  # of zones whose serial is not the file's, by apex
     clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all, by apex
+    counted: Collection[RRsetKey] = ()  # for which is counted how often resolvers ask
+    classes: Mapping[bytes, int] | None = None  # of resolvers, by network; None: no answer goes by that
 
 
 @dataclass(frozen=True, slots=True)

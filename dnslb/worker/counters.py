@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from random import Random
 
 from dnslb.answer.snapshot import RRsetKey, Serving, Snapshot
+from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.bugs import Bugs
 from dnslb.worker.connections import Connections
-from dnslb.worker.messages import Counts, LeadCounts, ZoneCounts
+from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
 from dnslb.worker.rate_limit import NONE_HELD, RateLimit
 from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.reply_counter import ReplyCounter
@@ -27,14 +29,16 @@ class Counters:
     tcp: ReplyCounter
     limit: RateLimit | None = None
     records: RecordCounts = field(default_factory=RecordCounts)
+    arrivals: Arrivals = field(default_factory=lambda: Arrivals((), Random()))
 
-    def report(self) -> Iterator[Counts | LeadCounts | ZoneCounts]:
+    def report(self) -> Iterator[Counts | LeadCounts | ZoneCounts | AskedCounts]:
         """Everything that was counted, message by message."""
         yield self.take()
         turning = self.snapshot.turning
         for start in range(0, len(turning), _PIECE):
             yield LeadCounts(self.snapshot.led(turning[start : start + _PIECE]))
         yield from map(ZoneCounts, self.snapshot.zone_turns.take_counts())
+        yield from map(AskedCounts, self.arrivals.take())
 
     def take(self) -> Counts:
         """Everything but the answers by leading address.  The counters begin at zero again."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import Asked
 from dnslb.answer.snapshot import Led, Question, RRsetKey, Serving
 from dnslb.balance.rotation import Stand
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset
 from dnslb.worker.rate_limit import NONE_HELD, Held
 from dnslb.worker.record_counts import Written
+
+Classes: TypeAlias = Mapping[bytes, int]  # of hidden load, by network
 
 READY = 0  # what a worker says once it answers; later, the number of each update that is in force
 
@@ -27,6 +31,7 @@ class Update:
     number: int  # from 1
     servings: Mapping[RRsetKey, Serving]
     soas: Mapping[Name, RRset] = field(default_factory=dict)  # by apex
+    classes: Classes | None = None  # of all resolvers; None: as before
 
 
 class Instruction(Enum):
@@ -66,6 +71,13 @@ class ZoneCounts:
     """For some zones: how many replies were given from each since the worker last told."""
 
     replies: Mapping[Name, int]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedCounts:
+    """For some RRsets and networks: how often they were asked for since the worker last told."""
+
+    asked: Mapping[tuple[RRsetKey, bytes], Asked]
 
 
 @dataclass(frozen=True, slots=True)

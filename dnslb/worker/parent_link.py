@@ -60,8 +60,10 @@ class ParentLink:
     def _receive(self, said: Update | Instruction) -> None:
         self._watch.reset()
         match said:
-            case Update(number, servings, soas):
+            case Update(number, servings, soas, classes):
                 self._watch.record(servings)
+                if classes is not None:
+                    self._counters.snapshot.classes.tell(classes)
                 self._counters.snapshot.renumber(soas)
                 # The counts come before the number: so the parent knows by which update each answer was given.
                 self._put_in_force(servings)

@@ -83,4 +83,4 @@ class ParentWatch:
 
 def _lowered(serving: Serving) -> Serving:
     ttl = min(serving.rrset.ttl, serving.floor)
-    return replace(serving, rrset=serving.rrset._replace(ttl=ttl), note=_NOTE)
+    return replace(serving, rrset=serving.rrset._replace(ttl=ttl), note=_NOTE, terms=())

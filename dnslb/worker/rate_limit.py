@@ -30,6 +30,9 @@ _BURST = 2          # seconds' worth of replies that may come at once
 _WATCHED = 10       # seconds for which a network is watched after it was last held up
 _NETWORKS = 5_000   # that are watched
 _ACCOUNTS = 10_000  # of these, by name; and as many before them
+_FLOOD = 1_000      # queries held up between two ticks: then the system is to drop most from where they come
+_BEYOND = 16        # part of a second's replies that a network is held up by between two ticks, if it floods
+_SHED = 3           # seconds for which the system does, after the last of them was held up
 _TOLD = 5           # networks that are told of
 _IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 
@@ -46,6 +49,17 @@ class Held:
 NONE_HELD = Held()
 
 
+@dataclass(slots=True)
+class Watched:
+    """A network that seems to ask for one name too often."""
+
+    last: int = 0  # when it was last held up
+    held: int = 0  # how many of its queries
+    told: int = 0  # of these, those that were counted
+    before: int = 0     # of these, those before the last tick
+    until: int = -1     # when what it sends may come through again
+
+
 class RateLimit:
     """``watched`` are the networks of which every query must come to ``respond``."""
 
@@ -53,7 +67,7 @@ class RateLimit:
         self, responder: Responder, zones: Mapping[Name, Zone], wanted: config.RateLimit, share: int, rng: Random
     ) -> None:
         """``share``: how many workers there are, each of which grants a part.  Nothing is limited before ``tick``."""
-        self.watched: dict[bytes, int] = {}  # and when they were last held up
+        self.watched: dict[bytes, Watched] = {}
         self.answer: Callable[[bytes, bytes], bytes | None] = responder.find  # of whom is not held up
         self._responder = responder
         self._names = Accounts(zones)
@@ -65,15 +79,26 @@ class RateLimit:
         self._seen: Counter[tuple[bytes, bytes]] = Counter()  # of these in this second, by network and account
         self._accounts: Recent[tuple[bytes, bytes], tuple[int, int]] = Recent(_ACCOUNTS)  # replies left, and since when
         self._now = 0
-        self._turn = 0
-        self._held: Counter[bytes] = Counter()                # queries held up, by network
-        self._put_off = 0                                     # of them, those that are to come again
+        self._held: Counter[bytes] = Counter()  # queries held up of networks that are not watched any more
+        self._again = 0                         # of all that were, those that are to come again
 
     def tick(self, now: int) -> None:
-        """A second has passed: it is so many seconds of any clock."""
-        self._now = now
-        self._seen.clear()
-        self.watched = {network: last for network, last in self.watched.items() if last >= now - _WATCHED}
+        """To be called a few times a second, which are of any clock."""
+        if now != self._now:
+            self._now = now
+            self._seen.clear()
+            for network in [network for network, watched in self.watched.items() if watched.last < now - _WATCHED]:
+                self._let_go(network)
+        is_flood = sum(watched.held - watched.before for watched in self.watched.values()) > _FLOOD
+        for watched in self.watched.values():
+            held, watched.before = watched.held - watched.before, watched.held
+            if (is_flood and held > self._rate // _BEYOND) or (held and watched.until > now):
+                watched.until = now + _SHED
+
+    @property
+    def flooding(self) -> list[bytes]:
+        """The networks of which most is to be dropped by the system."""
+        return [network for network, watched in self.watched.items() if watched.until > self._now]
 
     def gap(self) -> int:
         """How many queries to go on to the next one that is looked at."""
@@ -87,38 +112,44 @@ class RateLimit:
         self._seen[key] += 1
         if self._seen[key] >= max(_FEW, self._rate // self._every):
             if len(self.watched) >= _NETWORKS:
-                del self.watched[next(iter(self.watched))]
-            self.watched[key[0]] = self._now
+                self._let_go(next(iter(self.watched)))
+            self.watched.setdefault(key[0], Watched()).last = self._now
         elif len(self._seen) > _ACCOUNTS:
             self._seen.clear()
 
     def respond(self, query: bytes, client: bytes) -> bytes | None:
         """The reply, as from the responder; or another, or none, for who is held up."""
         network = client[4:7] if client[:2] == _IPV4 else client[8:15]
-        if network in self.watched:
+        watched = self.watched.get(network)
+        if watched is not None:
             key = network, self._names.find(query)
             left, since = self._accounts.get(key) or self._accounts.take(key) or (_BURST * self._rate, self._now)
             if since != self._now:
                 left = min(_BURST * self._rate, left + (self._now - since) * self._rate)
             self._accounts.put(key, (left and left - 1, self._now))
             if not left and not self._responder.is_known(query, client):
-                return self._hold_up(network, query, client)
+                watched.last = self._now
+                watched.held += 1
+                return None if not self._slip or watched.held % self._slip else self._put_off(query, client)
         return self.answer(query, client)
 
     def take(self) -> Held:
         """What was held up since this was last asked."""
-        found = Held(self._held.total(), self._put_off, dict(self._held.most_common(_TOLD)))
+        for network, watched in self.watched.items():
+            self._count(network, watched)
+        found = Held(self._held.total(), self._again, dict(self._held.most_common(_TOLD)))
         self._held.clear()
-        self._put_off = 0
+        self._again = 0
         return found
 
-    def _hold_up(self, network: bytes, query: bytes, client: bytes) -> bytes | None:
-        self.watched[network] = self._now
-        if network in self._held or len(self._held) < _NETWORKS:
-            self._held[network] += 1
-        self._turn += 1
-        if not self._slip or self._turn % self._slip:
-            return None
-        reply = self._responder.put_off(query, client)
-        self._put_off += reply is not None
-        return reply
+    def _let_go(self, network: bytes) -> None:
+        self._count(network, self.watched.pop(network))
+
+    def _count(self, network: bytes, watched: Watched) -> None:
+        if watched.held != watched.told:
+            self._held[network] += watched.held - watched.told
+            watched.told = watched.held
+
+    def _put_off(self, query: bytes, client: bytes) -> bytes | None:
+        self._again += 1
+        return self._responder.put_off(query, client)

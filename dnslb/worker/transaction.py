@@ -32,6 +32,9 @@ class TransactionBatch(Protocol):
     def client(self, index: int) -> bytes:
         """The address, packed."""
 
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        """These octets of the packet, as far as there are so many; if there was none, they mean nothing."""
+
     def transaction(self, index: int) -> Transaction:
         """All of it."""
 

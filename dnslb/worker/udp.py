@@ -19,6 +19,7 @@ from typing import Any, Literal
 from dnslb.answer.cookies import Cookies
 from dnslb.answer.memo import Memo
 from dnslb.answer.reply_opt import host
+from dnslb.answer.resolver_classes import ResolverClasses
 from dnslb.answer.responder import ForTransfers
 from dnslb.balance.near import Networks
 from dnslb.dns.cookie import HASH
@@ -36,6 +37,7 @@ QUERY = 128       # octets of a query that lie in its slot: nearly all do, and w
 _REST = 65535     # octets for what is longer; the system gives memory to this only when it is used
 NAME = 28         # octets for a socket address
 _NAMES = {socket.AF_INET: 16, socket.AF_INET6: 28}  # struct sockaddr_in and sockaddr_in6
+_WORDS = {socket.AF_INET: (1,), socket.AF_INET6: (2, 3)}  # of them, those that ResolverClasses goes by
 CONTROL = 64      # octets for one packet-information message
 _USED = {socket.AF_INET: 32, socket.AF_INET6: 40}  # CMSG_SPACE of in_pktinfo and in6_pktinfo
 _HEAD = len(NO_REPLY)  # octets of a reply after the id that tell what sort of reply it is
@@ -81,6 +83,7 @@ class Batches:
         ``sockets``: how many there are, each with batches of its own.  ``memo``: of the same replies.
         """
         self.leave: Callable[[bytes, bytes, bytes], object] | None = None  # packet, client, control message
+        self.classes: ResolverClasses | None = None  # of clients, when the memo has their marks before the queries
         self.cookies = Cookies((), 0)  # that replies may end with
         self._told = b""  # the clients of the last batch, by the word of proxies
         self.proxies: Networks | None = None  # who tells whose a query is; None: nobody
@@ -98,6 +101,7 @@ class Batches:
         self._clients = bytearray(_BATCH * NAME)
         names = _Slots(self._clients, NAME, used=_NAMES[sock.family])
         controls = _Slots(bytearray(_BATCH * CONTROL), CONTROL, used=0)
+        self._words = [memoryview(self._clients).cast("I")[at :: NAME // 4] for at in _WORDS[sock.family]]
         self._interfaces: memoryview[int] | None = None
         self._no_interface = memoryview(bytes(4 * _BATCH)).cast("I")
         if sock.getsockname()[0] in ("0.0.0.0", "::"):
@@ -143,25 +147,27 @@ class Batches:
         waiting, silent = self.cookies.waiting, list[int]()
         ends: list[int] = []  # of replies with a cookie that waits
         waiting.clear()       # of what a bug has lost
-        missed = 0
+        missed, mark, start = 0, 0, ID
+        if self.classes is not None:  # an octet stands before each query
+            octets, mark, start = _marked(octets, self.classes, self._words, clients), 1, ID - 1
         at = to = by = 0
         for index, length in enumerate(self._lengths[:count].tolist()):
-            query = octets[at + ID : at + length]
+            query = octets[at + start : at + length]
             turns = known(query)
             if turns is not None:
                 reply: bytes | None = next(turns)
             else:
                 if length > QUERY:
-                    query = self._whole(index)
+                    query = query[:mark] + self._whole(index)
                 clients = clients or bytes(self._clients)
                 missed += 1
                 try:
-                    reply = respond(query, clients[by : by + NAME])
+                    reply = respond(query[mark:], clients[by : by + NAME])
                 except ForTransfers:
-                    self._leave(index, query)
+                    self._leave(index, query[mark:])
                     reply = None
                 except Exception:  # our bug: the loop goes on
-                    self._bugs.report(bytes(ID) + query)
+                    self._bugs.report(bytes(ID) + query[mark:])
                     reply = None
                 if len(waiting) > len(ends):
                     ends.append(to + len(reply or b""))
@@ -276,6 +282,20 @@ def _side_by_side(
             places += range(start, end)
         start = end + 1
     return places
+
+
+def _marked(octets: bytes, classes: ResolverClasses, words: list[memoryview[int]], told: bytes) -> bytes:
+    """These queries, each with its client's class in the place of the last octet of its id.
+
+    ``words``: of the clients' addresses; ``told``: the clients, if proxies have told of some.
+    """
+    count = len(octets) // QUERY
+    marked = bytearray(octets)
+    if told:
+        marked[ID - 1 :: QUERY] = bytes([classes.of(told[at : at + NAME]) for at in range(0, count * NAME, NAME)])
+    else:
+        marked[ID - 1 :: QUERY] = classes.marks([column[:count].tolist() for column in words])
+    return bytes(marked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ class WatchedBatches(Batches):
     def client(self, index: int) -> bytes:
         return host_and_port(self._address(index))[0]
 
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        at = index * PAYLOAD - ID
+        return bytes(self._replies[at + start : at + end])
+
     def transaction(self, index: int) -> Transaction:
         self._at = self._at or time_ns()
         query = self.query(index)

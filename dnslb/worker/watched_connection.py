@@ -82,6 +82,9 @@ class _Seen:
     def client(self, index: int) -> bytes:
         return self._peer[0]
 
+    def of_reply(self, index: int, start: int, end: int) -> bytes:
+        return (self._replies[index] or b"")[start - 2 : end - 2]
+
     def transaction(self, index: int) -> Transaction:
         query, rest = self._queries[index], self._replies[index]
         ends = Endpoints("tcp", *self._peer, *own_address(self._sock))

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from dnslb.config.settings import Settings
+from dnslb.worker.counters import Counters
 from dnslb.worker.dnstap_stream import DnstapStream
-from dnslb.worker.record_counts import RecordCounts
 from dnslb.worker.transaction import Watcher
 from dnslb.worker.watchers import DnstapWatcher, QueryLogWatcher, TopCounts, TopWatcher
 
@@ -22,7 +22,7 @@ class Watching:
     """Begins as soon as it is made, in the running loop."""
 
     def __init__(
-        self, settings: Settings, query_log: int | None, show: Callable[[Sequence[Watcher]], None], counts: RecordCounts
+        self, settings: Settings, query_log: int | None, show: Callable[[Sequence[Watcher]], None], counters: Counters
     ) -> None:
         """``query_log``: the pipe of who writes it.  ``show`` lets watchers look at all queries from now on."""
         self._show = show
@@ -31,13 +31,15 @@ class Watching:
         self._streaming: asyncio.Task[None] | None = None
         self._top: TopWatcher | None = None  # while somebody asks
         self._end: asyncio.TimerHandle | None = None
-        rng = Random()
+        rng, counts = Random(), counters.records
         if settings.dnstap is not None:
             self._stream = DnstapStream(settings.dnstap.socket, counts.dnstap)
             self._streaming = asyncio.get_running_loop().create_task(self._stream.run())
             self._always.append(DnstapWatcher(settings.dnstap, settings.server_id or "", self._stream, rng))
         if settings.query_log is not None and query_log is not None:
             self._always.append(QueryLogWatcher(settings.query_log, query_log, counts.query_log, rng))
+        if counters.arrivals.is_wanted:
+            self._always.append(counters.arrivals)
         if self._always:
             show(self._always)
 

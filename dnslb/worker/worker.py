@@ -10,12 +10,14 @@ import asyncio
 import gc
 import logging
 import os
+from dataclasses import replace
 from functools import partial
 from random import Random
 
 from dnslb.answer.snapshot import Snapshot
 from dnslb.system import confinement
 from dnslb.worker.answering import Answering
+from dnslb.worker.arrivals import Arrivals
 from dnslb.worker.assignment import Assignment
 from dnslb.worker.orphan import Orphan
 from dnslb.worker.parent_link import ParentLink
@@ -47,9 +49,13 @@ async def _serve(assignment: Assignment, selector: AnsweringSelector) -> None:
     snapshot = Snapshot(content.zones, settings.order, Random(), content.servings, content.near, content.stands)
     snapshot.renumber(content.soas)
     snapshot.prepare(content.questions)
+    if content.classes is not None:
+        snapshot.classes.tell(content.classes)
+        snapshot.over_udp.marks = snapshot.classes
     answering = Answering(assignment, snapshot, selector)
-    watching = Watching(settings, assignment.query_log, answering.show, answering.counters.records)
-    link = ParentLink(name, content.servings, answering.counters, watching.top)
+    counters = replace(answering.counters, arrivals=Arrivals(content.counted, Random()))
+    watching = Watching(settings, assignment.query_log, answering.show, counters)
+    link = ParentLink(name, content.servings, counters, watching.top)
     orphan = Orphan(name, assignment.listener, settings.orphan_grace, link.leaving)
     await link.open(assignment.parent, partial(orphan.begin, share))
     watch = asyncio.get_running_loop().create_task(link.watch())

@@ -37,13 +37,15 @@ from benchmark.queries import (
     invent,
     wire_name,
 )
-from benchmark.servers import BIND, DNSLB, NSD, Server
+from benchmark.servers import BIND, DNSLB, KNOT, NSD, Server
 from benchmark.targets import Ground, RefusedError, Site, start
 from benchmark.traffic import Met, Programs, Sent
 
 SECONDS = 4.0               # that the others are counted
 BEFORE = 0.5                # seconds that the hostile client has to itself before, and a little after
 RATE = 2000                 # queries a second of the others
+FEW = 100                   # the same beside a flood
+LIMIT = 200                 # replies a second for a network, where rate limits are on: NSD's default
 ORDINARY = (FOUR, TWO, NODATA, MISSING)
 ALIASES = "tree DNAME frontend\n*.wildalias CNAME missing\n"
 MOST_LOSS = 0.01            # of the queries, above the loss beside the best of the others
@@ -52,7 +54,7 @@ SOCKETS = 16                # of the hostile client over UDP
 WATCHED = tuple(f"127.0.1.{host}" for host in range(11, 15))
 PROBED = 0.2                # seconds from probe to probe of these
 LARGE = "127.0.1.10"         # what is probed for every backend of the large pool
-SERVERS = (DNSLB, NSD, BIND)
+SERVERS = (DNSLB, NSD, KNOT, BIND)
 OTHERS = tuple(server.name for server in SERVERS[1:])
 
 Packet = Callable[[Random], bytes]
@@ -70,12 +72,20 @@ class Attack:
     connections: int = 0    # each writes as fast as it is read
     addresses: int = 1      # that they come from
     pool: int = 0           # addresses of the set that is asked for
+    networks: int = 0       # that it comes from over UDP, where rate limits are on; 0: one, and they are off
 
     def words(self, port: int, file: Path, seconds: float) -> tuple[object, ...]:
         """For hostile.c."""
         if self.connections:
             return "tcp", port, file, seconds, self.connections, self.addresses
+        if self.networks:
+            return "spread", port, file, seconds, self.rate, self.networks
         return "udp", port, file, seconds, self.rate, SOCKETS
+
+    @property
+    def others(self) -> int:
+        """Queries a second of theirs."""
+        return FEW if self.networks else RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +165,8 @@ ATTACKS = (
     Attack("wildcard", "random names below a wildcard CNAME to a name that is missing", below("wildalias"), 50_000,
            10_000),
     Attack("32-options", "32 unknown options, never the same", fresh_options, 100_000, 20_000),
+    Attack("flood", "random names that do not exist, from 64 networks, as fast as a core sends; rate limits are on",
+           random_name, 300_000, 1_000_000, networks=64),
     Attack("tcp-20", "20 connections of one address, queries of 64 kB with 16,000 options", with_options(16_000), 8,
            connections=20),
     Attack("tcp-990", "990 connections of 10 addresses, ordinary queries, pipelined", ordinary, 1000,
@@ -164,10 +176,16 @@ ATTACKS = (
 
 # -- the servers -------------------------------------------------------------------------------------------------------
 
-def made_able(server: Server) -> Server:
+def made_able(server: Server, attack: Attack) -> Server:
     """As many TCP connections as dnslb allows, and sets of any size."""
     changes = (("tcp-count: 200", "tcp-count: 1000"),
                ("tcp-clients 200;", "tcp-clients 1000;\n  max-records-per-type 0;"))
+    if attack.networks:
+        changes += (("rrl-ratelimit: 0", f"rrl-ratelimit: {LIMIT}"),
+                    ("recursion no;", f"recursion no;\n  rate-limit {{ responses-per-second {LIMIT}; }};"),
+                    ("server:\n  listen",
+                     f"mod-rrl:\n  - id: limit\n    rate-limit: {LIMIT}\n    slip: 2\nserver:\n  listen"),
+                    ("    journal-content: none\n", "    journal-content: none\n    module: mod-rrl/limit\n"))
     files = []
     for name, text in server.files:
         changed = text
@@ -188,6 +206,8 @@ def lay_out(directory: Path, attack: Attack, ground: Ground, probe_port: int) ->
         backends = ", ".join(f"{address}: {{probe_address: {LARGE}}}" for address in large)
         policy += f"  large: {{probe: {{tcp: {probe_port}, interval: 5s}}, backends: {{{backends}}}}}\n"
     zone.with_suffix(".yaml").write_text(policy)
+    if attack.networks:
+        zone.with_name("dnslb.yaml").write_text(f"rate_limit: {{per_second: {LIMIT}, exempt: []}}\n")
     return Site(directory, zone, zone, None, ground.python, ground.core)
 
 
@@ -207,7 +227,7 @@ def measure(attack: Attack, server: Server, means: Means, ground: Ground) -> Out
     with tempfile.TemporaryDirectory(prefix="dnslb-abuse-") as name, ExitStack() as stack:
         witness = stack.enter_context(Witness((*WATCHED, LARGE)))
         witness.revive(*WATCHED, LARGE)
-        target = start(made_able(server), lay_out(Path(name), attack, ground, witness.port), CLASSES[0], stack)
+        target = start(made_able(server, attack), lay_out(Path(name), attack, ground, witness.port), CLASSES[0], stack)
         time.sleep(2 * PROBED)
         enemy = None
         if attack.packet:
@@ -217,7 +237,7 @@ def measure(attack: Attack, server: Server, means: Means, ground: Ground) -> Out
             enemy = stack.enter_context(traffic.hostile(means.programs.hostile, words, log, seconds))
             time.sleep(BEFORE)
         before, core, began = usage(target.pid), core_seconds(ground.core), time.monotonic()
-        load = traffic.Others(target.port, means.questions, SECONDS, RATE)
+        load = traffic.Others(target.port, means.questions, SECONDS, attack.others)
         with traffic.steady(means.programs.steady, load) as others:
             time.sleep(SECONDS)
             after, core, ended = usage(target.pid), core_seconds(ground.core) - core, time.monotonic()
@@ -225,15 +245,15 @@ def measure(attack: Attack, server: Server, means: Means, ground: Ground) -> Out
         cpu, wall = after.cpu_since(before), ended - began
         sent = traffic.sent(enemy) if enemy else None
         late = witness.lateness(WATCHED, PROBED, began, ended) if server is DNSLB else None
-        return Outcome(server.name, attack.name, traffic.summary(asked), sent, cpu / wall, per_query(cpu / wall, sent),
-                       late, max(0.0, core - cpu) / wall)
+        return Outcome(server.name, attack.name, traffic.summary(asked), sent, cpu / wall,
+                       per_query(cpu / wall, sent, attack.others), late, max(0.0, core - cpu) / wall)
 
 
-def per_query(busy: float, sent: Sent | None) -> float:
+def per_query(busy: float, sent: Sent | None, others: int) -> float:
     """µs of the server's CPU for each query of the hostile client, the others' thrown in."""
     if sent is None:
-        return 1e6 * busy / RATE
-    return 1e6 * busy / ((sent.replies or sent.queries) / sent.seconds + RATE)
+        return 1e6 * busy / others
+    return 1e6 * busy / ((sent.replies or sent.queries) / sent.seconds + others)
 
 
 def measure_all(chosen: Sequence[Attack], servers: Sequence[Server], ground: Ground) -> Iterator[Outcome]:
@@ -299,7 +319,8 @@ def load(outcome: Outcome) -> str:
 SHOWN: tuple[tuple[str, Callable[[Outcome], str]], ...] = (
     ("The server: its core, replies per second to the hostile client, CPU per query answered", load),
     ("The others' replies: median / 99th percentile / slowest, ms", latency),
-    (f"The others' queries without a right reply within 1 s, of {RATE:,} a second for {SECONDS:g} s", loss),
+    (f"The others' queries without a right reply within 1 s, of {RATE:,} a second ({FEW} beside a flood), "
+     f"for {SECONDS:g} s", loss),
 )
 
 

@@ -49,6 +49,7 @@ EXPERIMENTS = {
     "busy": (60, 14),
     "feedback": (105, 25),
     "joining": (75, 36),
+    "hidden": (275, 35),
     "paper": (1, 1),
 }
 

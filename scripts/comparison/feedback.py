@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from comparison import backends, dnslb, haproxy, l7, load, palette, unbound
+from comparison import backends, dnslb, haproxy, l7, load, palette
 from comparison.backends import Backend
 from comparison.dnslb import Dnslb, Pool, owner
 from comparison.experiment import Experiment, Lab, Plot, Result, Table, sleep_until
@@ -18,7 +18,6 @@ from comparison.load import Record, Stream
 from comparison.processes import free_port
 from comparison.statistics import mean, percentile
 from comparison.stub import Endpoint
-from comparison.unbound import UNBOUND, Setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,23 +25,25 @@ if TYPE_CHECKING:
 CLONES = 4
 SERVICE, SLOW = 0.05, 0.2       # seconds that a request keeps a clone busy; the first one's, after the change
 LOAD = 0.5                      # of what all clones can, before it
-RATE = LOAD * CLONES / SERVICE
-RESOLVERS = 8
+ALIKE = 0.85                    # the same where no clone changes: there feedback can only do harm
+CACHES = 40                     # as many resolvers with equally many clients each
 TTL, QUICK_TTL = 5, 1
 BEFORE, QUICK_BEFORE = 15.0, 3.0
-SECONDS, QUICK_SECONDS = 75.0, 12.0     # after the change
-SETTLED = 0.5                   # of these: from then on weights should be at rest
+SECONDS, QUICK_SECONDS = 75.0, 15.0     # after the change
+SETTLED = 0.6                   # of these: from then on weights should be at rest
 DEADLINE = 5.0                  # seconds that clients wait: a queue is the point
 LOOK = 0.5                      # seconds from one look at weights to the next
 WINDOW = 5.0                    # seconds over which a share is taken
 FALLEN = 0.5 / CLONES           # of all requests: half of what it had
 HEADER = "{header: X-Load}"
-NAIVE = "dnslb, undamped"
 MODES = {
     "dnslb, no feedback": "",
     "dnslb, feedback": HEADER,
     "dnslb, feedback, sheds": "{header: X-Load, overload: 90%}",
-    NAIVE: HEADER,
+    "dnslb, undamped": HEADER,
+    "alike, no feedback": "",
+    "alike, feedback": HEADER,
+    "alike, undamped": HEADER,
 }
 FRONTS = {"HAProxy agent-check": ("roundrobin", True), "HAProxy least conn.": ("leastconn", False)}
 
@@ -66,11 +67,14 @@ class Way:
     port: int
     shares: Callable[[], list[float]] | None    # by weight, clone by clone; None: it has no weights that move
     name: str = ""                              # to be looked up; else the port is an L7 balancer's
-    resolvers: tuple[Endpoint, ...] = ()
+    server: Endpoint | None = None
 
     def stream(self, label: str, seconds: float) -> Stream:
-        return Stream(label, RATE, seconds, self.port, () if self.name else (l7.HOME,), self.name, self.resolvers,
-                      deadline=DEADLINE)
+        rate = (ALIKE if is_alike(label) else LOAD) * CLONES / SERVICE
+        if self.server is None:
+            return Stream(label, rate, seconds, self.port, (l7.HOME,), deadline=DEADLINE)
+        return Stream(label, rate, seconds, self.port, name=self.name, resolvers=(self.server,), hold="ttl",
+                      clients=CACHES, deadline=DEADLINE)
 
 
 def farm(lab: Lab) -> list[Backend]:
@@ -81,21 +85,23 @@ def farm(lab: Lab) -> list[Backend]:
 
 
 def start_dns(lab: Lab, ttl: int) -> tuple[dict[str, Way], list[Backend]]:
-    """Each way has clones of its own, and the undamped server resolvers of its own."""
+    """Each way has clones of its own."""
     farms = {mode: farm(lab) for mode in MODES}
     labels = {mode: f"pool-{at}" for at, mode in enumerate(MODES)}
     ways: dict[str, Way] = {}
     for number, module in enumerate(("dnslb", "comparison.naive"), 1):
         pools = {labels[mode]: Pool(tuple(clone.address for clone in clones), clones[0].port, ttl, answers=1,
                                     load=MODES[mode])
-                 for mode, clones in farms.items() if (mode == NAIVE) == (number == 2)}
+                 for mode, clones in farms.items() if mode.endswith("undamped") == (number == 2)}
         server = dnslb.start(lab, pools, number, module=module)
-        resolvers = unbound.start(lab, [Setting()] * RESOLVERS, server.endpoint, network=f"127.0.{2 + number}")
-        endpoints = tuple(resolver.endpoint for resolver in resolvers)
         ways |= {mode: Way(farms[mode][0].port, partial(dns_shares, server, owner(labels[mode])), owner(labels[mode]),
-                           endpoints)
+                           server.endpoint)
                  for mode in MODES if labels[mode] in pools}
-    return ways, [clones[0] for clones in farms.values()]
+    return {mode: ways[mode] for mode in MODES}, [clones[0] for mode, clones in farms.items() if not is_alike(mode)]
+
+
+def is_alike(name: str) -> bool:
+    return name.startswith("alike")
 
 
 def dns_shares(server: Dnslb, name: str) -> list[float]:
@@ -124,8 +130,10 @@ def run(lab: Lab) -> Result:
     if lab.has(HAPROXY):
         more, others = start_l7(lab)
         ways, slow = ways | more, slow + others
-    lab.progress(f"{len(ways)} ways side by side, each {RATE:.0f} requests a second, for {before + seconds:.0f} s")
-    running = load.start(lab, [way.stream(name, before + seconds) for name, way in ways.items()])
+    streams = [way.stream(name, before + seconds) for name, way in ways.items()]
+    rate = sum(stream.rate for stream in streams)
+    lab.progress(f"{len(ways)} ways side by side, {rate:.0f} requests a second, for {before + seconds:.0f} s")
+    running = load.start(lab, streams)
     looks: dict[str, list[list[float]]] = {name: [] for name in ways}
     change = running.began + before
     sleep_until(change)
@@ -171,19 +179,20 @@ def swing(looks: Sequence[Sequence[float]]) -> float:
 
 
 def report(lab: Lab, ttl: int, cases: dict[str, Case]) -> Result:
-    rows = [[name, "never" if case.fallen is None else f"{case.fallen:.1f}", f"{case.share:.0%}",
+    rows = [[name, "–" if is_alike(name) else "never" if case.fallen is None else f"{case.fallen:.1f}",
+             f"{case.share:.0%}",
              *(f"{value:.0f}" for value in case.milliseconds), f"{case.failed:.1%}",
              "–" if case.swing is None else f"{100 * case.swing:.1f}"] for name, case in cases.items()]
-    table = Table("One of four clones takes four times as long from a moment on",
+    table = Table(f"One of four clones takes four times as long from a moment on; and four alike at {ALIKE:.0%}",
                   ["", "s until it has half its share", "its share at last", "p99 since then, ms", "p99 at last, ms",
                    "failed", "weights move, points a second"], rows)
     notes = [*lab.notes, f"{CLONES} clones that take {SERVICE * 1000:.0f} ms for a request, one after the other, at "
              f"{LOAD:.0%}; then the first takes {SLOW * 1000:.0f} ms, and with a quarter of the requests would have to "
              f"do {LOAD * SLOW / SERVICE:.0%} of what it can; even shares of load would give it "
-             f"{SERVICE / SLOW / (CLONES - 1 + SERVICE / SLOW):.0%}; TTL {ttl}, {RESOLVERS} resolvers with as many "
+             f"{SERVICE / SLOW / (CLONES - 1 + SERVICE / SLOW):.0%}; TTL {ttl}, {CACHES} caches with as many "
              f"clients each, one address in an answer; clones are asked every second; clients wait {DEADLINE:g} s",
-             "at last: in the second half of the time; undamped: each reading counts whole and at once, which no "
-             "setting allows"]
+             f"at last: in the last {1 - SETTLED:.0%} of the time; undamped: each reading counts whole and at once, "
+             "which no setting allows"]
     plots = [Plot("The slow clone's share of the requests, from the change on", partial(draw, cases), (8.5, 4.2))]
     measurements: dict[str, Any] = {"ttl": ttl, "cases": {name: asdict(case) for name, case in cases.items()}}
     return Result(measurements, [table], plots, reading(cases), notes)
@@ -195,18 +204,22 @@ def reading(cases: dict[str, Case]) -> str:
         fallen = "never" if case.fallen is None else f"after {case.fallen:.0f} s"
         return f"{fallen}, p99 at last {case.milliseconds[1]:.0f} ms"
 
-    damped, naive = (cases[name].swing or 0.0 for name in ("dnslb, feedback", NAIVE))
-    beside = "; ".join(f"{name} {told(name)}" for name in cases if not name.startswith("dnslb"))
+    damped, naive = (cases[f"dnslb, {name}"].swing or 0.0 for name in ("feedback", "undamped"))
+    alike = ", ".join(f"{name.partition(', ')[2]} {case.milliseconds[1]:.0f} ms"
+                      for name, case in cases.items() if is_alike(name))
+    beside = "; ".join(f"{name} {told(name)}" for name in FRONTS if name in cases)
     text = (f"Without feedback the slow clone loses half its share {told('dnslb, no feedback')}; with it "
             f"{told('dnslb, feedback')}; shedding {told('dnslb, feedback, sheds')}.  Undamped, weights move "
-            f"{100 * naive:.1f} points a second, damped {100 * damped:.1f}")
+            f"{100 * naive:.1f} points a second, damped {100 * damped:.1f}; among clones that are alike, at "
+            f"{ALIKE:.0%}, the p99 is: {alike}")
     return f"{text}.  Who sees each request: {beside}." if beside else f"{text}."
 
 
 def draw(cases: dict[str, Case], figure: Figure) -> None:
     axes = figure.subplots()
     colours = (palette.BLACK, palette.BLUE, palette.GREEN, palette.VERMILION, palette.ORANGE, palette.PURPLE)
-    for colour, (name, case) in zip(colours, cases.items(), strict=False):
+    slowed = [(name, case) for name, case in cases.items() if not is_alike(name)]
+    for colour, (name, case) in zip(colours, slowed, strict=False):
         axes.plot([at * LOOK for at in range(len(case.curve))], [100 * part for part in case.curve], label=name,
                   color=colour)
     axes.set_xlabel(f"seconds since the change; each point is {WINDOW:g} s from there on")
@@ -220,12 +233,11 @@ EXPERIMENT = Experiment(
     name="feedback",
     question="One of four busy clones becomes four times slower, and says so: when do clients leave it?",
     setup="""
-clients ──> unbound 1-8 ──> dnslb: TTL 5, one address; asks /healthz every second, X-Load: 0.93
+clients that hold an answer for its TTL ──> dnslb: TTL 5, one address; asks /healthz every second, X-Load: 0.93
    └──────────── HTTP ────────────────> b1 (slow from a moment on) b2 b3 b4, one request after the other
 clients ── HTTP ──> HAProxy ──────────> b1 b2 b3 b4    agent-check (7%), or least connections
 """,
     run=run,
-    limits="One run, loads that the clones know exactly, clients that ask anew for each request; a real load "
-           "average is late itself, and browsers hold addresses for a minute.",
-    needs=(UNBOUND,),
+    limits="One run, loads that the clones know exactly, caches with equally many clients (what a large one "
+           "does is in experiment 16).  A real load average is late itself, and browsers hold addresses for a minute.",
 )

@@ -82,7 +82,7 @@ def feedback(measured: Measured) -> str:
         fallen = "never" if case["fallen"] is None else f"{case['fallen']:.0f} s"
         return f"{fallen}, p99 at last {case['milliseconds'][1]:.0f} ms"
 
-    beside = "".join(f"; {name} {told(name)}" for name in measured["cases"] if not name.startswith("dnslb"))
+    beside = "".join(f"; {name} {told(name)}" for name in measured["cases"] if name.startswith("HAProxy"))
     blind, fed = told("dnslb, no feedback"), told("dnslb, feedback")
     return f"to half its share: dnslb {blind}, with load feedback {fed}{beside}"
 
@@ -123,6 +123,14 @@ def both(measured: Measured) -> str:
             f"{failed('dnslb and two, clients like Java')} like Java; of one alone {failed('one HAProxy')}")
 
 
+def hidden(measured: Measured) -> str:
+    found: dict[str, list[float]] = {}
+    for case in measured["cases"]:
+        found.setdefault(case["name"], []).append(case["well"])
+    told = ", ".join(f"{name} {min(well):.0%} to {max(well):.0%}" for name, well in found.items())
+    return f"windows in which no clone is overloaded, over the levels: {told}"
+
+
 QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("A backend is dead: who notices?", "failover", fault("SIGKILL")),
     ("A backend hangs: who notices?", "failover", fault("SIGSTOP")),
@@ -130,6 +138,7 @@ QUESTIONS: tuple[tuple[str, str, Callable[[Measured], str]], ...] = (
     ("What does the hop cost?", "hop", hop),
     ("Backends are busy: do queues grow?", "busy", busy),
     ("A backend becomes slow, and says so: when is it left?", "feedback", feedback),
+    ("One address in an answer: does it help to know what resolvers hide?", "hidden", hidden),
     ("How long does a deploy take?", "deploys", deploys),
     ("The balancer dies: what is lost?", "balancer_death", death),
     ("DNS before two L7 balancers: what then?", "both", both),

@@ -114,6 +114,16 @@ def left_after(measured: Measured, column: str) -> str:
     return f"{agent} by agent-check; least connections {least}" if agent else ""
 
 
+def not_overloaded(measured: Measured, column: str) -> str:
+    """Where the backends are least alike."""
+    level = max(case["level"] for case in measured["cases"])
+    well = {case["name"]: f"{case['well']:.0%}" for case in measured["cases"] if case["level"] == level}
+    if column == "dnslb":
+        return f"one address {well['constant']}, TTL by hidden load {well['adaptive']}, whole sets {well['whole set']}"
+    least = well.get(f"{column} least conn.")
+    return f"least connections {least}" if least else ""
+
+
 def own_death(measured: Measured, column: str) -> str:
     conditions = measured["conditions"]
 
@@ -162,6 +172,7 @@ MEASURED: tuple[tuple[str, Sequence[MeasuredRow]], ...] = (
         ("CPU of all, clients included, per 1,000 requests: new, kept", "hop", together),
         ("share of a backend that is slow (of four)", "unlike", slow_share),
         ("a backend becomes four times slower: until it has half its share", "feedback", left_after),
+        ("windows of 8 s in which no backend is overloaded, of unlike ones", "hidden", not_overloaded),
         ("finds its session in a backend's memory", "sessions", kept_sessions),
     )),
 )

@@ -65,6 +65,7 @@ async def soak(world: World, minutes: float, rate: float, rng: Random) -> tuple[
             ),
         )
     ]  # fmt: skip
+    told = 0
     try:
         while (left := began + seconds - time.monotonic()) > 0:
             done, _ = await asyncio.wait(tasks, timeout=min(60.0, left), return_when=asyncio.FIRST_EXCEPTION)
@@ -72,6 +73,9 @@ async def soak(world: World, minutes: float, rate: float, rng: Random) -> tuple[
                 task.result()  # a mistake of ours ends it all
             _tell(f"{(time.monotonic() - began) / 60:5.1f} min: {tally.answered} answers, {len(tally.wrong)} wrong, "
                   f"{len(tally.lost)} lost, {troubles.done.total()} troubles")  # fmt: skip
+            for line in tally.wrong[told : told + SHOWN]:
+                _tell(f"  wrong: {line}")
+            told = len(tally.wrong)
             tasks = [task for task in tasks if not task.done()]
     finally:
         for task in tasks:
@@ -135,6 +139,7 @@ def _report(
     numbers = {
         "answers": tally.answered, "by_question": dict(tally.asked), "wrong": len(tally.wrong),
         "lost_in_all": len(tally.lost), "troubles": dict(troubles.done), "faults": list(found),
+        "when": troubles.marks,
     }  # fmt: skip
     (output / "soak.json").write_text(json.dumps(numbers, indent=1))
     _tell(f"{tally.answered} answers, {len(tally.wrong)} wrong; {len(tally.lost)} lost, "

@@ -159,6 +159,7 @@ function cardView(id, owner, rrset, probes, now) {
       h("p", { class: "ttl" }, h("b", null, `TTL ${rrset.ttl} s`), " ", h("span", { class: "why" }, rrset.why))),
     rrset.fails_open ? h("p", { class: "ribbon" }, icon("warning"), failingOpen(rrset)) : null,
     rrset.empty ? h("p", { class: "ribbon" }, icon("warning"), "No address left: answered with NODATA") : null,
+    rrset.hidden_load ? h("p", { class: "why" }, `Hidden load: ${rrset.hidden_load.told}`) : null,
     h("table", { role: "table", "aria-labelledby": id },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
         ...["Backend", "Verdict", "Leading answers", "Probes"].map((name) =>

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor
 from typing import TypeAlias
 
@@ -15,6 +16,7 @@ from dnslb.advice.detection import setting_for
 from dnslb.balance import selection, ttl
 from dnslb.balance.pool import Address, AllDown, Backend, ExecCheck, HttpCheck, Pool, Probe
 from dnslb.balance.rotation import SLOTS, RRsetOrder
+from dnslb.config.policy.hidden import check_hidden
 from dnslb.config.policy.joining import check_register
 from dnslb.config.policy.probes import Draft
 from dnslb.config.policy.safety import check_safety, check_unsteady
@@ -52,6 +54,7 @@ def check(document: Document, pool: Pool, written: Written) -> None:
     _check_sticky(document, pool, families, written)
     _check_near(document, pool, written)
     _check_slowstart(document, pool, written)
+    check_hidden(document, pool, written.settings, written.own)
     _check_load(document, pool, written)
     _check_promise(document, pool, written)
     check_safety(document, pool, written.settings, written.own)
@@ -93,14 +96,14 @@ def _check_backends(document: Document, pool: Pool, families: _Families, written
 
 
 def _check_weights(document: Document, pool: Pool, families: _Families, written: Written) -> None:
-    uneven = any(
-        len({backend.weight for backend in backends if backend.weight and not backend.backup}) > 1
+    weights = [
+        tuple([backend.weight for backend in backends if backend.weight and not backend.backup])
         for backends in families.values()
-    )
-    if not uneven:
+    ]
+    if all(len(set(each)) <= 1 for each in weights):
         return
     node = next(override["weight"].node for override in written.overrides.values() if "weight" in override)
-    misplaced = max(map(_misplaced, families.values()))
+    misplaced = max(map(_misplaced, weights))
     if pool.order is RRsetOrder.NONE:
         _warn(document, node, "order: none has one leader, so weights do nothing", "write another order")
     elif not pool.is_single:
@@ -111,9 +114,9 @@ def _check_weights(document: Document, pool: Pool, families: _Families, written:
         _warn(document, node, fact, "write weights with a smaller sum, or use fewer backends")
 
 
-def _misplaced(backends: list[Backend]) -> float:
+@lru_cache(maxsize=256)  # of ten thousand pools most have the same few
+def _misplaced(weights: tuple[int, ...]) -> float:
     """The part of all answers that another backend gets than the weights say, when all are up."""
-    weights = [backend.weight for backend in backends if backend.weight and not backend.backup]
     turns = selection.quantise(weights)
     pairs = zip(weights, turns, strict=True)
     return sum(abs(weight / sum(weights) - turn / sum(turns)) for weight, turn in pairs) / 2

@@ -268,7 +268,9 @@ def _assemble(
     if answers.near != answers.far:
         near = Near(answers.near or None, around([address for address, _ in owner.addresses]), named)
     if "ttl" in values:
-        values["ttl"] = TtlPolicy(**{key: bound.value for key, bound in values["ttl"].items()})
+        bounds = {key: bound.value for key, bound in values["ttl"].items()}
+        is_adaptive = bounds.pop("adaptive", None) is not None
+        values["ttl"] = TtlPolicy(is_adaptive=is_adaptive, **bounds)
     backends = [
         Backend(address, **{key: value.value for key, value in overrides.get(address, {}).items()})
         for address, _ in owner.addresses
@@ -367,6 +369,8 @@ _TTL: dict[str, Reader] = {
     "min": _read_seconds,
     "max": _read_seconds,
     "failover": lambda parsed, node: parsed.duration(node, 1, MOST_TTL),
+    "adaptive": lambda parsed, node: parsed.choice(node, ("load",)),
+    "mean": _read_seconds,
 }
 
 # The keys that defaults and pools share, a pool's own, and a backend's.  A pool may have the schedule of its probe
@@ -381,6 +385,7 @@ _SHARED: dict[str, Reader] = {
     "min_ready": read_least,
     "fail_open_below": read_percent,
     "on_return": _read_on_return,
+    "hidden_load": Document.claim,
     "register": read_register,
 }
 _OWN: dict[str, Reader] = {"probe": _as_node, "backends": _as_node, **_SHARED, **probes.COMMON}

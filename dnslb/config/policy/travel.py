@@ -44,6 +44,8 @@ def _left_behind(pool: Pool) -> Iterator[str]:
         yield "weights"
     if pool.answers is not None or pool.near is not None:
         yield "answers"
+    if pool.ttl.is_adaptive:
+        yield "ttl: {adaptive: load}"
     if pool.order not in _TRAVELS:
         yield f"order: {pool.order.value}"
 

@@ -131,6 +131,9 @@ _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
 
+_RESOLVERS = gauge("dnslb_pool_resolvers", "Networks of resolvers whose hidden load is known.")
+_HIDDEN = gauge("dnslb_pool_hidden_load_requests", "Requests a second hidden behind resolvers, by class of what is.")
+
 _LAG = gauge("dnslb_probe_lag_seconds", "Seconds by which probes start late.")
 _IN_FLIGHT = gauge("dnslb_probes_in_flight", "Probes under way.")
 _NOT_MADE = counter("dnslb_probes_not_made_total", "Probes that could not be made, by our fault.")
@@ -156,7 +159,7 @@ def pieces(view: View) -> Iterator[str]:
     for family, samples in (*_server(view), *_queries(view.totals), *_reloads(view.reloads)):
         yield family.head + family.lines(samples)
     zones = (*_zones(view), *_secondaries(view), *_replicas(view))
-    for family, unmade in (*zones, *_pools(view.generation.balancer.served)):
+    for family, unmade in (*zones, *_pools(view.generation.balancer.served), *_hidden(view.totals)):
         yield family.head
         while some := list(islice(unmade, _LINES)):
             yield family.lines(some)
@@ -288,6 +291,23 @@ def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
         (_FAILS_OPEN, ((text, int(pool.rrsets[version].selection.fails_open)) for text, pool, version in rrsets())),
         (_EMPTY, ((text, int(pool.is_empty(version))) for text, pool, version in rrsets())),
     ]
+
+
+def _hidden(totals: Totals) -> list[tuple[Family, Iterator[Sample]]]:
+    """Only where it is counted."""
+    known = [
+        (labels(pool=name.text(owner), type=rrtype.text(kind)), load) for (owner, kind), load in totals.loads.items()
+    ]
+    if not known:
+        return []
+    return [
+        (_RESOLVERS, ((text, load.networks) for text, load in known)),
+        (_HIDDEN, (
+            (f'{text},class="{number}"', crowd.caches * crowd.load)
+            for text, load in known
+            for number, crowd in sorted(load.crowds.items())
+        )),
+    ]  # fmt: skip
 
 
 def _rows(view: View) -> Iterator[list[_Row]]:

@@ -6,11 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
+from dnslb.answer import hidden_loads
+from dnslb.answer.hidden_loads import HiddenLoad, HiddenLoads
 from dnslb.answer.served_pool import ServedPool
+from dnslb.balance.hidden_load import REST
 from dnslb.balance.operator_order import Order, Scope, mode_at, order_for
 from dnslb.balance.pool import Backend, Pool
 from dnslb.balance.registration import Registered, Registration
-from dnslb.control.status import BackendStatus, Lease, OrderStatus, PoolStatus, ProbeStatus, RRsetStatus
+from dnslb.control.status import (
+    BackendStatus,
+    HiddenLoadStatus,
+    Lease,
+    OrderStatus,
+    PoolStatus,
+    ProbeStatus,
+    ResolverStatus,
+    RRsetStatus,
+)
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name
 from dnslb.parent.balancer import Balancer
@@ -56,7 +68,24 @@ def _rrset_status(  # noqa: PLR0913, PLR0917 - as below
         ),
         pool.is_empty(version),
         served.changed_at,
+        _hidden_load(totals.loads, pool, version) if pool.pool.counts_load else None,
     )
+
+
+def _hidden_load(loads: HiddenLoads, pool: ServedPool, version: int) -> HiddenLoadStatus:
+    load = loads.get((pool.owner, rrtype.ADDRESS_TYPES[version]), HiddenLoad())
+    whole = load.requests + load.rest
+    heaviest = tuple(ResolverStatus(str(hidden_loads.network(each)), requests) for each, requests in load.heaviest)
+    told = "not known yet"
+    if heaviest:
+        shown = sum(one.requests for one in heaviest) / whole
+        told = f"{len(heaviest)} of {load.networks} resolver networks carry {shown:.0%} of the clients; most are behind"
+        told += f" {heaviest[0].network}, {heaviest[0].requests / whole:.0%}"
+    terms = pool.rrsets[version].serving.terms
+    if terms and pool.pool.ttl.is_adaptive:
+        ttls = [ttl for number in (REST, *load.crowds) for ttl in terms[number].ttls]
+        told += f"; TTLs from {min(ttls)} to {max(ttls)} s, as many queries as with {terms[REST].ttls[0]} s"
+    return HiddenLoadStatus(told, load.networks, load.requests, load.rest, heaviest)
 
 
 def _with_lease(status: BackendStatus, one: Registration | None) -> BackendStatus:

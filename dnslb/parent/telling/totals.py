@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 from itertools import count
 from typing import TypeAlias
 
+from dnslb.answer.hidden_loads import HiddenLoads
 from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.rotation import Rotation
 from dnslb.dns.name import Name
 from dnslb.parent.telling.limit_log import LimitLog
-from dnslb.worker.messages import Counts, LeadCounts
+from dnslb.worker.messages import AskedCounts, Counts, LeadCounts, ZoneCounts
 
 Stage: TypeAlias = tuple[int, int]  # the serial of the workers, and an update to them: later ones are greater
 
@@ -40,6 +41,7 @@ class Totals:
         self.restarts = 0                 # of workers that died
         self.hung = 0                     # of these, those that were killed because they hung
         self.generations = 0              # that were served
+        self.loads = HiddenLoads()
         self.open: dict[int, int] = {}    # TCP connections, by worker
         self._led: dict[RRsetKey, Counter[bytes]] = {}
         self._recent: dict[RRsetKey, Counter[bytes]] = {}  # since what is handed out changed last
@@ -79,8 +81,18 @@ class Totals:
             self.recorded[name] += written
             self.unrecorded[name] += dropped
 
+    def add(self, said: LeadCounts | ZoneCounts | AskedCounts, stage: Stage, now: float) -> None:
+        """A worker that answered by the update of that stage tells more; ``now`` is of a monotonic clock."""
+        match said:
+            case LeadCounts():
+                self.add_leads(said, stage)
+            case ZoneCounts():
+                self.zones.update(said.replies)
+            case AskedCounts():
+                self.loads.add(said.asked, now)
+
     def add_leads(self, leads: LeadCounts, stage: Stage) -> None:
-        """A worker that answered by the update of that stage tells which addresses led its answers."""
+        """Which addresses led its answers."""
         for key, led in leads.led.items():
             _add(self._led, key, led)
             if stage >= self._since.get(key, _START):
