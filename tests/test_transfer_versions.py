@@ -30,6 +30,7 @@ from dnslb.transfer.publication import PAUSE, Publication, Version
 from dnslb.transfer.refusals import Refusals
 from dnslb.transfer.requests import Requests
 from dnslb.transfer.serial import following, is_newer
+from dnslb.transfer.updating import Updating
 
 APEX = name.parse("example.com.", name.ROOT)
 WWW, API = (name.parse(f"{label}.example.com.", name.ROOT) for label in ("www", "api"))
@@ -423,7 +424,7 @@ def test_of_a_flood_of_packets_so_many_a_second_are_read(monkeypatch: pytest.Mon
 
     async def flood() -> None:
         inlet = Inlet()
-        requests = Requests(Zones({}, {}), {}, (), lambda apex, by: None)
+        requests = Requests(Zones({}, {}), {}, (), lambda apex, by: None, Updating(lambda asked: None))
         requests.begin(inlet)
         for _ in range(150):
             for _ in range(20):

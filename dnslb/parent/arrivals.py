@@ -53,7 +53,7 @@ class Arrivals:
         await asyncio.sleep(max(_PAUSE - took, _REST * took))
 
     async def _take(self, arrived: dict[Name, Nameserver], expired: set[Name]) -> None:
-        was = self._generations.current.catalog
+        was = self._generations.read
         catalog = was.without(expired) if expired & was.zones.keys() else was
         wanted = {apex: primary for apex, primary in arrived.items() if apex in was.replicas}
         try:

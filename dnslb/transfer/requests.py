@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
@@ -14,14 +14,16 @@ from time import monotonic
 import dns.name
 import dns.tsig
 
+from dnslb.dns import rrtype
 from dnslb.dns.name import Name
-from dnslb.ipc.forwarding import Forwarding, Inlet
+from dnslb.ipc.forwarding import Forwarding, Inlet, Packet
 from dnslb.ipc.handover import ConnectionState, Handover
 from dnslb.transfer import tsig
 from dnslb.transfer.answering import Answered, Zones, answer
 from dnslb.transfer.conversation import converse
 from dnslb.transfer.refusals import Refusals
-from dnslb.transfer.tsig import NotARequest
+from dnslb.transfer.tsig import NotARequest, Request
+from dnslb.transfer.updating import Updating, malformed
 
 _MOST_OPEN = 200         # connections at once
 _MOST_PER_CLIENT = 20
@@ -41,6 +43,7 @@ class Requests:
         keys: Mapping[dns.name.Name, dns.tsig.Key],
         udp: Sequence[socket.socket],
         notified: Callable[[Name, IPv4Address | IPv6Address], None],
+        updating: Updating,
     ) -> None:
         """``udp``: the sockets by which packets are answered, in the order of the endpoints.
 
@@ -48,6 +51,7 @@ class Requests:
         """
         self._zones = zones
         self._notified = notified
+        self._updating = updating
         self._keys = keys
         self._udp = udp
         self._open: Counter[str] = Counter()
@@ -87,14 +91,16 @@ class Requests:
             sock.close()
             return
         self._open[client] += 1
-        task = asyncio.get_running_loop().create_task(self._converse(sock, state, client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._keep(self._converse(sock, state, client))
 
     async def _converse(self, sock: socket.socket, state: ConnectionState, client: str) -> None:
         address = ip_address(client)
+        async def answer(packet: bytes) -> Answered | None:
+            answered = self._answer(packet, address, over_tcp=True)
+            return await self._update(answered, address) if isinstance(answered, Request) else answered
+
         try:
-            await converse(sock, state, lambda packet: self._answer(packet, address, over_tcp=True))
+            await converse(sock, state, answer)
         finally:
             self._open[client] -= 1
             if not self._open[client]:
@@ -108,11 +114,12 @@ class Requests:
                 return
             if not self._admits(monotonic()):
                 continue  # whoever means it comes again, or over TCP
-            client = _client(packet.name)
-            answered = self._answer(packet.octets, ip_address(client[0]), over_tcp=False)
-            for message in answered.messages if answered is not None else ():
-                with suppress(OSError):  # UDP promises nothing
-                    self._udp[packet.number].sendmsg([message], _ancillary(packet.control), socket.MSG_DONTWAIT, client)
+            client = ip_address(_client(packet.name)[0])
+            answered = self._answer(packet.octets, client, over_tcp=False)
+            if isinstance(answered, Request):
+                self._keep(self._update_by_packet(answered, client, packet))
+            elif answered is not None:
+                self._send(answered, packet)
 
     def _admits(self, now: float) -> bool:
         """Whether there is time for one more packet in this second."""
@@ -121,11 +128,38 @@ class Requests:
         self._read += 1
         return self._read <= _A_SECOND
 
-    def _answer(self, packet: bytes, client: IPv4Address | IPv6Address, *, over_tcp: bool) -> Answered | None:
+    async def _update_by_packet(self, request: Request, client: IPv4Address | IPv6Address, packet: Packet) -> None:
+        self._send(await self._update(request, client), packet)
+
+    def _send(self, answered: Answered, packet: Packet) -> None:
+        """To whom the packet came from."""
+        sock, control, client = self._udp[packet.number], _ancillary(packet.control), _client(packet.name)
+        for message in answered.messages:
+            with suppress(OSError):  # UDP promises nothing
+                sock.sendmsg([message], control, socket.MSG_DONTWAIT, client)
+
+    async def _update(self, request: Request, client: IPv4Address | IPv6Address) -> Answered:
+        answered = await self._updating.answer(request)
+        if answered.refused:
+            self._refusals.tell(str(client), answered.refused, "an update")
+        return answered
+
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        """Until it is done."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _answer(
+        self, packet: bytes, client: IPv4Address | IPv6Address, *, over_tcp: bool
+    ) -> Answered | Request | None:
+        """An update comes back as it was read: its answer takes a while."""
         try:
             request = tsig.read(packet, self._keys)
         except NotARequest:
-            return None
+            return malformed(packet)
+        if request.opcode == rrtype.UPDATE:
+            return request
         answered = answer(request, client, self._zones, over_tcp=over_tcp)
         if answered.is_news:
             self._notified(request.name, client)
