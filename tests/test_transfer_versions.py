@@ -410,7 +410,7 @@ def test_refusals_are_told_once_and_not_many_at_a_time(caplog: pytest.LogCapture
     now[0] = 61.0
     refusals.tell("192.0.2.1", "another reason")
     assert caplog.messages[10:] == [
-        "990 more transfers were refused", "a transfer is refused to 192.0.2.1: another reason"
+        "990 more transfers and updates were refused", "a transfer is refused to 192.0.2.1: another reason"
     ]  # fmt: skip
 
 
