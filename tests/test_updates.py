@@ -386,6 +386,18 @@ def test_a_full_disk_refuses_updates_and_answers_go_on(site: Site) -> None:
         site.answers("_acme-challenge", "TXT", '"x"')
 
 
+def test_what_one_key_may_pile_up_is_bounded(site: Site) -> None:
+    with site.server():
+        rcodes = []
+        for third in range(3):
+            message = site.message("dhcp")
+            for number in range(500):
+                message.add("big.lan", 60, "A", f"10.{third}.{number // 250}.{number % 250}")
+            rcodes.append(site.send(message))
+        assert site.ask("www", "A") == ["192.0.2.1", "192.0.2.2"]
+        assert rcodes == ["NOERROR", "NOERROR", "REFUSED"]
+
+
 def test_updates_go_to_a_writer_that_was_killed_and_started_again(site: Site) -> None:
     with site.server() as server:
         before = set(server.processes())

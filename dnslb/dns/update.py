@@ -87,10 +87,12 @@ def changes(apex: Name, read: Read, records: Iterable[Record]) -> Changes:
     What RFC 2136 passes over in silence is: the SOA and the last NS of the zone are not removed, nothing comes beside a
     CNAME, and no CNAME beside anything.
     """
-    nodes: dict[Name, dict[int, RRset]] = {}
+    nodes: dict[Name, dict[int, _Growing]] = {}
     touched: dict[tuple[Name, int], None] = {}
     for one in records:
-        node = nodes.setdefault(one.owner, {rrset.rrtype: rrset for rrset in read(one.owner)})
+        if one.owner not in nodes:
+            nodes[one.owner] = {rrset.rrtype: _Growing(rrset) for rrset in read(one.owner)}
+        node = nodes[one.owner]
         touched |= dict.fromkeys((one.owner, kind) for kind in (*node, one.rrtype))
         match one.rrclass:
             case rrtype.IN:
@@ -101,33 +103,43 @@ def changes(apex: Name, read: Read, records: Iterable[Record]) -> Changes:
                         node.pop(kind, None)
             case rrtype.NONE_CLASS if one.rrtype != rrtype.SOA:
                 _remove(node, one, is_apex=one.owner == apex)
-    found = {(owner, kind): nodes[owner].get(kind) for owner, kind in touched}
-    return {key: rrset for key, rrset in found.items() if rrset != find(read(key[0]), key[1])}
+    found: Changes = {}
+    for owner, kind in touched:
+        grown = nodes[owner].get(kind)
+        rrset = None if grown is None else RRset(kind, grown.ttl, tuple(grown.rdatas.values()), grown.place)
+        if rrset != find(read(owner), kind):
+            found[owner, kind] = rrset
+    return found
 
 
-def _add(node: dict[int, RRset], one: Record) -> None:
+class _Growing:
+    """An RRset under way, whose records are found by what is compared of them."""
+
+    __slots__ = ("place", "rdatas", "ttl")
+
+    def __init__(self, rrset: RRset) -> None:
+        self.ttl, self.place = rrset.ttl, rrset.place
+        self.rdatas = {rdata.canonical(rrset.rrtype, octets): octets for octets in rrset.rdatas}
+
+
+def _add(node: dict[int, _Growing], one: Record) -> None:
     if one.rrtype not in _BESIDE_CNAME and rrtype.CNAME in node:
         return
     if one.rrtype == rrtype.CNAME and not node.keys() <= _BESIDE_CNAME:
         return
-    before = node.get(one.rrtype)
-    rdatas = () if before is None or one.rrtype in _SINGLE else before.rdatas
-    known = [rdata.canonical(one.rrtype, octets) for octets in rdatas]
-    if rdata.canonical(one.rrtype, one.rdata) not in known:
-        rdatas = (*rdatas, one.rdata)
-    # One TTL for all (RFC 2181 §5.2): what came last.
-    node[one.rrtype] = RRset(one.rrtype, one.ttl, rdatas, 0 if before is None else before.place)
+    grown = node.setdefault(one.rrtype, _Growing(RRset(one.rrtype, one.ttl, ())))
+    grown.ttl = one.ttl  # one for all (RFC 2181 §5.2): what came last
+    if one.rrtype in _SINGLE:
+        grown.rdatas.clear()
+    grown.rdatas.setdefault(rdata.canonical(one.rrtype, one.rdata), one.rdata)
 
 
-def _remove(node: dict[int, RRset], one: Record, *, is_apex: bool) -> None:
-    rrset = node.get(one.rrtype)
-    if rrset is None:
+def _remove(node: dict[int, _Growing], one: Record, *, is_apex: bool) -> None:
+    grown, gone = node.get(one.rrtype), rdata.canonical(one.rrtype, one.rdata)
+    if grown is None or gone not in grown.rdatas or (is_apex and one.rrtype == rrtype.NS and len(grown.rdatas) == 1):
         return
-    gone = rdata.canonical(one.rrtype, one.rdata)
-    left = tuple(octets for octets in rrset.rdatas if rdata.canonical(one.rrtype, octets) != gone)
-    if left:
-        node[one.rrtype] = rrset._replace(rdatas=left)
-    elif not (is_apex and one.rrtype == rrtype.NS):
+    del grown.rdatas[gone]
+    if not grown.rdatas:
         del node[one.rrtype]
 
 

@@ -95,10 +95,11 @@ class Reloader:
     async def serve_updates(self) -> None:
         """Wait for updates, and answer by them."""
         await self._generations.updates.changed.wait()
+        began = time.monotonic()
         async with self.lock:
             with suppress(WorkersFailed):  # it is in the log, and tried again
                 await self._generations.begin(self._generations.read)
-        await asyncio.sleep(_UPDATED)
+        await asyncio.sleep(max(_UPDATED, time.monotonic() - began))
 
     @contextmanager
     def _announced(self) -> Iterator[None]:

@@ -46,7 +46,7 @@ class Journal:
     """``failed`` is called when what is being written will not be, before anybody hears of it."""
 
     def __init__(self, path: Path, whole: Callable[[], str], failed: Callable[[], None]) -> None:
-        """``whole`` gives the text with which the file begins: all that was acknowledged."""
+        """``whole`` gives the text with which the file begins, all that was acknowledged; in the process."""
         self._path = path
         self._whole = whole
         self._failed = failed
@@ -80,7 +80,7 @@ class Journal:
 
     def _begin(self) -> ForkedProcess:
         """Raises OSError."""
-        process = self._process = ForkedProcess(partial(_write_all, self._path, self._whole()), [])
+        process = self._process = ForkedProcess(partial(_write_all, self._path, self._whole), [])
         self._octets = self._lines = 0
         process.open(partial(self._hear, process), partial(self._bury, process))
         return process
@@ -178,10 +178,10 @@ def _name(word: str) -> Name:
     return name.fold(name.parse(word, name.ROOT))
 
 
-def _write_all(path: Path, whole: str, parent: socket.socket) -> int:
+def _write_all(path: Path, whole: Callable[[], str], parent: socket.socket) -> int:
     """In the process: tells how many octets are there to stay.  The exit status."""
     try:
-        for octets in _written(path, whole.encode(), parent):
+        for octets in _written(path, whole().encode(), parent):
             parent.sendall(packed(octets))
     except OSError as error:
         with suppress(OSError):

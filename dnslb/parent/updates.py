@@ -26,7 +26,8 @@ from dnslb.parent import update_journal
 from dnslb.parent.update_journal import Journal, NotWritten
 from dnslb.transfer.messages import UpdateRequest
 
-_MOST = 100_000  # RRsets that differ from the zone files, in all
+_MOST = 10_000       # names that differ from the zone files, in all: each new generation lays them over
+_MOST_RECORDS = 1000  # of one name and type
 _ADDRESSES = frozenset(rrtype.ADDRESS_TYPES.values())
 
 _log = logging.getLogger("dnslb")
@@ -156,8 +157,11 @@ class Updates:
             raise NotWritten("the state directory is not ours")
         differences = _differences(zone, changes)
         after = before.amended(differences)
-        if sum(len(one.owners) for one in self._wanted.values()) + len(differences) > _MOST:
+        rest = sum(len(one.owners) for each, one in self._wanted.items() if each != apex)
+        if rest + len(after.owners) > max(_MOST, rest + len(before.owners)):
             raise Refused(rrtype.REFUSED, f"more than {_MOST} names differ from the zone files")
+        if any(rrset is not None and len(rrset.rdatas) > _MOST_RECORDS for rrset in changes.values()):
+            raise Refused(rrtype.REFUSED, f"more than {_MOST_RECORDS} records of one name and type")
         await self._keep(apex, after, differences, asked.key or "")
 
     async def _keep(

@@ -33,6 +33,7 @@ from dnslb.transfer.requests import Requests
 from dnslb.transfer.updating import Updating
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
+_PAUSE = 1.0             # seconds from telling the parent that a zone has changed to telling it again
 _NICE = 5                # answering and probing come first
 _PARTING = 30.0          # seconds for transfers under way, when another process has taken over
 
@@ -63,6 +64,8 @@ class _Process:
         zones = Zones(self._sources, primaries, updatable)
         self._requests = Requests(zones, keys, assignment.udp, self._tell_notified, self._updating)
         self._changed = set(assignment.policies)  # zones of which there may be another version
+        # Zones of which the parent has just been told, with who has said it since then.
+        self._notified: dict[Name, IPv4Address | IPv6Address | None] = {}
         self._leaving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -146,7 +149,18 @@ class _Process:
         self._channel.send(Followed(apex, secondary, progress))
 
     def _tell_notified(self, apex: Name, by: IPv4Address | IPv6Address) -> None:
+        """At once, and then once a second and zone: whoever has a primary's address may say it often."""
+        if apex in self._notified:
+            self._notified[apex] = by
+            return
+        self._notified[apex] = None
         self._channel.send(Notified(apex, by))
+        asyncio.get_running_loop().call_later(_PAUSE, self._tell_notified_again, apex)
+
+    def _tell_notified_again(self, apex: Name) -> None:
+        by = self._notified.pop(apex)
+        if by is not None:
+            self._tell_notified(apex, by)
 
 
 def _source(assignment: Assignment, apex: Name) -> Source:
