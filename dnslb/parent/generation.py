@@ -44,7 +44,8 @@ class Generation:
         self.settings = settings
         self.balancer = Balancer({})
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        inlet = transfers.inlet if catalog.transfers or catalog.replicas else None
+        needs_transfers = catalog.transfers or catalog.replicas or catalog.updates
+        inlet = transfers.inlet if needs_transfers else None
         absent = {apex: Zone(apex, {}, frozenset()) for apex in catalog.absent}
         self._assignment = SharedAssignment({**catalog.zones, **absent}, settings, near, transfers=inlet)
         self._assignment.clients = catalog.clients
