@@ -92,6 +92,7 @@ class Channel(asyncio.Protocol):
 
     def _end(self) -> None:
         self._has_ended = True
+        self._receive = _hear_nothing  # who hears us holds us, and what is frozen must be in no cycle
         call, self._call = self._call, None
         if call is not None:
             call()
@@ -120,3 +121,7 @@ class Channel(asyncio.Protocol):
     async def sent(self) -> None:
         """After ``close``: wait until everything is sent, or the other end is gone."""
         await self._lost.wait()
+
+
+def _hear_nothing(message: object) -> None:
+    """All that the other end had to say was heard."""

@@ -44,7 +44,7 @@ class Balancer:
         self.served = ServedPools(pools, self.verdicts)
         self._clock = clock
         self._log = PoolLog()
-        self._publisher = Publisher(self._work_out, self._log.finish)
+        self._publisher = Publisher(self._log.finish)
         self._prepared: set[Name] = set()  # pools that are worked out already, before the start
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -110,7 +110,7 @@ class Balancer:
         self._timers.append(loop.call_later(_PATIENCE, self._lose_patience))
         if any(pool.judgement.stand_ins for pool in self.served.values()):
             self._timers.append(loop.call_later(_MOMENT, self._judge_anew))
-        self._publisher.start(publish)
+        self._publisher.start(self._work_out, publish)
 
     def _begin(self, pool: ServedPool) -> None:
         now = self._clock()

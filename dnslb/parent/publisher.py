@@ -21,14 +21,13 @@ _TURN = 0.005   # seconds of working out pools in a row
 
 
 class Publisher:
-    """``work_out`` gives what a pool serves otherwise than before; ``rest`` is called when nothing urgent is left."""
+    """``rest`` is called when nothing urgent is left."""
 
-    def __init__(
-        self, work_out: Callable[[ServedPool], Mapping[RRsetKey, Serving]], rest: Callable[[], object]
-    ) -> None:
-        self._work_out = work_out
+    def __init__(self, rest: Callable[[], object]) -> None:
         self._rest = rest
-        self._publish: Callable[[Mapping[RRsetKey, Serving]], object] | None = None  # from the start to the end
+        # From the start to the end, and no longer: they hold who holds us, and what is frozen must be in no cycle.
+        self._work_out: Callable[[ServedPool], Mapping[RRsetKey, Serving]] | None = None
+        self._publish: Callable[[Mapping[RRsetKey, Serving]], object] | None = None
         self._urgent: OrderedDict[Name, ServedPool] = OrderedDict()  # a verdict or an order has changed
         self._due: OrderedDict[Name, ServedPool] = OrderedDict()     # time has changed
         self._clocks: dict[Name, asyncio.TimerHandle] = {}  # until a pool is due
@@ -40,14 +39,21 @@ class Publisher:
     def is_started(self) -> bool:
         return self._publish is not None
 
-    def start(self, publish: Callable[[Mapping[RRsetKey, Serving]], object]) -> None:
-        """From now on publish all changes; at once those of pools that have become due since they were worked out."""
-        self._publish = publish
+    def start(
+        self,
+        work_out: Callable[[ServedPool], Mapping[RRsetKey, Serving]],
+        publish: Callable[[Mapping[RRsetKey, Serving]], object],
+    ) -> None:
+        """From now on publish all changes; at once those of pools that have become due since they were worked out.
+
+        ``work_out`` gives what a pool serves otherwise than before.
+        """
+        self._work_out, self._publish = work_out, publish
         if self._due:
             self._flush()
 
     def stop(self) -> None:
-        self._publish = None
+        self._work_out = self._publish = None
         self._urgent.clear()
         self._settled.set()
         for clock in self._clocks.values():
@@ -96,7 +102,7 @@ class Publisher:
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        if self._publish is None:
+        if self._work_out is None or self._publish is None:
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + _TURN

@@ -66,23 +66,23 @@ async def _read(about: str, work: Callable[[socket.socket], int]) -> Reading:
             undo.pop_all()
     except OSError as error:
         raise NotAnswered(f"no process can be started: {(error.strerror or str(error)).lower()}") from None
-    stream, writer = await asyncio.open_unix_connection(sock=ours)
+    ours.setblocking(False)
     try:
         with collector.paused():
-            found = await _received(stream, _Assembly(about))
+            found = await _received(ours, _Assembly(about))
             gc.freeze()
             return found
     finally:
         await child.end()
-        writer.close()
+        ours.close()
 
 
-async def _received(stream: asyncio.StreamReader, assembly: _Assembly) -> Reading:
-    received = bytearray()
+async def _received(sock: socket.socket, assembly: _Assembly) -> Reading:
+    received, loop = bytearray(), asyncio.get_running_loop()
     while assembly.reading is None:
         try:
             async with asyncio.timeout(_SILENCE if assembly.is_asking else None):
-                octets = await stream.read(_CHUNK)
+                octets = await loop.sock_recv(sock, _CHUNK)
         except TimeoutError:
             about = f"{assembly.about} was not read within {_SILENCE:g} s"
             raise NotAnswered(f"the disk does not answer: {about}") from None

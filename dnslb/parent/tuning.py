@@ -30,8 +30,9 @@ class Tuning:
             self._running = asyncio.get_running_loop().create_task(self._run(balancer))
 
     def stop(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
+        running, self._running = self._running, None  # its end holds us, and what is frozen must be in no cycle
+        if running is not None:
+            running.cancel()
 
     async def _run(self, balancer: Balancer) -> None:
         told = self._loads.classes
