@@ -23,6 +23,7 @@ from dnslb.control.reload import Refusal, Reloaded
 from dnslb.control.status import BackendStatus, OrderStatus, ProbeStatus, RRsetStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
+from dnslb.control.updated import UpdatedRRset
 from dnslb.dns.name import Name
 
 QUIET = Status(
@@ -114,6 +115,12 @@ class MadeUp:
 
     async def leave(self, wanted: JoinRequest) -> Gone:
         raise AssertionError("nobody leaves")
+
+    def updates(self) -> Iterator[UpdatedRRset]:
+        return iter(())
+
+    async def drop_updates(self, name: str, kind: str | None, by: str) -> int:
+        raise AssertionError("there are no updates")
 
     async def effect(self, wanted: OrderRequest) -> Effect:
         expires = None if wanted.mode is Mode.READY else time.time() + 22

@@ -76,10 +76,12 @@ def test_lines_that_nobody_reads_are_lost_and_counted_and_nobody_waits(kind: str
         finally:
             writer.kill()
     lines = (first + last).splitlines()
-    told = next(line for line in lines if "lines of the log are lost" in line)
-    lost = int(told.partition(" lines of")[0].rpartition(" " if format == "text" else '"')[2])
+    # A terminal takes some now and then, so that there may be several that tell.
+    told = [line.partition(" lines of the log are lost") for line in lines if "lines of the log are lost" in line]
+    lost = sum(int(before.rpartition(" " if format == "text" else '"')[2]) for before, _, _ in told)
     assert "and on" in lines[-1]
-    assert len(lines) + lost == 20_000 + 2  # and what tells of it, and the last
+    assert lost > 10_000
+    assert len(lines) - len(told) + lost == 20_000 + 1
     if format == "json":
         assert all(json.loads(line)["message"] for line in lines)
 

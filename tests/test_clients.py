@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from programs import program
 
 from dnslb.config import settings
 from dnslb.config.clients import Clients
+from dnslb.system.usage import usage
 from dnslb.worker.proxy import LONGEST, SIGNATURE, NotProxied, read, unwrapped
 
 OPEN = "$TTL 300\n@ SOA ns1 h 1 2 3 4 60\n@ NS ns1\nns1 A 192.0.2.53\nwww A 192.0.2.1\n"
@@ -227,3 +229,26 @@ def test_behind_dnsdist(served: tuple[Server, Address], tmp_path: Path) -> None:
         for source, expected in (("127.0.0.1", "NOERROR"), ("127.0.0.7", "REFUSED")):
             assert rcode(udp(front, query.to_wire(), source)) == expected
             assert rcode(tcp(front, framed(query.to_wire()), source)) == expected
+
+
+def test_what_comes_from_port_0_or_from_ourselves_makes_no_loop(served: tuple[Server, Address]) -> None:
+    """Forged: as if from our own address and port, or from port 0, to which nothing can be sent."""
+    address = served[1]
+    try:
+        forged = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    except PermissionError:
+        pytest.skip("no raw sockets here")
+    query = question("www")
+    with forged:
+        for source in (0, address.port):
+            head = b"".join(part.to_bytes(2) for part in (source, address.port, 8 + len(query), 0))
+            forged.sendto(head + query, address)
+        assert rcode(udp(address, query, "127.0.0.3")) == "NOERROR"
+        before = busy(served[0])
+        time.sleep(1.0)
+        assert busy(served[0]) - before < 0.3
+
+
+def busy(server: Server) -> float:
+    """Seconds of CPU that its workers have used."""
+    return sum(used.cpu for pid in server.workers() if (used := usage(pid)) is not None)

@@ -345,7 +345,8 @@ def test_a_question_is_what_others_would_send() -> None:
 
 SERVERS = tuple(Server(f"b{number}", f"127.0.1.1{number}", 8080, weight=number) for number in range(1, 5))
 FRONTS = (Front(20001, SERVERS), Front(20002, SERVERS, "leastconn"),
-          Front(20003, SERVERS, sticky=True), Front(20004, SERVERS, routes=(("/img/", SERVERS[:2]),)))
+          Front(20003, SERVERS, sticky=True), Front(20004, SERVERS, routes=(("/img/", SERVERS[:2]),)),
+          Front(20006, SERVERS, agents=True))
 
 
 def accepted(*command: object) -> None:
@@ -499,7 +500,7 @@ def test_the_list_names_all_experiments() -> None:
     done = compare("--list")
     said, _ = done.communicate(timeout=60)
     numbers = [line[:2].strip() for line in said.splitlines()]
-    assert [number for number in numbers if number] == [str(number) for number in range(1, 18)]
+    assert [number for number in numbers if number] == [str(number) for number in range(1, 21)]
 
 
 def test_an_interrupted_run_leaves_nothing_behind() -> None:
@@ -582,7 +583,7 @@ def test_a_short_run_of_everything(tmp_path: Path) -> None:
     assert set(parts()) == before
 
     written = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 18))
+    assert [one["number"] for one in written["experiments"].values()] == list(range(1, 21))
     for name, one in written["experiments"].items():
         assert "left_out" not in one, f"{name}: {one}"
         assert one["tables"]

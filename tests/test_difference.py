@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dnslb.balance.near import Near, Networks
-from dnslb.balance.pool import AllDown, Backend, Least, OnReturn, Pool, Probe, TcpCheck, TtlPolicy
+from dnslb.balance.pool import AllDown, Backend, JoinPolicy, Least, Load, OnReturn, Pool, Probe, TcpCheck, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.config.catalog import Catalog
 from dnslb.config.settings import Settings
@@ -37,6 +37,9 @@ OTHER: dict[str, Any] = {
     "min_ready": Least(backends=1),
     "fail_open_below": 50,
     "on_return": OnReturn.MANUAL,
+    "hidden_load": True,
+    "register": JoinPolicy((ip_network("192.0.2.0/24"),)),
+    "load": Load(Probe(TcpCheck(80))),
 }
 CALLED = {
     "zone_ttls": "the zone's TTLs", "negative_ttl": "the zone's negative TTL", "near": "who is near",

@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import dns.rdatatype
 import pytest
 from dnslb_server import DNSLB, Server, eventually, question, started
 from peers import free_port
 from programs import program
 from test_disk import ticks
 from test_processes import answers
+from test_udp import packed
 from world import World
 
 from dnslb.admin import client
@@ -151,8 +153,8 @@ def test_a_worker_that_gets_no_memory_goes_on_or_is_replaced(world: World) -> No
         used = int(Path(f"/proc/{worker}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.prlimit(worker, resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for number in range(60_000):
-                sock.sendto(question(f"n{number}.x"), ("127.0.0.1", port))
+            for number in range(30_000):
+                sock.sendto(packed([f"n{number}", "x" * 60], dns.rdatatype.A), ("127.0.0.1", port))
         eventually(lambda: answers(port), "nobody answers", 10)
         assert world.ask("GET", "/status")["server"]["silent"] == []
 
@@ -163,9 +165,9 @@ def test_a_reload_that_finds_no_memory_is_refused(world: World) -> None:
     with started(world.directory, "--workers", "1", "--no-watch", "--listen", f"127.0.0.1:{port}") as server:
         zone = world.directory / "zones" / "example.test.zone"
         text = zone.read_text()
-        zone.write_text(text + "".join(f"n{number} A 192.0.2.1\n" for number in range(100_000)))
+        zone.write_text(text + "".join(f"n{number} A 192.0.2.1\n" for number in range(30_000)))
         used = int(Path(f"/proc/{server.parent}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.prlimit(server.parent, resource.RLIMIT_AS, (used + (16 << 20), resource.RLIM_INFINITY))
+        resource.prlimit(server.parent, resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
         status, answer = client.ask(world.directory / "control", "POST", "/reload")
         assert status == 409, answer
         assert answers(port)

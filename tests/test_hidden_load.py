@@ -218,3 +218,9 @@ def test_what_led_is_counted_over_all_classes(order: RRsetOrder) -> None:
     assert turns.led() == [seen.count(0), seen.count(1)]
     assert turns.taken == len(seen)
     assert turns.led() is None
+
+
+def test_before_anybody_is_known_all_get_the_mean_ttl() -> None:
+    terms = adapted_terms(Rotation(RRsetOrder.CYCLIC, (3, 1), 1), 2, Limits(5, 30, 120), {})
+    assert {each.ttls for each in terms} == {(30, 30)}
+    assert {each.rotation.weights for each in terms} == {(3, 1)}

@@ -20,6 +20,7 @@ from dnslb.admin import client
 from dnslb.cli import main
 
 LOADS = {"127.1.1.1": 20.0, "127.1.2.1": 0.5, "127.1.3.1": 0.4}  # requests a second behind resolvers
+LEARNED = 150.0  # seconds in which they must be known, on a busy machine; it takes 40
 POLICY = """\
 pools:
   www: {answers: 1, ttl: {min: 1s, mean: 3s, adaptive: load}}
@@ -70,10 +71,12 @@ def test_resolvers_get_ttls_by_the_clients_that_they_hide(tmp_path: Path) -> Non
     control = "--control", str(tmp_path / "control")
     with started(tmp_path, "--listen", f"127.0.0.1:{port}", "--workers", "2"):
         caches = [Cache(host, port, load) for host, load in LOADS.items()]
-        look(caches, 45)
         heavy, *light = (cache.ttls for cache in caches)
+        end = time.monotonic() + LEARNED
+        while not heavy or not heavy[-1] < 3 < min(ttls[-1] for ttls in light):
+            assert time.monotonic() < end, (heavy, light)
+            look(caches, 1)
         assert heavy[0] == light[0][0] == 3
-        assert heavy[-1] < 3 < light[0][-1]
         told = rrset(tmp_path, "www")["hidden_load"]
         assert told["networks"] == len(LOADS)
         assert told["heaviest"][0]["network"] == "127.1.1.0/24"

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from math import floor
 from random import Random
+from typing import TYPE_CHECKING, cast
 
 import pytest
+import virtual_time
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.answer.hidden_loads import HEAVIEST, MOST, Asked, HiddenLoads
-from dnslb.answer.snapshot import RRsetKey
+from dnslb.answer.snapshot import RRsetKey, Serving
 from dnslb.balance.hidden_load import CLASSES, HOTTEST, class_of
+from dnslb.balance.pool import Backend, Pool, TtlPolicy
 from dnslb.dns import rrtype
+from dnslb.parent.balancer import Balancer
+from dnslb.parent.tuning import INTERVAL, Tuning
+
+if TYPE_CHECKING:
+    from dnslb.parent.workers import Workers
 
 WWW: RRsetKey = (b"\x03www\x07example\x03com\0", rrtype.A)
 API: RRsetKey = (b"\x03api\x07example\x03com\0", rrtype.A)
@@ -128,3 +139,37 @@ def test_whatever_is_told_makes_loads_within_their_limits(told: list[tuple[int, 
     for load in found.values():
         assert load.rest >= 0
         assert all(0 < crowd.load <= HOTTEST and crowd.caches >= 1 for crowd in load.crowds.values())
+
+
+class _Told:
+    """What workers are told."""
+
+    def __init__(self) -> None:
+        self.classes: Mapping[bytes, int] = {}
+
+    def publish(self, servings: Mapping[RRsetKey, Serving], *, classes: Mapping[bytes, int]) -> None:
+        self.classes = classes
+
+
+def test_what_is_known_goes_to_the_pools_that_go_by_it_and_to_the_workers() -> None:
+    backends = tuple(Backend(ip_address(f"192.0.2.{number}")) for number in (1, 2))
+    pool = Pool("www.example.com.", backends, {4: 120}, answers=1, ttl=TtlPolicy(is_adaptive=True))
+    loads = HiddenLoads()
+    for ago in range(900, 0, -31):
+        loads.add({(WWW, network(1)): Asked(1, 30)}, time.monotonic() - ago)
+    for ago in range(900, 0, -90):
+        loads.add({(WWW, network(2)): Asked(1, 30)}, time.monotonic() - ago)
+
+    async def story() -> None:
+        balancer, published, told = Balancer({WWW[0]: pool}), list[Serving](), _Told()
+        await balancer.prepare()
+        balancer.start(lambda servings: published.extend(servings.values()))
+        tuning = Tuning(loads, cast("Workers", told))
+        tuning.start(balancer)
+        await asyncio.sleep(2 * INTERVAL)
+        tuning.stop()
+        heavy, light = (told.classes[network(number)] for number in (1, 2))
+        assert heavy < light
+        assert published[-1].terms[heavy].ttls[0] < 30 < published[-1].terms[light].ttls[0]
+
+    virtual_time.run(story())

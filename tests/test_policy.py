@@ -325,7 +325,7 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
     # The file.
     ("- a", [
         "f:1:1: the file is no mapping; write keys and values: allow, defaults, deny, pools, primary, secondaries,"
-        " transfer_to",
+        " transfer_to, update",
     ]),
     ("pool: {}", ["f:1:1: the file has no key pool; did you mean pools?"]),
     ("pools: [www]", ["f:1:8: pools is no mapping; write keys and values"]),
@@ -380,7 +380,8 @@ def test_the_schedule_of_a_probe(text: str, probe: Probe) -> None:
         " rise, slowstart, source, timeout, ttl, unsteady, when_all_down",
     ]),
     ("a: &a {order: none}\npools: {www: {<<: *a}}", [
-        "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, primary, secondaries, transfer_to",
+        "f:1:1: the file has no key a; known are: allow, defaults, deny, pools, primary, secondaries, transfer_to,"
+        " update",
         "f:2:15: a pool has no key <<; known are: answers, backends, down_interval, fail_open_below, fall,"
         " fast_interval, hidden_load, interval, load, min_ready, near_networks, on_return, order, probe, register,"
         " rise, slowstart, source, timeout, ttl, unsteady, when_all_down",

@@ -25,6 +25,7 @@ from dnslb.answer.responder import UDP, Responder
 from dnslb.config.rate_limit import RateLimit as Wanted
 from dnslb.parent.telling.limit_log import LimitLog
 from dnslb.worker.rate_limit import Held, RateLimit, Watched
+from dnslb.worker.shedding import Instruction, program
 
 RATE = 100
 TEXT = "\n".join([
@@ -344,3 +345,41 @@ def ask_from(address: Address, source: str, packets: list[bytes]) -> list[bytes]
 
 def cookies_of(replies: list[bytes]) -> set[bytes]:
     return {option.to_wire() or b"" for reply in replies for option in dns.message.from_wire(reply).options}
+
+
+@pytest.mark.parametrize(("size", "source", "octets"), [(3, 12, 4), (7, 8, 16)])
+def test_the_program_drops_these_networks_and_no_others(size: int, source: int, octets: int) -> None:
+    rng = Random(1)
+    networks = [rng.randbytes(size) for _ in range(50)] + [bytes(size)]
+    made = program(networks, source)
+    for _ in range(300):
+        asked = rng.choice(networks) if rng.random() < 0.5 else rng.choice(networks)[: size - 1] + rng.randbytes(1)
+        address = asked + rng.randbytes(octets - size)
+        for end in (0, 0x000A0018):  # of a packet: something, or the beginning of a whole cookie
+            for drawn in (0, 1, 15, 16):
+                is_dropped = asked in networks and not end and drawn % 16 != 0
+                assert run(made, address, source, end, drawn) is not is_dropped
+
+
+def run(made: list[Instruction], address: bytes, source: int, end: int, drawn: int) -> bool:
+    """Whether a packet comes through, as the system runs such a program."""
+    loaded, at = 0, 0
+    while True:
+        code, if_so, if_not, operand = made[at]
+        at += 1
+        match code:
+            case 0x20 if operand == 0xFFFFF038:  # a random number
+                loaded = drawn
+            case 0x20:
+                start = operand - 0xFFF00000 - source
+                loaded = int.from_bytes(address[start : start + 4])
+            case 0x40:
+                loaded = end
+            case 0x54:
+                loaded &= operand
+            case 0x15:
+                at += if_so if loaded == operand else if_not
+            case 0x05:
+                at += operand
+            case 0x06:
+                return operand != 0

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import dns.message
@@ -116,6 +116,26 @@ def test_orphans_are_taken_over_by_a_server_of_another_size_and_place(tmp_path: 
             assert all(answers(kept) for _ in range(20))
             assert all(answers(new) for _ in range(20))
             assert not answers(gone)
+
+
+def test_once_a_new_server_takes_orders_no_orphan_answers_beside_it(tmp_path: Path) -> None:
+    """It would not know of them."""
+    port = free_port()
+    with started(tmp_path, "--workers", "2", *listen(port)) as first, ExitStack() as clients:
+        for _ in range(8):  # who has clients takes a while to leave
+            clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+        os.kill(first.parent, signal.SIGKILL)
+        with another(tmp_path, "--workers", "2", *listen(port)) as second:
+            eventually(lambda: can_be_asked(tmp_path / "control"), "it does not come up", STARTING)
+            assert first.workers() == []
+            assert "beside ours" not in second.log
+
+
+def can_be_asked(control: Path) -> bool:
+    try:
+        return client.ask(control, "GET", "/readyz")[0] == 200
+    except client.Unreachable:
+        return False
 
 
 def test_verdicts_and_orders_go_on_after_a_kill(tmp_path: Path) -> None:

@@ -13,14 +13,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from dnslb_server import eventually
+from dnslb_server import eventually, status_field
+from peers import Address, free_port
+from propagation.servers import BIND, KNOT, NSD
 from scrape import fetch, value
-from secondaries import KEY, ZONE, serial
-from test_transfers import Fleet
+from secondaries import KEY, ZONE, following, serial, served
+from test_transfers import Fleet, asking, count_records, transferring
+
+from dnslb.system.usage import usage
 
 pytestmark = pytest.mark.long
 
 _MANY = 1000
+_ZONES = 100
+_RECORDS = 1_000_000
 _BAR = 2.0     # seconds until all are told
 _LATE = 0.05   # seconds by which probes may start late meanwhile
 _TSIG = b"\x05fleet\x00\x00\xfa\x00\xff\x00\x00\x00\x00"  # owner, type, class, TTL
@@ -119,3 +125,55 @@ def test_a_thousand_secondaries_are_told_at_once(fleet: Fleet) -> None:
         last = max(at for at, _ in crowd.told.values())
         assert last - begun < _BAR
         assert late < _LATE
+
+
+def test_a_hundred_zones_that_change_at_once_are_everywhere(fleet: Fleet) -> None:
+    """One address is in a pool of each.  What it takes of our processors is measured, since others are busy too."""
+    zones, directory = [f"z{number}.test" for number in range(_ZONES)], fleet.world.directory
+    places = {peer: Address("127.0.0.1", free_port()) for peer in (NSD, KNOT, BIND)}
+    rows = "".join(f"  - {{address: 127.0.0.1, port: {place.port}, key: fleet}}\n" for place in places.values())
+    files = directory / "zones"
+    for zone in zones:
+        for suffix, more in (("zone", ""), ("yaml", f"secondaries:\n{rows}")):
+            (files / f"{zone}.{suffix}").write_text((files / f"{ZONE}.{suffix}").read_text() + more)
+    server = fleet.serve()
+    for peer, place in places.items():
+        fleet.stack.enter_context(following(peer, directory, place.port, [fleet.port], zones=zones))
+    time.sleep(3.0)
+    before = spent(server.processes())
+    (fleet.world.up / "192.0.2.2").unlink()
+    waiting = [(place, f"www.{zone}") for place in places.values() for zone in zones]
+
+    def have_all() -> bool:
+        while waiting and "192.0.2.2" not in served(*waiting[-1])[1]:
+            waiting.pop()
+        return not waiting
+
+    eventually(have_all, "they lack it", 30.0)
+    took = spent(server.processes()) - before
+    assert took < _BAR
+
+
+def test_a_million_records_are_sent_as_fast_as_promised_and_in_little_memory(fleet: Fleet) -> None:
+    """What it takes of a processor is measured, since others are busy too."""
+    server = fleet.serve(policy="transfer_to: [fleet]\n")
+    eventually(lambda: serial(fleet.here) != 1, "there is a version", 60.0)
+    first, old = serial(fleet.here), transferring(server)
+    path = fleet.world.directory / f"zones/{ZONE}.zone"
+    path.write_text(path.read_text() + f"$GENERATE 1-{_RECORDS} host$ A 192.0.2.1\n")
+    eventually(lambda: serial(fleet.here) not in (None, first), "it is read", 300.0)
+    eventually(lambda: len(found := transferring(server)) == 1 and found != old, "there is another process", 60.0)
+    [process] = transferring(server)
+    before, memory = spent([process]), int(status_field(process, "RssAnon").split()[0])
+    with asking(fleet) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.settimeout(120)
+        assert count_records(sock, _RECORDS) >= _RECORDS
+    took = spent([process]) - before
+    assert took < _RECORDS / 300_000
+    assert int(status_field(process, "RssAnon").split()[0]) - memory < 300 << 10  # kB; most is memory that was shared
+
+
+def spent(pids: list[int]) -> float:
+    """Seconds of processors."""
+    return sum(used.cpu for used in map(usage, pids) if used is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import TypeAlias
@@ -19,6 +20,7 @@ from dnslb.config.keys import TsigKey
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.name import Name
 from dnslb.dns.zone import RRset, Zone
+from dnslb.ipc.forwarding import Inlet
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
 from dnslb.transfer.answering import Source, Zones, answer
@@ -26,7 +28,9 @@ from dnslb.transfer.content import Content, between
 from dnslb.transfer.journal import Journal, Step, serial_of
 from dnslb.transfer.publication import PAUSE, Publication, Version
 from dnslb.transfer.refusals import Refusals
+from dnslb.transfer.requests import Requests
 from dnslb.transfer.serial import following, is_newer
+from dnslb.transfer.updating import Updating
 
 APEX = name.parse("example.com.", name.ROOT)
 WWW, API = (name.parse(f"{label}.example.com.", name.ROOT) for label in ("www", "api"))
@@ -406,5 +410,31 @@ def test_refusals_are_told_once_and_not_many_at_a_time(caplog: pytest.LogCapture
     now[0] = 61.0
     refusals.tell("192.0.2.1", "another reason")
     assert caplog.messages[10:] == [
-        "990 more transfers were refused", "a transfer is refused to 192.0.2.1: another reason"
+        "990 more transfers and updates were refused", "a transfer is refused to 192.0.2.1: another reason"
     ]  # fmt: skip
+
+
+def test_of_a_flood_of_packets_so_many_a_second_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes signatures up has each checked, which takes longer than to make one up."""
+    read: list[bytes] = []
+
+    def count(packet: bytes, keys: object) -> tsig.Request:
+        read.append(packet)
+        raise tsig.NotARequest
+
+    async def flood() -> None:
+        inlet = Inlet()
+        requests = Requests(Zones({}, {}), {}, (), lambda apex, by: None, Updating(lambda asked: None))
+        requests.begin(inlet)
+        for _ in range(150):
+            for _ in range(20):
+                inlet.packets.put(0, b"x", b"\2\0" + bytes(26), bytes(64))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await requests.finish(0.0)
+
+    monkeypatch.setattr(tsig, "read", count)
+    clock = iter([1000.0] * 2500 + [1001.0] * 500)
+    monkeypatch.setattr("dnslb.transfer.requests.monotonic", lambda: next(clock))
+    asyncio.run(flood())
+    assert len(read) == 2000 + 500

@@ -243,6 +243,18 @@ def _registration(request: Request) -> JoinRequest:
     return replace(wanted, by=_by(request), source=None if request.is_operators else request.source)
 
 
+async def _updates(api: Api, request: Request) -> Reply:
+    return await _told(api, request, "updates", lambda: {"updates": api.operations.updates()})
+
+
+async def _drop_updates(api: Api, request: Request) -> Reply:
+    root = order_body.read_object(request.body, ("name", "type"), '{"name": "_acme-challenge.example.com"}')
+    name, kind = root.get("name"), root.get("type")
+    if not isinstance(name, str) or not isinstance(kind, str | None) or len(name) > order_body.LONGEST_NAME:
+        raise Malformed("'name' is missing, or 'type' is no text", 'send {"name": "_acme-challenge.example.com"}')
+    return json_reply(200, {"dropped": await api.operations.drop_updates(name, kind, _by(request))})
+
+
 async def _told(api: Api, request: Request, key: Hashable, value: Callable[[], object]) -> Reply:
     """What takes long to tell, in its turn.  The same ``key`` must mean the same reply."""
     return Reply(200, b"", long=await api.replies.render(request.client, key, lambda: _text(value())))
@@ -286,5 +298,6 @@ _ROUTES: dict[str, dict[str, Route]] = {
     "/reload": {"POST": _reload},
     "/orders": {"POST": _order},
     "/orders/effect": {"POST": _effect},
+    "/updates": {"GET": _updates, "DELETE": _drop_updates},
     REGISTRATIONS: {"POST": _join, "DELETE": _leave},
 }

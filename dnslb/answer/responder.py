@@ -274,7 +274,9 @@ class Responder:
 
 
 def _is_transfer(asked: Query, transport: Transport) -> bool:
-    """Whether a zone is asked for, over a transport by which it can be had, or said to have changed."""
+    """Whether a zone is asked for, over a transport by which it can be had; or has changed, or is to be changed."""
+    if asked.opcode == rrtype.UPDATE:
+        return True
     if asked.opcode == rrtype.NOTIFY:
         return asked.rcode == rrtype.NOERROR
     wanted = (rrtype.IXFR,) if transport is UDP else (rrtype.AXFR, rrtype.IXFR)

@@ -31,6 +31,7 @@ CLASSES = 14      # besides; the last has also all that is below
 HOTTEST = 10.0    # requests a second behind a cache: of more, how often it asks tells next to nothing
 _MOST_CACHES = 1000  # behind one network
 _STEPS = 24       # of a bisection
+_MOST_CAPACITIES = 16  # for which TTLs are worked out
 _EVEN = 1.05      # ratio up to which places in a cycle count as alike: else it would be long for nothing
 
 
@@ -106,12 +107,15 @@ def adapted_terms(rotation: Rotation, n: int, within: Limits, known: Mapping[int
     """For each class: TTLs in inverse proportion to its load, with as many queries as ``within.mean`` brings.
 
     ``rotation`` has the capacities of the ``n`` records as its weights.  ``known``: who is behind the resolvers, by
-    class.  Nobody is found to be so, or all limits stand in the way: then the number of queries is as near as can be.
+    class.  Where limits stand in the way, the number of queries is as near as can be.
     """
+    if not known:
+        return even_terms(rotation, n, within.mean)
     loads = {each: known[each].load if each in known else _nominal(each) for each in range(1, CLASSES + 1)}
     capacities = rotation.weights or (1,) * n
-    is_tallied = rotation.order is RRsetOrder.LEAST_ASSIGNED
-    counts = Counter({1: n} if is_tallied else capacities)
+    # Else they lead by their capacity, with one TTL.
+    is_by_capacity = rotation.order is not RRsetOrder.LEAST_ASSIGNED and len(set(capacities)) <= _MOST_CAPACITIES
+    counts = Counter(capacities if is_by_capacity else {1: n})
     wanted = sum(queries(crowd, within.mean) for crowd in known.values())
 
     def excess(scale: float) -> float:
@@ -127,7 +131,7 @@ def adapted_terms(rotation: Rotation, n: int, within: Limits, known: Mapping[int
 
     def terms(load: float) -> Terms:
         offer = _offer(counts, scale / load, load, within)
-        if is_tallied:
+        if not is_by_capacity:
             return Terms((offer.ttls[1],) * n, rotation, 1 + load * offer.mean)
         places = [offer.places[capacity] for capacity in capacities]
         weights = quantise(places) if max(places) > _EVEN * min(places) else None

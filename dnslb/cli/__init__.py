@@ -36,6 +36,7 @@ _COMMANDS = {
     "status": ("status", "status"),
     "top": ("top", "top"),
     "ttl": ("ttl", "ttl"),
+    "updates": ("updates", "updates"),
 }
 
 

@@ -76,6 +76,11 @@ def headline(found: dict[str, Any]) -> list[str]:
         ]
     if found["restart"]:
         told.append(f"RESTART NEEDED for what the files say of: {', '.join(found['restart'])}")
+    told += [
+        f"{report.count(zone['updated'], 'RRset')} of {zone['zone']} by updates: see dnslb updates"
+        for zone in found["zones"]
+        if zone.get("updated")
+    ]
     told += _workers(found["server"])
     told += _replicas(found["replicas"], now)
     told += _secondaries(found["secondaries"], now)

@@ -16,6 +16,7 @@ from typing import Protocol, TypeAlias
 from dnslb.balance.pool import Pool
 from dnslb.config import cookie_secrets, keys, policy, replica, settings, state_directory
 from dnslb.config.clients import Clients
+from dnslb.config.grants import Grants
 from dnslb.config.keys import TsigKey
 from dnslb.config.named_zone import NamedZone
 from dnslb.config.nameserver import TransferPolicy
@@ -59,6 +60,7 @@ class Catalog:
     keys: Mapping[str, TsigKey] = field(default_factory=dict)  # by name
     clients: Mapping[Name, Clients] = field(default_factory=dict)  # whom zones answer that do not answer all, by apex
     cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # none: as the server likes
+    updates: Mapping[Name, Grants] = field(default_factory=dict)  # of the zones that updates may change, by apex
     sources: frozenset[str] = frozenset()  # the zone files, and the files that they include
     sizes: Mapping[Name, ZoneSize] = field(default_factory=dict)  # of the zones
     fingerprint: Fingerprint = frozenset()  # of all files, from before they were read
@@ -97,6 +99,14 @@ class Catalog:
         held = [(apex, one) for apex, one in self.replicas.items() if apex in self.zones]
         expired = {apex for apex, one in held if one.expires(self.zones[apex]) <= now}
         return self.without(expired) if expired else self
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether there is something that must survive a restart."""
+        return bool(self.pools or self.replicas or self.updates)
+
+
+NOTHING = Catalog(Settings(), {}, {})
 
 
 class Files(Protocol):
@@ -249,8 +259,9 @@ def _load(directory: Path, files: Files, state: Path | None) -> tuple[Catalog, l
         if apex not in replicas
     }
     clients = {apex: one.clients for apex, one in policies.items() if one.clients is not None}
-    last = (files.fingerprint(), files.unfinished(), replicas)
-    return Catalog(found, zones, pools, transfers, secrets, clients, own, frozenset(sources), sizes, *last), problems
+    updates = {apex: one.updates for apex, one in policies.items() if one.updates}
+    last = (frozenset(sources), sizes, files.fingerprint(), files.unfinished(), replicas)
+    return Catalog(found, zones, pools, transfers, secrets, clients, own, updates, *last), problems
 
 
 def receive(was: Catalog, apexes: Iterable[Name], files: Files) -> tuple[Catalog, list[Problem]]:

@@ -17,6 +17,7 @@ from dnslb.control.reload import Reloaded
 from dnslb.control.status import ProbeStatus, Status
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
+from dnslb.control.updated import UpdatedRRset
 from dnslb.dns.name import Name
 
 
@@ -43,6 +44,15 @@ class Operations(Protocol):
 
     async def leave(self, wanted: JoinRequest) -> Gone:
         """Take it out again, and return when no worker hands it out.  Raises Rejected, Unknown, Delayed."""
+
+    def updates(self) -> Iterable[UpdatedRRset]:
+        """What updates have changed in zones."""
+
+    async def drop_updates(self, name: str, kind: str | None, by: str) -> int:
+        """Serve what the zone files say of the name again, of one type or all: the number of RRsets.
+
+        Raises Rejected, Unknown.
+        """
 
     def timeline(self, pattern: str | None) -> Timeline:
         """The last hour, of all pools or of those whose names match.  Its ``rrsets`` raise Unknown when none does."""

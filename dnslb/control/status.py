@@ -115,6 +115,7 @@ class ZoneStatus:
     serial: int
     changed: float | None = None  # when its present records were read; None: at the start
     change: str = ""              # what that reload did to it
+    updated: int = 0              # RRsets that are as updates say, and not as the file does
 
 
 @dataclass(frozen=True, slots=True)

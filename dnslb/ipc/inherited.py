@@ -17,6 +17,7 @@ from dnslb.ipc.sockets import Sockets
 
 _MOST_PASSED = 16  # descriptors with one message
 _END = 15.0        # seconds for an old server to save its state once it is told that it may go
+_LEAVE = 3.0       # seconds for workers without a server to answer what they hold
 
 
 class Predecessor:
@@ -25,7 +26,6 @@ class Predecessor:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.pid = peer(sock).pid
-        self.is_of_parent = False
         self._octets = bytearray()
         self._passed: deque[int] = deque()
 
@@ -92,19 +92,17 @@ class Inherited:
         self.admin_sockets = dict(socks)
 
     async def dismiss_predecessors(self) -> bool:
-        """Tell them that we answer.  Whether the old server, if it lives, has saved its state and ended in time."""
-        loop = asyncio.get_running_loop()
-        ended = []
+        """Tell them that we answer.  Whether they have ended in time; the old server, if it lives, saves its state.
+
+        Workers that answered beside ours would not know of an order that is given here.
+        """
         for predecessor in self.predecessors:
             predecessor.sock.setblocking(False)
             with suppress(OSError):
                 predecessor.sock.send(messages.frame({"answers": True}))
-            if predecessor.is_of_parent:
-                ended.append(loop.create_task(_ended(predecessor.sock)))
         try:
-            async with asyncio.timeout(_END):
-                for end in ended:
-                    await end
+            async with asyncio.timeout(_END if self.is_from_parent else _LEAVE):
+                await asyncio.gather(*(_ended(predecessor.sock) for predecessor in self.predecessors))
         except TimeoutError:
             return False
         finally:

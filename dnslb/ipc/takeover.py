@@ -133,7 +133,7 @@ def _take_all(predecessor: Predecessor, inherited: Inherited) -> tuple[int, int]
             case {"end": True, "share": int(part), "of": int(of), "is_parent": bool(is_parent)}:
                 inherited.pairs += pairs
                 inherited.admin_sockets |= admin_sockets
-                inherited.is_from_parent = predecessor.is_of_parent = is_parent
+                inherited.is_from_parent = is_parent
                 return part, of
             case _:
                 raise ValueError("it speaks another language: stop it, and start this one")

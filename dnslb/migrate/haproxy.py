@@ -188,6 +188,8 @@ class _Pool:
             self._pool["probe"] = self._probe_of(first, haproxy_syntax.number(port, first.line.place))
         elif checked:
             self._leave(first.line, "no port to probe; add a probe by hand")
+        elif "agent-check" in first.settings:
+            self._leave(first.line, "an agent beside no check; add a probe by hand, and load: to it")
         backends: dict[str, dict[str, object]] = {}
         for server in servers:
             if server.address is not None and (own := self._own(server)):
@@ -198,7 +200,8 @@ class _Pool:
         if slow := first.settings.get("slowstart"):
             self._pool["slowstart"] = haproxy_syntax.duration(slow, first.line.place)
         # Weights and networks have a say in who leads; what clients make of the rest is their own affair.
-        if self._pool.get("order") == "sticky" or any("weight" in settings for settings in backends.values()):
+        is_weighted = any("weight" in settings for settings in backends.values()) or "agent-check" in first.settings
+        if self._pool.get("order") == "sticky" or is_weighted:
             self._pool["answers"] = 1
 
     def _bring_back_lone_backups(self, servers: list[_Server], backends: dict[str, dict[str, object]]) -> None:
@@ -239,6 +242,9 @@ class _Pool:
         probe["timeout"] = self._probe.get("timeout", f"{min(interval, 10):g}s")
         probe["fall"] = haproxy_syntax.number(settings.get("fall", "3"), place)
         probe["rise"] = haproxy_syntax.number(settings.get("rise", "2"), place)
+        if "agent-check" in settings and "agent-port" in settings:
+            asked = haproxy_syntax.duration(settings.get("agent-inter", "2000"), place)
+            probe["load"] = {"agent": haproxy_syntax.number(settings["agent-port"], place), "interval": asked}
         return probe
 
     def _own(self, server: _Server) -> dict[str, object]:
@@ -262,7 +268,7 @@ class _Pool:
 
 _TAKEN = {
     *_TIMES, *_PROBED, "rise", "fall", "port", "addr", "weight", "backup", "slowstart", "disabled", "verify",
-    "verifyhost",
+    "verifyhost", "agent-check", "agent-port", "agent-inter",
 }  # fmt: skip
 
 

@@ -23,6 +23,10 @@ from dnslb.text.problem import Level
 _PAUSE = 1.0  # seconds from one generation for this reason to the next, at least: what comes meanwhile is for that
 _REST = 2.0   # times as long as the last one took, if that is more: it takes a processor from the workers
 
+_SHOWN = 3     # warnings of a zone
+_LINES = 10    # of one zone
+_MINUTE = 60.0  # seconds
+
 _log = logging.getLogger("dnslb")
 
 
@@ -32,6 +36,8 @@ class Arrivals:
     def __init__(self, generations: Generations, reloader: Reloader) -> None:
         self._generations = generations
         self._reloader = reloader
+        self._misfits: dict[Name, frozenset[str]] = {}  # facts that do not fit, of which the log was told
+        self._lines: dict[Name, tuple[float, int]] = {}  # that it had of a zone since when, by the monotonic clock
 
     async def take(self) -> None:
         """Wait until something has come or has expired, and have the workers answer accordingly."""
@@ -47,7 +53,7 @@ class Arrivals:
         await asyncio.sleep(max(_PAUSE - took, _REST * took))
 
     async def _take(self, arrived: dict[Name, Nameserver], expired: set[Name]) -> None:
-        was = self._generations.current.catalog
+        was = self._generations.read
         catalog = was.without(expired) if expired & was.zones.keys() else was
         wanted = {apex: primary for apex, primary in arrived.items() if apex in was.replicas}
         try:
@@ -60,12 +66,35 @@ class Arrivals:
             for apex in arrived:
                 self._generations.inbound.decide(apex, str(error))
             return
-        self._reloader.warnings.report([one for one in found.problems if one.level is Level.WARNING])
+        for apex in found.catalog.zones:
+            self._warn(apex, was, found)
         for apex in expired & was.zones.keys():
             self._reloader.note(name.text(apex), "expired")
             _log.error("%s has expired: no primary was heard for too long; SERVFAIL is answered", name.text(apex))
         for apex, primary in wanted.items():
             self._tell(apex, primary, was, found)
+
+    def _warn(self, apex: Name, was: Catalog, found: Reading) -> None:
+        """What does not fit in a policy any more; a few lines a minute, since a primary may make more every second.
+
+        What is wrong with the zone is told when it comes for the first time; later ``dnslb check`` tells it.
+        """
+        replica = was.replicas[apex]
+        misfits = [one for one in found.problems if one.file == replica.policy]
+        new = [one for one in misfits if one.fact not in self._misfits.get(apex, ())]
+        if apex not in was.zones:
+            new += [one for one in found.problems if one.file == replica.path][:_SHOWN]
+        self._misfits[apex] = frozenset(one.fact for one in misfits)
+        for problem in new:
+            if self._admits(apex):
+                _log.warning("%s", problem)
+
+    def _admits(self, apex: Name) -> bool:
+        """Whether one more line of the zone is to be written."""
+        now = time.monotonic()
+        since, lines = self._lines.get(apex, (now, 0))
+        self._lines[apex] = (now, 1) if now - since >= _MINUTE else (since, lines + 1)
+        return self._lines[apex][1] <= _LINES
 
     def _tell(self, apex: Name, primary: Nameserver, was: Catalog, found: Reading) -> None:
         """Of one zone: the process that has brought it, and the log."""

@@ -44,13 +44,14 @@ class Generation:
         self.settings = settings
         self.balancer = Balancer({})
         near = {owner: pool.near for owner, pool in catalog.pools.items() if pool.near is not None}
-        inlet = transfers.inlet if catalog.transfers or catalog.replicas else None
+        needs_transfers = catalog.transfers or catalog.replicas or catalog.updates
+        inlet = transfers.inlet if needs_transfers else None
         absent = {apex: Zone(apex, {}, frozenset()) for apex in catalog.absent}
         self._assignment = SharedAssignment({**catalog.zones, **absent}, settings, near, transfers=inlet)
         self._assignment.clients = catalog.clients
         self._assignment.cookie_secrets = catalog.cookie_secrets or self._assignment.cookie_secrets
         self.workers = Workers(self._assignment, socks, totals, tell_hung)
-        self._tuning = Tuning(totals.loads, self.balancer, self.workers)
+        self._tuning = Tuning(totals.loads, self.workers)
         self.rotated = Rotated(catalog.zones, catalog.pools, settings.order)
         self._totals = totals
         self._query_log = None if settings.query_log is None else QueryLogFile(settings.query_log.file)
@@ -112,7 +113,7 @@ class Generation:
         if self.balancer.served.going_by_load:
             self._assignment.classes = self._totals.loads.classes
         await self.workers.come_up()
-        self._tuning.start()
+        self._tuning.start(self.balancer)
         self._totals.keep_only(self.balancer.served.rdatas())
         self._totals.generations += 1
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dnslb.balance.health import Health, ProbeKey
 from dnslb.balance.judgement import keys
 from dnslb.balance.pool import Address
-from dnslb.config.catalog import Catalog
+from dnslb.config.catalog import NOTHING, Catalog
 from dnslb.config.settings import Settings
 from dnslb.control.change import Change
 from dnslb.dns import name
@@ -28,8 +28,10 @@ from dnslb.parent.telling import drain_clock, event
 from dnslb.parent.telling.hooks import Hooks
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.transfers import Transfers
+from dnslb.parent.updates import Updates
 from dnslb.parent.worker_process import WorkerSockets
 from dnslb.system.pace import gently
+from dnslb.transfer.messages import UpdateRequest
 
 
 class Generations:
@@ -45,7 +47,9 @@ class Generations:
         self.prober = Prober(self.memory, self.orders.hold)
         udp = socks.shares[0].udp_by_endpoint()
         self.inbound = Inbound(udp)
-        self.transfers = Transfers(udp, self.inbound.notify)
+        self.transfers = Transfers(udp, self.inbound.notify, self._update)
+        self.updates = Updates(state_file.directory, lambda: state_file.is_taken)
+        self.read = NOTHING  # what was read last, and is served: without what updates have changed
         self._override = override
         self._current: Generation | None = None
         self._acting: list[Generation] = []   # on outcomes and orders: the current one, and one that is to come
@@ -66,9 +70,9 @@ class Generations:
     async def begin(self, catalog: Catalog) -> None:
         """A new generation takes over the sockets; the old one, if any, leaves.  Raises WorkersFailed."""
         old = self._current
-        settings = self._override(catalog.settings)
-        new = Generation(catalog, settings, self.socks, self.totals, self._remember_hung, self.transfers)
-        known = self._recall(catalog)
+        settings, known = self._override(catalog.settings), self._recall(catalog)
+        served = self.updates.laid_over(catalog)
+        new = Generation(served, settings, self.socks, self.totals, self._remember_hung, self.transfers)
         new.balance(self.registrations.laid_over(catalog.pools))
         new.balancer.changed_at = known.changed_at
         verdicts = self.prober.schedule.healths | _verdicts(known, new.balancer)
@@ -86,10 +90,11 @@ class Generations:
             self._acting = [] if old is None else [old]
             await (new.stop() if old is None else new.make_way())
             self._act(self._acting)
+            self.updates.serve_later()
             raise
         new.transfer()
         self.inbound.follow(catalog)
-        self._current, self._before = new, State()
+        self._current, self._before, self.read = new, State(), catalog
         self._act([new])
         self.registrations.keep_permitted(catalog.pools.values())
         self.orders.wake()
@@ -109,6 +114,7 @@ class Generations:
             self._obey()
             self.current.balancer.remember(known.clocks, known.is_last)
             self.registrations.recall(known.registrations, self.current.catalog.pools.values())
+            self.updates.recall()
 
     async def include(self, owners: Iterable[Name]) -> None:
         """Balance these names too, though no policy names them: an order is to concern them."""
@@ -134,6 +140,7 @@ class Generations:
     async def stop(self) -> None:
         await self.inbound.stop()
         await self.transfers.stop()
+        await self.updates.stop()
         if self._current is not None:
             await self._current.stop()
 
@@ -163,6 +170,9 @@ class Generations:
         self.memory.file.save_soon()
         return True
 
+    async def _update(self, asked: UpdateRequest) -> tuple[int, str]:
+        return await self.updates.give(asked, self.read)
+
     def _remember_hung(self, fact: str) -> None:
         """A worker hung, and is replaced."""
         self.memory.remember(Change(time.time(), None, "", "worker hung", fact))
@@ -182,6 +192,7 @@ class Generations:
         self._before = known
         self.transfers.recall(known.serials)
         self.registrations.recall(known.registrations, catalog.pools.values())
+        self.updates.recall()
         return known
 
     def _state(self) -> State:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
@@ -22,6 +23,9 @@ from dnslb.parent.kept_process import KeptProcess
 from dnslb.transfer.messages import Arrived, Asked, Expired, Follow, Following, Notified, Taken
 from dnslb.transfer.standing import Standing
 
+_QUIET = 60.0    # seconds from one line about a zone to the next
+_SETTLED = 10.0  # seconds after which the end of trouble is told of: what comes and goes is told of once a minute
+
 _log = logging.getLogger("dnslb")
 
 
@@ -34,6 +38,7 @@ class Inbound:
         self.expired: set[Name] = set()
         self.news = asyncio.Event()
         self._standings: dict[Name, Standing] = {}
+        self._troubles: dict[Name, float] = {}  # of which the log was told, and when
         self._hosts = [str(sock.getsockname()[0]) for sock in udp]
         self._catalog: Catalog | None = None
         self._told: Follow | None = None
@@ -42,7 +47,9 @@ class Inbound:
     def follow(self, catalog: Catalog) -> None:
         """From now on the zones of this catalog are brought that come from primaries."""
         self._catalog = catalog
-        self._standings = {apex: one for apex, one in self._standings.items() if apex in catalog.replicas}
+        for told in (self._standings, self._troubles):
+            for apex in told.keys() - catalog.replicas.keys():
+                del told[apex]
         if not catalog.replicas:
             self._process.leave()
         elif self._process:
@@ -111,10 +118,13 @@ class Inbound:
                 self._standings[apex] = standing
 
     def _tell_trouble(self, apex: Name, before: Standing, after: Standing) -> None:
-        """A line when something is wrong, and when that is over."""
-        if after.error and after.error != before.error:
+        """A line when something is wrong, and when that is over; a primary may find another fault every second."""
+        told, now = self._troubles.get(apex), time.monotonic()
+        if after.error and after.error != before.error and (told is None or now - told >= _QUIET):
+            self._troubles[apex] = now
             _log.warning("%s: no primary gives what can be used: %s", name.text(apex), after.error)
-        elif before.error and not after.error:
+        elif told is not None and not after.error and now - told >= _SETTLED:
+            del self._troubles[apex]
             _log.info("%s: the primary %s gives it again", name.text(apex), after.primary)
 
 

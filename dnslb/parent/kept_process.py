@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from dnslb.parent.forked_process import ForkedProcess
-from dnslb.transfer.messages import Instruction, Notified
+from dnslb.transfer.messages import Instruction, Notified, UpdateRequest
 
 _PAUSE = 1.0     # seconds before one that died is replaced
 _PARTING = 1.0   # seconds for it to leave at the end
@@ -22,22 +22,25 @@ _log = logging.getLogger("dnslb")
 class KeptProcess:
     """There is none until ``begin``, and from ``leave`` on."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it does, and who hears of it
         self,
         what: str,
         work: Callable[[], Callable[[socket.socket], int]],
         receive: Callable[[Any], None],
         kept: Collection[int] = (),
         begun: Callable[[], None] = lambda: None,
+        update: Callable[[UpdateRequest, Callable[[object], None]], None] = lambda asked, reply: None,
     ) -> None:
         """``what``: its name, for the log.  ``work`` gives the work of the next one, which gets the other end of the
         channel, and ``kept`` of our descriptors.  ``receive`` gets what it says, ``begun`` is called when there is one.
+        ``update`` gets updates, also of those that finish what is under way, and where their replies go.
         """
         self._what = what
         self._work = work
         self._receive = receive
         self._kept = kept
         self._begun = begun
+        self._update = update
         self._is_wanted = False
         self._current: ForkedProcess | None = None
         self._living: set[ForkedProcess] = set()  # with it: those that finish what is under way
@@ -87,8 +90,10 @@ class KeptProcess:
         self._begun()
 
     def _hear(self, process: ForkedProcess, said: object) -> None:
+        if isinstance(said, UpdateRequest):
+            self._update(said, process.channel.send)
         # What an old process says of a generation that is gone is no news; but what others have told it last is.
-        if process is self._current or isinstance(said, Notified):
+        elif process is self._current or isinstance(said, Notified):
             self._receive(said)
 
     def _bury(self, dead: ForkedProcess, status: int) -> None:
@@ -101,5 +106,4 @@ class KeptProcess:
 
     def _dismiss(self, process: ForkedProcess | None) -> None:
         if process is not None:
-            process.channel.send(Instruction.LEAVE)
-            process.channel.finish()
+            process.channel.send(Instruction.LEAVE)  # and who is connected to it still may send updates

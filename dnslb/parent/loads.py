@@ -93,7 +93,8 @@ class Loads:
         self._timer = None
         moved, self._moved = self._moved, {}
         for pool, balancer in moved.items():
-            balancer.reconsider(pool)
+            if balancer.served.get(pool.owner) is pool:  # and no other in its place
+                balancer.reconsider(pool)
         self._lines.finish()
 
 

@@ -70,7 +70,7 @@ def run(  # noqa: PLR0913, PLR0917 - all that was opened before privileges are d
     watch = Watch(str(directory), catalog.sources, catalog.fingerprint)
     settings = override(catalog.settings)
     shares = sockets.open_all(settings.listen, worker_count(settings), inherited.pairs)
-    state_file = _state_file(settings, bool(catalog.pools or catalog.replicas), inherited)
+    state_file = _state_file(settings, catalog.needs_state, inherited)
     # The zones are never garbage: do not walk them again, here or in any worker.
     gc.collect()
     gc.freeze()
@@ -162,6 +162,7 @@ class _Parent:
         yield self._reload_when_told
         yield Arrivals(self._generations, self._reloader).take
         yield self._generations.prober.report_lag
+        yield self._reloader.serve_updates
         if self._service.interval is not None:
             yield self._keep_alive
         if self._generations.current.settings.watch:
@@ -180,6 +181,7 @@ class _Parent:
         await self._generations.hooks.stop()
         if self._successor is not None:
             # It waits for this: what was ordered here up to now must stand there.
+            await self._generations.updates.stop()
             await self._state_file.stop()
             self._state_file.close()
         if self._offer is not None:
@@ -203,12 +205,14 @@ class _Parent:
         has_ended = await self._inherited.dismiss_predecessors()
         if not self._inherited.is_from_parent:
             _log.info("this server has taken over from the workers of one that was gone")
+            if not has_ended:
+                _log.warning("some of them do not end; they may still answer beside ours")
             return
         if not has_ended:
             _log.error("the server before this one does not end; its workers may still answer beside ours")
         else:
             _log.info("this server has taken over")
-        if self._generations.current.catalog.pools:
+        if self._generations.current.catalog.needs_state:
             await self._generations.take_over_state()
 
     def _offer_to_others(self) -> None:

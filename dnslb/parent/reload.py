@@ -32,6 +32,7 @@ from dnslb.system import logs
 from dnslb.system.pace import gently
 from dnslb.text.problem import Level, Problem, has_errors
 
+_UPDATED = 0.5  # seconds from one generation that answers by updates to the next
 _SHOWN = 3  # mistakes, in the event of a refused reload
 _NOT_RELOADED = {"what": "not reloaded"}
 
@@ -90,6 +91,15 @@ class Reloader:
             if not self._watch.is_up_to_date:
                 with self._announced(), suppress(NotReloaded):  # it is in the log, and in the status
                     await self._take_or_hold(await self._read(), meant)
+
+    async def serve_updates(self) -> None:
+        """Wait for updates, and answer by them."""
+        await self._generations.updates.changed.wait()
+        began = time.monotonic()
+        async with self.lock:
+            with suppress(WorkersFailed):  # it is in the log, and tried again
+                await self._generations.begin(self._generations.read)
+        await asyncio.sleep(max(_UPDATED, time.monotonic() - began))
 
     @contextmanager
     def _announced(self) -> Iterator[None]:
@@ -155,7 +165,7 @@ class Reloader:
     async def _begin(self, found: Reading) -> None:
         """Raises NotReloaded."""
         try:
-            if found.catalog.pools or found.catalog.replicas:
+            if found.catalog.needs_state:
                 self._generations.memory.file.take()
             gc.freeze()
             await self._generations.begin(found.catalog)

@@ -20,6 +20,7 @@ from dnslb.control.reload import Reloaded
 from dnslb.control.status import Peer, PoolStatus, ProbeStatus, ServerStatus, Status, ZoneStatus
 from dnslb.control.timeline import Timeline
 from dnslb.control.top import TopQueries
+from dnslb.control.updated import UpdatedRRset
 from dnslb.dns import name
 from dnslb.dns.name import Name
 from dnslb.parent import amendment, concerned, joining, recall, safety
@@ -108,6 +109,12 @@ class RunningServer:
     async def leave(self, wanted: JoinRequest) -> Gone:
         return await joining.leave(self._generations, wanted)
 
+    def updates(self) -> Iterator[UpdatedRRset]:
+        return self._generations.updates.told()
+
+    async def drop_updates(self, name: str, kind: str | None, by: str) -> int:
+        return await self._generations.updates.drop(name, kind, by)
+
     async def top(self) -> TopQueries:
         return top.top(await recall.top(self._current.workers))
 
@@ -160,6 +167,7 @@ class RunningServer:
             schedule=prober.schedule,
             reloads=self._reloader.reloads,
             transfers=self._generations.transfers,
+            updates=self._generations.updates,
             inbound=self._generations.inbound,
         ))  # fmt: skip
 
@@ -172,7 +180,9 @@ class RunningServer:
 
     def _zone(self, apex: str, serial: int) -> ZoneStatus:
         reloader = self._reloader
-        return ZoneStatus(apex, serial, reloader.reloads.changed.get(apex), reloader.zone_changes.get(apex, ""))
+        owner = name.fold(name.parse(apex, name.ROOT))
+        changed, updated = reloader.reloads.changed.get(apex), self._generations.updates.number(owner)
+        return ZoneStatus(apex, serial, changed, reloader.zone_changes.get(apex, ""), updated)
 
     def _server(self) -> ServerStatus:
         totals = self._generations.totals

@@ -61,6 +61,11 @@ class StateFile:
         """Where the server keeps its state, this file and others."""
         return self._path.parent
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the directory is ours."""
+        return self._is_taken
+
     def take(self) -> None:
         """From now on no other server may use the directory.  Raises StateTaken."""
         if not self._is_taken:

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
@@ -32,7 +32,15 @@ from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.catalog_zone import catalog_zone
 from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Journal, serial_of
-from dnslb.transfer.messages import Announced, Followed, Notified, Published, Served
+from dnslb.transfer.messages import (
+    Announced,
+    Followed,
+    Notified,
+    Published,
+    Served,
+    UpdateReply,
+    UpdateRequest,
+)
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import MOST_JOURNAL, Version
 
@@ -41,16 +49,24 @@ _LOOK = 1.0  # seconds from one look at secondaries that lag to the next
 _log = logging.getLogger("dnslb")
 
 
+async def _refuse(asked: UpdateRequest) -> tuple[int, str]:
+    return rrtype.REFUSED, "there are no updates here"
+
+
 class Transfers:
     """``inlet`` is where workers leave what is about transfers."""
 
     def __init__(
-        self, udp: Sequence[socket.socket], notified: Callable[[Notified], None] = lambda said: None
+        self,
+        udp: Sequence[socket.socket],
+        notified: Callable[[Notified], None] = lambda said: None,
+        update: Callable[[UpdateRequest], Awaitable[tuple[int, str]]] = _refuse,
     ) -> None:
         """``udp``: the sockets of one worker, by which requests over UDP are answered.
 
-        ``notified`` is told when a primary says that a zone has changed.
+        ``notified`` is told when a primary says that a zone has changed.  ``update`` carries updates out.
         """
+        self._update = update
         self._notified = notified
         self.inlet = Inlet()
         self.progress: dict[tuple[Name, Nameserver], Progress] = {}
@@ -65,7 +81,7 @@ class Transfers:
         self._copies = Copies()
         self._servings: dict[RRsetKey, Serving] = {}
         kept = [*self.inlet.descriptors, *(sock.fileno() for sock in udp)]
-        self._process = KeptProcess("the transfers", self._work, self._receive, kept)
+        self._process = KeptProcess("the transfers", self._work, self._receive, kept, update=self._take_update)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -98,7 +114,7 @@ class Transfers:
         wanted = {(apex, one) for apex, policy in self._policies.items() for one in policy.secondaries}
         self.progress = {place: progress for place, progress in self.progress.items() if place in wanted}
         self._versions = {apex: version for apex, version in self._versions.items() if apex in self._policies}
-        if self._policies or catalog.replicas:
+        if self._policies or catalog.replicas or catalog.updates:
             self._process.begin()
             self._look()
         else:
@@ -154,6 +170,7 @@ class Transfers:
             served=_served(self._servings),
             versions=self._versions,
             serials=self.serials,
+            updates={apex: frozenset(grants) for apex, grants in catalog.updates.items()},
             inlet=self.inlet,
             udp=self._udp,
         )
@@ -164,15 +181,24 @@ class Transfers:
                 self._notified(said)
             case Published():
                 self._keep(said)
-                task = asyncio.get_running_loop().create_task(self._announce(said))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._do(self._announce(said))
             case Followed(apex, secondary, progress):
                 before = self.progress.get((apex, secondary))
-                self._tell(apex, secondary, before, progress)
+                _tell(apex, secondary, before, progress)
                 # What it has let go of just now, caches may have had from it until now.
                 self._hold(apex, before)
                 self.progress[apex, secondary] = progress
+
+    def _take_update(self, asked: UpdateRequest, reply: Callable[[object], None]) -> None:
+        async def carry_out() -> None:
+            reply(UpdateReply(asked.number, *await self._update(asked)))
+
+        self._do(carry_out())
+
+    def _do(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _keep(self, said: Published) -> None:
         """The version, for the process that comes after this one."""
@@ -210,14 +236,6 @@ class Transfers:
                 if rrset.rrtype in rrtype.ADDRESS_TYPES.values():
                     self._copies.hand_out((owner, rrset.rrtype), map(ip_address, rrset.rdatas), now + rrset.ttl)
 
-    def _tell(self, apex: Name, secondary: Nameserver, before: Progress | None, after: Progress) -> None:
-        """A line when something is wrong with a secondary, and when that is over."""
-        zone, was = name.text(apex), "" if before is None else before.error
-        if after.error and after.error != was:
-            _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
-        elif was and not after.lags:
-            _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
-
 
 def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, TransferPolicy]]:
     """All zones, and who may have which; with the one that lists the others, if there shall be one."""
@@ -226,6 +244,15 @@ def _travelling(catalog: Catalog) -> tuple[Mapping[Name, Zone], Mapping[Name, Tr
         return catalog.zones, catalog.transfers
     listing = catalog_zone(apex, catalog.transfers)
     return {**catalog.zones, apex: listing}, {**catalog.transfers, apex: general}
+
+
+def _tell(apex: Name, secondary: Nameserver, before: Progress | None, after: Progress) -> None:
+    """A line when something is wrong with a secondary, and when that is over."""
+    zone, was = name.text(apex), "" if before is None else before.error
+    if after.error and after.error != was:
+        _log.warning("%s: the secondary %s lags: %s", zone, secondary, after.error)
+    elif was and not after.lags:
+        _log.info("%s: the secondary %s has serial %d now", zone, secondary, after.serial)
 
 
 def _served(servings: Mapping[RRsetKey, Serving]) -> Served:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dnslb.balance.pool import Address
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, text
+from dnslb.dns.zone import RRset
 from dnslb.transfer import message
 from dnslb.transfer.access import Access
 from dnslb.transfer.publication import Publication
@@ -24,11 +25,20 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Updatable:
+    """A zone that can be changed by updates, and by which keys."""
+
+    soa: RRset
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Zones:
     """Those that can be transferred; and those that come from elsewhere, with who may say that they have changed."""
 
     sources: Mapping[Name, Source]
     primaries: Mapping[Name, Access]
+    updatable: Mapping[Name, Updatable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +57,23 @@ def answer(request: Request, client: Address, zones: Zones, *, over_tcp: bool) -
         rcode, why = _refusal_of_notify(request, client, zones)
     else:
         rcode, why = _refusal(request, client, zones, over_tcp=over_tcp)
-    if rcode == rrtype.NOERROR and not is_notify:
+    zone = zones.updatable.get(request.name)
+    if rcode in {rrtype.NOTAUTH, rrtype.REFUSED} and zone is not None and _asks_for_soa(request, zone):
+        rcode, why = rrtype.NOERROR, ""
+        messages = iter([message.only_soa(request.query_id, request.question, request.name, zone.soa)])
+    elif rcode == rrtype.NOERROR and not is_notify:
         messages = _messages(request, zones.sources[request.name], over_tcp=over_tcp)
     else:
         messages = iter([message.reply(request.query_id, request.question, rcode, opcode=request.opcode)])
     signer = request.signer
     signed = messages if signer is None else map(signer.sign, messages)
     return Answered(signed, why, is_notify and rcode == rrtype.NOERROR)
+
+
+def _asks_for_soa(request: Request, zone: Updatable) -> bool:
+    """Whether it is by a key that may change the zone, and looks first whether that is one."""
+    is_question = request.rcode == rrtype.NOERROR and request.opcode == rrtype.QUERY and request.kind == rrtype.SOA
+    return is_question and request.key in zone.keys
 
 
 def _refusal_of_notify(request: Request, client: Address, zones: Zones) -> tuple[int, str]:

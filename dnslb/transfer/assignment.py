@@ -28,5 +28,6 @@ class Assignment:
     served: Served                                # what the pools serve as it begins
     versions: Mapping[Name, Version]              # what was published before
     serials: Mapping[Name, int]                   # of zones without a version, from an earlier life of the server
+    updates: Mapping[Name, frozenset[str]]        # the keys by which zones may be changed, by zone
     inlet: Inlet                                  # what workers leave to it
     udp: Sequence[socket.socket]                  # by which packets are answered, in the order of the endpoints

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from dnslb.ipc.handover import ConnectionState
@@ -13,7 +13,8 @@ from dnslb.transfer.answering import Answered
 _IDLE = 30.0        # seconds for the next request, and for a message to be taken
 _MOST_ASKED = 1000  # requests of one connection
 
-Answer = Callable[[bytes], Answered | None]  # what a request gets; None: nothing, and the end of the connection
+# What a request gets; None: nothing, and the end of the connection.
+Answer = Callable[[bytes], Awaitable[Answered | None]]
 
 
 async def converse(sock: socket.socket, state: ConnectionState, answer: Answer) -> None:
@@ -27,7 +28,7 @@ async def converse(sock: socket.socket, state: ConnectionState, answer: Answer) 
                 async with asyncio.timeout(_IDLE):
                     head, early = await _read(reader, early, 2)
                     packet, early = await _read(reader, early, int.from_bytes(head))
-                if not await _answer(writer, answer(packet)):
+                if not await _answer(writer, await answer(packet)):
                     break
     finally:
         if writer.transport.get_write_buffer_size():

@@ -6,6 +6,7 @@ RFC 1034 §4.3.5, RFC 1996.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from ipaddress import IPv4Address, IPv6Address
@@ -31,6 +32,7 @@ _FIRST, _LAST = 1.0, 60.0             # seconds from one attempt to the next whi
 _PAUSE = 1.0                          # seconds from one attempt to the next, however often we are notified
 _EARLIER = 0.1                        # share by which an attempt may come early, lest all zones be asked for at once
 _AT_ONCE = 10                         # transfers
+_OF_ONE = 3                           # of these, from one primary: it may be slow
 
 
 class Shared:
@@ -40,6 +42,7 @@ class Shared:
         self.exchange = exchange
         self.tell = tell
         self.room = asyncio.Semaphore(_AT_ONCE)
+        self.room_of = defaultdict[IPv4Address | IPv6Address, asyncio.Semaphore](lambda: asyncio.Semaphore(_OF_ONE))
         self.rng = Random()
 
 
@@ -191,7 +194,7 @@ class Follower:
 
     async def _fetch(self, primary: Nameserver, held: Copy | None) -> bool:
         """The same by a transfer: of the difference to what is held, or of the whole zone."""
-        async with self._shared.room:
+        async with self._shared.room_of[primary.address], self._shared.room:
             receipt = Receipt(self._apex, None if held is None else soa.read(held.soa).serial)
             if not await self._receive(primary, held, receipt):
                 return False

@@ -15,6 +15,7 @@ from dnslb.transfer.content import Content
 from dnslb.transfer.journal import Step
 
 _ANSWER = 0x8400                   # QR and AA
+_UPDATED = 0x8000 | rrtype.UPDATE << 11  # QR and the opcode
 _HEADER = 12                       # octets, and where the name in the question begins
 _APEX = (0xC000 | _HEADER).to_bytes(2)
 _IN = rrtype.IN.to_bytes(2)
@@ -28,6 +29,12 @@ def reply(  # noqa: PLR0913, PLR0917 - the parts of a message
     """One message.  ``question``: name, type and class as they were asked; empty for none."""
     head = (query_id, _ANSWER | opcode << 11 | rcode, 1 if question else 0, count, 0, 0)
     return b"".join([number.to_bytes(2) for number in head]) + question + records
+
+
+def updated(query_id: int, zone: bytes, rcode: int) -> bytes:
+    """The reply to an update (RFC 2136 §3.8).  ``zone``: the section as it came; empty for none."""
+    head = (query_id, _UPDATED | rcode, 1 if zone else 0, 0, 0, 0)
+    return b"".join([number.to_bytes(2) for number in head]) + zone
 
 
 def axfr(query_id: int, question: bytes, content: Content, serial: int) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ from dnslb.answer.snapshot import RRsetKey
 from dnslb.config.keys import TsigKey
 from dnslb.config.nameserver import Nameserver
 from dnslb.dns.name import Name
+from dnslb.dns.update import Record
 from dnslb.dns.zone import RRset
 from dnslb.transfer.content import Laid
 from dnslb.transfer.journal import Step
@@ -53,6 +54,26 @@ class Followed:
     apex: Name
     secondary: Nameserver
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    """To the parent: somebody wants to change a zone (RFC 2136).  The signature holds; all else is to be seen."""
+
+    number: int                        # by which the reply is known
+    apex: Name
+    key: str | None                    # who has signed it
+    prerequisites: tuple[Record, ...]
+    updates: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReply:
+    """The parent: what has come of an update; the reason, if there is one, is for the log."""
+
+    number: int
+    rcode: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

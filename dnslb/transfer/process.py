@@ -21,17 +21,19 @@ from dnslb.dns.zone import RRset
 from dnslb.ipc.channel import Channel
 from dnslb.transfer import tsig
 from dnslb.transfer.access import Access
-from dnslb.transfer.answering import Source, Zones
+from dnslb.transfer.answering import Source, Updatable, Zones
 from dnslb.transfer.assignment import Assignment
 from dnslb.transfer.content import Content
 from dnslb.transfer.exchange import Exchange, own_addresses
-from dnslb.transfer.messages import Announced, Followed, Instruction, Notified, Published, Served
+from dnslb.transfer.messages import Announced, Followed, Instruction, Notified, Published, Served, UpdateReply
 from dnslb.transfer.notifier import Notifier
 from dnslb.transfer.progress import Progress
 from dnslb.transfer.publication import Publication
 from dnslb.transfer.requests import Requests
+from dnslb.transfer.updating import Updating
 
 _GATHERING = 0.005       # seconds for the rest of a change to come, before it is published
+_PAUSE = 1.0             # seconds from telling the parent that a zone has changed to telling it again
 _NICE = 5                # answering and probing come first
 _PARTING = 30.0          # seconds for transfers under way, when another process has taken over
 
@@ -57,8 +59,13 @@ class _Process:
         self._channel = Channel(self._receive)
         self._notifier = Notifier(self._exchange, self._follow)
         primaries = {apex: Access.of_primaries(some) for apex, some in assignment.primaries.items()}
-        self._requests = Requests(Zones(self._sources, primaries), keys, assignment.udp, self._tell_notified)
+        updatable = {apex: Updatable(assignment.zones[apex].soa, by) for apex, by in assignment.updates.items()}
+        self._updating = Updating(self._channel.send)
+        zones = Zones(self._sources, primaries, updatable)
+        self._requests = Requests(zones, keys, assignment.udp, self._tell_notified, self._updating)
         self._changed = set(assignment.policies)  # zones of which there may be another version
+        # Zones of which the parent has just been told, with who has said it since then.
+        self._notified: dict[Name, IPv4Address | IPv6Address | None] = {}
         self._leaving = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -77,12 +84,14 @@ class _Process:
         self._exchange.close()
         self._channel.close()
 
-    def _receive(self, said: Served | Announced | Instruction) -> None:
+    def _receive(self, said: Served | Announced | UpdateReply | Instruction) -> None:
         match said:
             case Served():
                 self._lay(said)
             case Announced(apex, serial):
                 self._notify(apex, serial)
+            case UpdateReply():
+                self._updating.take(said)
             case Instruction.LEAVE:
                 self._leaving.set()
 
@@ -140,7 +149,18 @@ class _Process:
         self._channel.send(Followed(apex, secondary, progress))
 
     def _tell_notified(self, apex: Name, by: IPv4Address | IPv6Address) -> None:
+        """At once, and then once a second and zone: whoever has a primary's address may say it often."""
+        if apex in self._notified:
+            self._notified[apex] = by
+            return
+        self._notified[apex] = None
         self._channel.send(Notified(apex, by))
+        asyncio.get_running_loop().call_later(_PAUSE, self._tell_notified_again, apex)
+
+    def _tell_notified_again(self, apex: Name) -> None:
+        by = self._notified.pop(apex)
+        if by is not None:
+            self._tell_notified(apex, by)
 
 
 def _source(assignment: Assignment, apex: Name) -> Source:

@@ -26,12 +26,12 @@ class Refusals:
         self._begun = clock()
         self._lines = 0  # since then
 
-    def tell(self, client: str, why: str) -> None:
+    def tell(self, client: str, why: str, what: str = "a transfer") -> None:
         """One line for each client and reason, while there are few."""
         now = self._clock()
         if now - self._begun >= _PERIOD:
             if self._lines > _MOST_TOLD:
-                _log.warning("%d more transfers were refused", self._lines - _MOST_TOLD)
+                _log.warning("%d more transfers and updates were refused", self._lines - _MOST_TOLD)
             self._begun, self._lines = now, 0
         if (client, why) in self._told:
             return
@@ -40,4 +40,4 @@ class Refusals:
             self._told[client, why] = None
             if len(self._told) > _MOST_REMEMBERED:
                 self._told.popitem(last=False)
-            _log.warning("a transfer is refused to %s: %s", client, why)
+            _log.warning("%s is refused to %s: %s", what, client, why)

@@ -14,6 +14,7 @@ from typing import Any
 import dns.exception
 import dns.message
 import dns.name
+import dns.opcode
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -23,6 +24,7 @@ import dns.tsig
 from dnslb.config.keys import TsigKey
 from dnslb.dns import rrtype
 from dnslb.dns.name import Name, fold
+from dnslb.dns.update import Record
 
 FUDGE = 300    # seconds that clocks may differ (RFC 8945 §10)
 _ADDITIONAL = slice(10, 12)  # of a message: how many records its last section has
@@ -46,6 +48,8 @@ class Request:
     rcode: int                # NOERROR, or why it is refused: NOTAUTH for a signature that does not hold
     reason: str               # the same in words
     signer: Signer | None     # of the reply
+    prerequisites: tuple[Record, ...] = ()  # of an update
+    updates: tuple[Record, ...] = ()
 
 
 class Signer:
@@ -112,7 +116,22 @@ def read(packet: bytes, keys: Mapping[dns.name.Name, dns.tsig.Key]) -> Request:
         rcode=rrtype.NOTAUTH if error else rrtype.NOERROR,
         reason=reason,
         signer=_signer(message, keys, error),
+        prerequisites=_records(message, 1),
+        updates=_records(message, 2),
     )
+
+
+def _records(message: dns.message.Message, section: int) -> tuple[Record, ...]:
+    """Those of a section of an update.  The library has seen that the others are empty (RFC 2136 §2.5)."""
+    if message.opcode() != dns.opcode.UPDATE:
+        return ()
+    return tuple(
+        Record(
+            fold(rrset.name.to_wire() or b""), int(rrset.rdtype), int(rrset.deleting or rrset.rdclass), rrset.ttl,
+            (rrset[0].to_wire() or b"") if len(rrset) else b"",
+        )
+        for rrset in message.sections[section]
+    )  # fmt: skip
 
 
 def verified(packet: bytes, key: dns.tsig.Key | None, request_mac: bytes) -> dns.message.Message | None:

@@ -69,6 +69,7 @@ class Answering:
         self._udp = [pair.udp for pair in share.sockets]
         self._cookies, self._limit = cookies, limit
         self._flooding: list[bytes] | None = None
+        self._batches: Sequence[Batches] = ()
         self._tick()
         self._handover = share.handover
         self._connections = Connections(_limits(share, settings), recall, bugs, tcp)
@@ -120,7 +121,9 @@ class Answering:
         now = int(time())
         self._cookies.tick(now)
         if self._limit is not None and self._udp:
-            self._limit.tick(now)
+            self._limit.tick(now, is_crowded=any(batches.is_crowded for batches in self._batches))
+            for batches in self._batches:
+                batches.is_crowded = False
             self._shed(self._limit.flooding, is_due=now % _AGAIN == 0)
         asyncio.get_running_loop().call_later(_TICK, self._tick)
 
@@ -136,6 +139,7 @@ class Answering:
         """From now on these answer, one for each socket."""
         for sock, _ in zip(self._udp, self._answers, strict=False):
             self._selector.remove(sock.fileno())
+        self._batches = every
         self._answers = [batches.answer for batches in every]
         for sock, answer in zip(self._udp, self._answers, strict=True):
             self._selector.add(sock.fileno(), answer)

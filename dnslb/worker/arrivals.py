@@ -1,7 +1,7 @@
 """How often resolvers ask for the addresses of some pools, and how long they may keep them: it tells hidden load.
 
-All queries are counted as long as few come at once; of a batch of many, some, each for those between.  So a query
-costs the less, the more there are.
+All queries are counted as long as few come at once; of a batch of many one, any, for all.  So a query costs the less,
+the more there are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dnslb.dns import rrtype
 from dnslb.worker.transaction import TransactionBatch
 
 _FEW = 8         # queries of a batch: if there are no more, all are looked at
-_LOOKS = 2       # of a larger batch, about
 _MOST = 8192     # pairs of RRset and network between two reports; what is more is not counted
 _PIECE = 500     # of them in one message
 _QUESTION = 12   # where it begins
@@ -43,8 +42,7 @@ class Arrivals:
     def __call__(self, seen: TransactionBatch) -> None:
         count, step, at = len(seen), 1, 0
         if count > _FEW:
-            step = count // _LOOKS
-            at = int(step * self._rng.random())
+            step, at = count, int(count * self._rng.random())
         for index in range(at, count, step):
             query = seen.query(index)
             end = query.find(b"\0", _QUESTION) + 5

@@ -27,6 +27,7 @@ class Orphan:
         self._grace = grace
         self._leaving = leaving
         self._task: asyncio.Task[None] | None = None
+        self._offer: Offer | None = None  # its socket stays open until this process ends: so the taker knows
 
     def begin(self, share: Share) -> None:
         """To be called when the channel to the parent has ended: the parent has told us to leave before, or is gone."""
@@ -38,6 +39,7 @@ class Orphan:
         )
         offer = Offer(self._listener, (share.number, share.of), is_parent=False, taken=lambda pid: self._leaving.set())
         offer.pairs = share.sockets
+        self._offer = offer
         self._task = asyncio.create_task(self._wait(offer))
 
     async def _wait(self, offer: Offer) -> None:
@@ -47,5 +49,7 @@ class Orphan:
         # Who is about to take over is waited for.
         while not self._leaving.is_set() and (offer.is_busy or loop.time() < end):
             await asyncio.sleep(_LOOK)
+        is_taken_over = self._leaving.is_set()
         self._leaving.set()
-        offer.close()
+        if not is_taken_over:
+            offer.close()

@@ -30,7 +30,7 @@ _BURST = 2          # seconds' worth of replies that may come at once
 _WATCHED = 10       # seconds for which a network is watched after it was last held up
 _NETWORKS = 5_000   # that are watched
 _ACCOUNTS = 10_000  # of these, by name; and as many before them
-_FLOOD = 1_000      # queries held up between two ticks: then the system is to drop most from where they come
+_FLOOD = 250        # queries held up between two ticks, in a crowd: then the system drops most from where they come
 _BEYOND = 16        # part of a second's replies that a network is held up by between two ticks, if it floods
 _SHED = 3           # seconds for which the system does, after the last of them was held up
 _TOLD = 5           # networks that are told of
@@ -82,14 +82,17 @@ class RateLimit:
         self._held: Counter[bytes] = Counter()  # queries held up of networks that are not watched any more
         self._again = 0                         # of all that were, those that are to come again
 
-    def tick(self, now: int) -> None:
-        """To be called a few times a second, which are of any clock."""
+    def tick(self, now: int, *, is_crowded: bool = False) -> None:
+        """To be called a few times a second, which are of any clock.
+
+        ``is_crowded``: more has come since the last time than was answered in a turn.
+        """
         if now != self._now:
             self._now = now
             self._seen.clear()
             for network in [network for network, watched in self.watched.items() if watched.last < now - _WATCHED]:
                 self._let_go(network)
-        is_flood = sum(watched.held - watched.before for watched in self.watched.values()) > _FLOOD
+        is_flood = is_crowded and sum(watched.held - watched.before for watched in self.watched.values()) > _FLOOD
         for watched in self.watched.values():
             held, watched.before = watched.held - watched.before, watched.held
             if (is_flood and held > self._rate // _BEYOND) or (held and watched.until > now):

@@ -45,21 +45,21 @@ def shed(sock: socket.socket, networks: Collection[bytes]) -> None:
 def program(networks: Collection[bytes], source: int) -> list[Instruction]:
     """Of packets whose source is in one of them most are dropped.  ``source``: where that stands."""
     compared: list[Instruction] = []
+    loaded = b""  # the mask of the word that is loaded, if it is the first
     for network in networks:
-        # What equals goes on; what does not skips the rest of this network's.
         words = [network[at : at + 4] for at in range(0, len(network), 4)]
         for index, word in enumerate(words):
-            after = 4 * (len(words) - index) - 3
-            compared += [
-                (_LOAD, 0, 0, _NETWORK_HEADER + source + 4 * index),
-                (_AND, 0, 0, _ALL << 8 * (4 - len(word)) & _ALL),
-                (_IF_EQUAL, 0, after, int.from_bytes(word.ljust(4, b"\0"))),
-                (_JUMP, 0, 0, 0),
-            ]
-    for index, (code, *_) in enumerate(compared):
-        is_last = index % (4 * len(words)) == 4 * len(words) - 1
-        if code == _JUMP and is_last:
-            compared[index] = (_JUMP, 0, 0, len(compared) - index)
+            mask = (b"\xff" * len(word)).ljust(4, b"\0")
+            # What does not equal skips the rest of this network's: whole blocks of four for the words behind.
+            behind = 4 * (len(words) - index - 1) + 1
+            if index or len(words) > 1 or mask != loaded:
+                compared += [(_LOAD, 0, 0, _NETWORK_HEADER + source + 4 * index), (_AND, 0, 0, int.from_bytes(mask))]
+                loaded = mask
+            compared += [(_IF_EQUAL, 0, behind, int.from_bytes(word.ljust(4, b"\0"))), (_JUMP, 0, 0, index + 1)]
+    depth = max(len(network) for network in networks) // 4 + 1  # words that must all be equal
+    for at, (code, _, _, word_number) in enumerate(compared):
+        if code == _JUMP:  # after the last word of a network to where it is dropped, else just on
+            compared[at] = (_JUMP, 0, 0, len(compared) - at if word_number == depth else 0)
     return [
         *compared,
         (_RETURN, 0, 0, _ALL),

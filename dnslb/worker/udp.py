@@ -88,6 +88,7 @@ class Batches:
         self._told = b""  # the clients of the last batch, by the word of proxies
         self.proxies: Networks | None = None  # who tells whose a query is; None: nobody
         self.limit: RateLimit | None = None
+        self.is_crowded = False  # more has come than is answered in a turn
         self._until = inf  # queries until the limit looks at one
         self._turn = _TURN / sockets
         self._respond = respond
@@ -128,8 +129,10 @@ class Batches:
         if self._batch() < _BATCH:
             return
         end = monotonic() + self._turn
-        while self._batch() == _BATCH and monotonic() < end:
-            pass
+        while self._batch() == _BATCH:
+            if monotonic() >= end:
+                self.is_crowded = True
+                return
 
     def _batch(self) -> int:  # noqa: PLR0912, PLR0915 - functions would make it dearer
         """How many queries were read; their replies are sent."""
@@ -237,11 +240,8 @@ class Batches:
         """Have another process answer the query of that slot."""
         start, name, control = index * QUERY, index * NAME, index * CONTROL
         if self.leave is not None:
-            self.leave(
-                bytes(self._queries[start : start + ID]) + query,
-                bytes(self._clients[name : name + NAME]),
-                bytes(self._controls[control : control + CONTROL]),
-            )
+            packet, client = bytes(self._queries[start : start + ID]) + query, bytes(self._clients[name : name + NAME])
+            self.leave(packet, client, bytes(self._controls[control : control + CONTROL]))
 
     def _remember(self, missed: int, last: bytes) -> None:
         try:

@@ -47,10 +47,10 @@ EXPERIMENTS = {
     "trouble": (70, 16),
     "both": (180, 20),
     "busy": (60, 14),
-    "feedback": (105, 25),
-    "joining": (75, 36),
-    "hidden": (240, 30),
     "paper": (1, 1),
+    "feedback": (105, 25),
+    "hidden": (275, 35),
+    "joining": (75, 36),
 }
 
 

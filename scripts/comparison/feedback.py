@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CLONES = 4
 SERVICE, SLOW = 0.05, 0.2       # seconds that a request keeps a clone busy; the first one's, after the change
 LOAD = 0.5                      # of what all clones can, before it
-RATE = LOAD * CLONES / SERVICE
+ALIKE = 0.85                    # the same where no clone changes: there feedback can only do harm
 CACHES = 40                     # as many resolvers with equally many clients each
 TTL, QUICK_TTL = 5, 1
 BEFORE, QUICK_BEFORE = 15.0, 3.0
@@ -36,12 +36,14 @@ LOOK = 0.5                      # seconds from one look at weights to the next
 WINDOW = 5.0                    # seconds over which a share is taken
 FALLEN = 0.5 / CLONES           # of all requests: half of what it had
 HEADER = "{header: X-Load}"
-NAIVE = "dnslb, undamped"
 MODES = {
     "dnslb, no feedback": "",
     "dnslb, feedback": HEADER,
     "dnslb, feedback, sheds": "{header: X-Load, overload: 90%}",
-    NAIVE: HEADER,
+    "dnslb, undamped": HEADER,
+    "alike, no feedback": "",
+    "alike, feedback": HEADER,
+    "alike, undamped": HEADER,
 }
 FRONTS = {"HAProxy agent-check": ("roundrobin", True), "HAProxy least conn.": ("leastconn", False)}
 
@@ -68,9 +70,10 @@ class Way:
     server: Endpoint | None = None
 
     def stream(self, label: str, seconds: float) -> Stream:
+        rate = (ALIKE if is_alike(label) else LOAD) * CLONES / SERVICE
         if self.server is None:
-            return Stream(label, RATE, seconds, self.port, (l7.HOME,), deadline=DEADLINE)
-        return Stream(label, RATE, seconds, self.port, name=self.name, resolvers=(self.server,), hold="ttl",
+            return Stream(label, rate, seconds, self.port, (l7.HOME,), deadline=DEADLINE)
+        return Stream(label, rate, seconds, self.port, name=self.name, resolvers=(self.server,), hold="ttl",
                       clients=CACHES, deadline=DEADLINE)
 
 
@@ -89,12 +92,16 @@ def start_dns(lab: Lab, ttl: int) -> tuple[dict[str, Way], list[Backend]]:
     for number, module in enumerate(("dnslb", "comparison.naive"), 1):
         pools = {labels[mode]: Pool(tuple(clone.address for clone in clones), clones[0].port, ttl, answers=1,
                                     load=MODES[mode])
-                 for mode, clones in farms.items() if (mode == NAIVE) == (number == 2)}
+                 for mode, clones in farms.items() if mode.endswith("undamped") == (number == 2)}
         server = dnslb.start(lab, pools, number, module=module)
         ways |= {mode: Way(farms[mode][0].port, partial(dns_shares, server, owner(labels[mode])), owner(labels[mode]),
                            server.endpoint)
                  for mode in MODES if labels[mode] in pools}
-    return ways, [clones[0] for clones in farms.values()]
+    return {mode: ways[mode] for mode in MODES}, [clones[0] for mode, clones in farms.items() if not is_alike(mode)]
+
+
+def is_alike(name: str) -> bool:
+    return name.startswith("alike")
 
 
 def dns_shares(server: Dnslb, name: str) -> list[float]:
@@ -123,8 +130,10 @@ def run(lab: Lab) -> Result:
     if lab.has(HAPROXY):
         more, others = start_l7(lab)
         ways, slow = ways | more, slow + others
-    lab.progress(f"{len(ways)} ways side by side, each {RATE:.0f} requests a second, for {before + seconds:.0f} s")
-    running = load.start(lab, [way.stream(name, before + seconds) for name, way in ways.items()])
+    streams = [way.stream(name, before + seconds) for name, way in ways.items()]
+    rate = sum(stream.rate for stream in streams)
+    lab.progress(f"{len(ways)} ways side by side, {rate:.0f} requests a second, for {before + seconds:.0f} s")
+    running = load.start(lab, streams)
     looks: dict[str, list[list[float]]] = {name: [] for name in ways}
     change = running.began + before
     sleep_until(change)
@@ -170,10 +179,11 @@ def swing(looks: Sequence[Sequence[float]]) -> float:
 
 
 def report(lab: Lab, ttl: int, cases: dict[str, Case]) -> Result:
-    rows = [[name, "never" if case.fallen is None else f"{case.fallen:.1f}", f"{case.share:.0%}",
+    rows = [[name, "–" if is_alike(name) else "never" if case.fallen is None else f"{case.fallen:.1f}",
+             f"{case.share:.0%}",
              *(f"{value:.0f}" for value in case.milliseconds), f"{case.failed:.1%}",
              "–" if case.swing is None else f"{100 * case.swing:.1f}"] for name, case in cases.items()]
-    table = Table("One of four clones takes four times as long from a moment on",
+    table = Table(f"One of four clones takes four times as long from a moment on; and four alike at {ALIKE:.0%}",
                   ["", "s until it has half its share", "its share at last", "p99 since then, ms", "p99 at last, ms",
                    "failed", "weights move, points a second"], rows)
     notes = [*lab.notes, f"{CLONES} clones that take {SERVICE * 1000:.0f} ms for a request, one after the other, at "
@@ -194,18 +204,22 @@ def reading(cases: dict[str, Case]) -> str:
         fallen = "never" if case.fallen is None else f"after {case.fallen:.0f} s"
         return f"{fallen}, p99 at last {case.milliseconds[1]:.0f} ms"
 
-    damped, naive = (cases[name].swing or 0.0 for name in ("dnslb, feedback", NAIVE))
-    beside = "; ".join(f"{name} {told(name)}" for name in cases if not name.startswith("dnslb"))
+    damped, naive = (cases[f"dnslb, {name}"].swing or 0.0 for name in ("feedback", "undamped"))
+    alike = ", ".join(f"{name.partition(', ')[2]} {case.milliseconds[1]:.0f} ms"
+                      for name, case in cases.items() if is_alike(name))
+    beside = "; ".join(f"{name} {told(name)}" for name in FRONTS if name in cases)
     text = (f"Without feedback the slow clone loses half its share {told('dnslb, no feedback')}; with it "
             f"{told('dnslb, feedback')}; shedding {told('dnslb, feedback, sheds')}.  Undamped, weights move "
-            f"{100 * naive:.1f} points a second, damped {100 * damped:.1f}")
+            f"{100 * naive:.1f} points a second, damped {100 * damped:.1f}; among clones that are alike, at "
+            f"{ALIKE:.0%}, the p99 is: {alike}")
     return f"{text}.  Who sees each request: {beside}." if beside else f"{text}."
 
 
 def draw(cases: dict[str, Case], figure: Figure) -> None:
     axes = figure.subplots()
     colours = (palette.BLACK, palette.BLUE, palette.GREEN, palette.VERMILION, palette.ORANGE, palette.PURPLE)
-    for colour, (name, case) in zip(colours, cases.items(), strict=False):
+    slowed = [(name, case) for name, case in cases.items() if not is_alike(name)]
+    for colour, (name, case) in zip(colours, slowed, strict=False):
         axes.plot([at * LOOK for at in range(len(case.curve))], [100 * part for part in case.curve], label=name,
                   color=colour)
     axes.set_xlabel(f"seconds since the change; each point is {WINDOW:g} s from there on")

@@ -35,8 +35,9 @@ MEAN = 8                # seconds: the constant TTL
 LEVELS, QUICK_LEVELS = (0, 35, 65), (35,)   # percent by which the weakest clone is below the strongest
 NAMES, QUICK_NAMES = 3, 1   # of each condition, each with sessions of its own
 LEARNING, QUICK_LEARNING = 90.0, 4.0        # seconds before anything is told
-SECONDS, QUICK_SECONDS = 120.0, 16.0        # that are told of
+SECONDS, QUICK_SECONDS = 160.0, 16.0        # that are told of
 DEADLINE = 2 * SESSION
+LAG = 0.4               # seconds, 99th percentile, by which the generator may be late: a twentieth of a window
 FULL = 20               # weight of the strongest clone
 HIGH = 0.98             # of what a clone can, as in the papers
 LEAST = "HAProxy least conn."
@@ -128,7 +129,7 @@ def run(lab: Lab) -> Result:
     lab.progress(f"{len(streams)} names side by side: {learning:.0f} s to learn, then {seconds:.0f} s")
 
     def measure() -> tuple[Outcome, dict[str, Seen], dict[str, Seen]]:
-        running = load.start(lab, streams)
+        running = load.start(lab, streams, LAG)
         sleep_until(running.began + learning)
         before = look(server)
         sleep_until(running.began + learning + seconds)

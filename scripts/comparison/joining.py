@@ -128,7 +128,7 @@ def reading(cases: dict[str, Case]) -> str:
     told = "; ".join(f"{name}, {case.failed / case.requests:.1%} of all requests fail, {max(case.errors):.0%} in the "
                      f"worst {WINDOW:g} s" for name, case in cases.items())
     return (f"Cold clones that get their whole share when their first probe has passed cannot take it: {told}.  "
-            "A slow start costs time, not clients: nobody but the new ones themselves says when they join.")
+            "A slow start makes that rarer, not gentler: whom a resolver is told, gets all of its clients for a TTL.")
 
 
 def draw(cases: dict[str, Case], figure: Figure) -> None:

@@ -82,7 +82,7 @@ def feedback(measured: Measured) -> str:
         fallen = "never" if case["fallen"] is None else f"{case['fallen']:.0f} s"
         return f"{fallen}, p99 at last {case['milliseconds'][1]:.0f} ms"
 
-    beside = "".join(f"; {name} {told(name)}" for name in measured["cases"] if not name.startswith("dnslb"))
+    beside = "".join(f"; {name} {told(name)}" for name in measured["cases"] if name.startswith("HAProxy"))
     blind, fed = told("dnslb, no feedback"), told("dnslb, feedback")
     return f"to half its share: dnslb {blind}, with load feedback {fed}{beside}"
 

@@ -34,7 +34,7 @@ from fuzzing.targets import HERE, Target, Wrong, targets
 
 CRASHES = HERE / "crashes"
 SLOW = 10.0             # seconds for one input, after which it hangs
-PIECE = 200             # inputs from one look at the clock to the next
+PIECE = 50              # inputs from one look at the clock to the next
 WARM = 0.2              # of a run, in which tables fill
 MOST_GROWTH = 64 << 20  # octets of this process, after that
 SHOWN = 30.0            # seconds from one line of progress to the next
@@ -62,13 +62,16 @@ def fuzz(target: Target, count: int | None, seconds: float, seed: int) -> Outcom
     memory, warm, shown = 0, False, began
     with _impatience():
         while (outcome.count < count) if count is not None else (time.monotonic() < began + seconds):
-            signal.setitimer(signal.ITIMER_REAL, SLOW)
             for _ in range(PIECE):
                 octets = make(rng)
+                signal.setitimer(signal.ITIMER_REAL, SLOW)
                 try:
                     read(octets)
                 except Exception as error:  # which is what we are looking for
-                    outcome.faults.setdefault(_fault(error), octets)
+                    place = _place(error)
+                    if place not in outcome.faults:
+                        outcome.faults[place] = octets
+                        print(f"{target.name}: {place}: {error!r:.300}", flush=True)
             outcome.count += PIECE
             now = time.monotonic()
             done = outcome.count / count if count is not None else (now - began) / seconds
@@ -101,10 +104,10 @@ def _resident() -> int:
     return 0 if found is None else found.memory
 
 
-def _fault(error: BaseException) -> str:
-    """What was raised, and where: the same fault has the same text."""
+def _place(error: BaseException) -> str:
+    """Where it was raised: the same fault has the same place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}: {error}"[:300]
+    return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
 
 
 def crashes(name: str) -> list[bytes]:

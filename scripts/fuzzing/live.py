@@ -98,6 +98,15 @@ def served(directory: Path) -> Iterator[Live]:
         popen.wait(START)
 
 
+def _marked(number: int) -> bytes:
+    """A query that must be answered, with an id that none of the others has."""
+    return b"\0" + (number & 0xFF).to_bytes() + packets.CORPUS[0][2:]
+
+
+def _other(packet: bytes) -> bytes:
+    return b"\xff" + packet[1:] if packet else packet
+
+
 class OverUdp:
     """Many packets, and now and then one that must be answered."""
 
@@ -108,10 +117,10 @@ class OverUdp:
         self._count = 0
 
     def read(self, packet: bytes) -> None:
-        self._sock.send(b"\xff" + packet[1:] if packet else packet)
+        self._sock.send(_other(packet))
         self._count += 1
         if self._count % PACED == 0:
-            marked = b"\0" + self._count.to_bytes(8)[-1:] + packets.CORPUS[0][2:]
+            marked = _marked(self._count)
             self._sock.send(marked)
             try:
                 while self._sock.recv(65535)[:2] != marked[:2]:
@@ -125,15 +134,17 @@ class OverTcp:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+        self._count = 0
         self._sock: socket.socket | None = None
 
     def read(self, packet: bytes) -> None:
         if self._sock is None:
             self._sock = socket.create_connection(("127.0.0.1", self._live.port), PATIENCE)
-        good = packets.CORPUS[0]
+        self._count += 1
+        marked = _marked(self._count)
         try:
-            self._sock.sendall(b"".join(len(each).to_bytes(2) + each for each in (packet, good)))
-            while self._message()[:2] != good[:2]:
+            self._sock.sendall(b"".join(len(each).to_bytes(2) + each for each in (_other(packet), marked)))
+            while self._message()[:2] != marked[:2]:
                 pass
         except (ConnectionError, EOFError):
             self._sock.close()

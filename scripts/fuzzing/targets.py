@@ -17,7 +17,8 @@ import dns.name
 import dns.opcode
 import dns.tsig
 
-from dnslb.admin import order_body, question
+from dnslb.admin import join_body, order_body, question
+from dnslb.answer.cookies import Cookies
 from dnslb.answer.responder import UDP, ForTransfers, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import RRsetOrder
@@ -39,6 +40,7 @@ from dnslb.transfer.access import Access
 from dnslb.transfer.answering import Source, Zones, answer
 from dnslb.transfer.content import Content
 from dnslb.transfer.publication import Publication
+from dnslb.worker import proxy
 from fuzzing import packets, texts
 
 HERE = Path(__file__).parent
@@ -108,7 +110,9 @@ class Packets:
         for order in (RRsetOrder.CYCLIC, RRsetOrder.STICKY, RRsetOrder.RANDOM):
             for transport in (UDP, Transport(limit=0xFFFF, idle=100)):
                 identity = Identity("fuzz" * 20, "x")
-                responder = Responder(Snapshot(zones, order, Random(1)), transport, identity, has_transfers=True)
+                cookies = Cookies([bytes(16)], 1_700_000_000, required=order is RRsetOrder.RANDOM)
+                snapshot = Snapshot(zones, order, Random(1))
+                responder = Responder(snapshot, transport, identity, cookies, has_transfers=True)
                 self.responders.append((responder, transport.limit))
 
     def read(self, packet: bytes) -> None:
@@ -116,8 +120,8 @@ class Packets:
         responder, limit = self.responders[self.count % len(self.responders)]
         client = struct.pack("=H2s4s8x", AF_INET, b"\1\2", self.count.to_bytes(4)) + bytes(12)
         try:
-            # As a worker calls it: with the octets after the id, of which there may be none.
-            reply = (responder.reply if self.count % 2 else responder.recall)(packet[2:], client)
+            # With the octets after the id, of which there may be none.
+            reply = responder.recall(packet[2:], client)
         except ForTransfers:
             return
         if reply is None:
@@ -172,6 +176,13 @@ def _directory(name: str, octets: bytes) -> None:
     for problem in problems:
         if not str(problem).isprintable():
             raise Wrong(f"a problem that is no printable line: {str(problem)!r}")
+
+
+def _proxied(octets: bytes) -> None:
+    client = struct.pack("=H2s4s20x", AF_INET, b"\1\2", b"\3\4\5\6")  # in a place with room for any
+    query, address = proxy.unwrapped(octets, client)
+    if len(address) != len(client) or not octets.endswith(query):
+        raise Wrong(f"{query!r} of {address!r}")
 
 
 class Transfers:
@@ -263,6 +274,10 @@ def targets() -> dict[str, Target]:
     messages = [json.dumps(each).encode() for each in (
         {"take": 1}, {"answers": True}, {"endpoint": "127.0.0.1:53"}, {"end": True, "share": 0, "of": 2},
     )]  # fmt: skip
+    joins = [b'{"name": "www.fuzz.test", "address": "192.0.2.1", "weight": 3}']
+    proxied = [proxy.SIGNATURE + b"\x21\x11\0\x0c" + bytes(range(12)) + packets.CORPUS[0],
+               proxy.SIGNATURE + b"\x21\x21\0\x24" + bytes(36) + packets.CORPUS[0],
+               proxy.SIGNATURE + b"\x20\0\0\0" + packets.CORPUS[0]]
     frames = [frame_streams.control(kind, b"protobuf:dnstap.Dnstap") for kind in (2, 5)]
     zones = [ZONE, *_corpus("zones/*.zone", "tests/migrate/bind/zones/*", "scripts/fuzzing/corpus/*.zone")]
     every = (
@@ -274,6 +289,9 @@ def targets() -> dict[str, Target]:
         Target("settings", "dnslb.yaml", _mutating(settings), lambda octets: _directory("dnslb.yaml", octets)),
         Target("orders", "bodies of orders", _mutating(orders),
                _quietly(lambda octets: order_body.parse(octets, 0.0), Rejected)),
+        Target("joins", "bodies of who joins a pool", _mutating(joins),
+               _quietly(lambda octets: join_body.parse(octets, ip_address("192.0.2.1")), Rejected)),
+        Target("proxy", "packets behind PROXY headers", _mutating(proxied), _proxied),
         Target("questions", "paths of look-ups", _mutating([b"/www.fuzz.test/A", b"/%2e/%00", b"/www/AAAA/192.0.2.1"]),
                _quietly(_look_up, Rejected)),
         Target("state", "the state file", _mutating([STATE.encode()]),

@@ -11,7 +11,7 @@ if it lacks who has been up for so long, or if it is of a version of the zone th
 
 A query may be lost only in the two seconds after a worker was killed, and no order or edit may be refused.
 The parent is killed in the first quarter only, and in the last there are no reloads: there the memory and the
-descriptors of the same processes must stay as they are.
+descriptors of the same processes must stay as they are (those of workers once their tables are full).
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ TROUBLES = (
 )  # fmt: skip
 LEAST = 3.0            # minutes in which each comes at least once: in shorter runs they come more often
 SETTLING = 0.05        # of the run, from the last trouble of a kind until what is held is looked at
+FULL = 0.9             # of the run: from then on tables are as full as they get
 SHOWN = 10             # lines of each sort of what went wrong
 NOT_IN_THE_LOG = ("Traceback", "a bug in dnslb", "SIGSYS")
 
@@ -65,6 +66,7 @@ async def soak(world: World, minutes: float, rate: float, rng: Random) -> tuple[
             ),
         )
     ]  # fmt: skip
+    told = 0
     try:
         while (left := began + seconds - time.monotonic()) > 0:
             done, _ = await asyncio.wait(tasks, timeout=min(60.0, left), return_when=asyncio.FIRST_EXCEPTION)
@@ -72,6 +74,9 @@ async def soak(world: World, minutes: float, rate: float, rng: Random) -> tuple[
                 task.result()  # a mistake of ours ends it all
             _tell(f"{(time.monotonic() - began) / 60:5.1f} min: {tally.answered} answers, {len(tally.wrong)} wrong, "
                   f"{len(tally.lost)} lost, {troubles.done.total()} troubles")  # fmt: skip
+            for line in tally.wrong[told : told + SHOWN]:
+                _tell(f"  wrong: {line}")
+            told = len(tally.wrong)
             tasks = [task for task in tasks if not task.done()]
     finally:
         for task in tasks:
@@ -93,8 +98,9 @@ def verdict(
     ]  # fmt: skip
     found += [f"refused: {what}" for what in troubles.refused]
     found += [f"never done: {what.__name__}" for what, *_ in TROUBLES if not troubles.done[what.__name__]]
-    parents = [each.parent for each in taken if each.at >= began + (0.25 + SETTLING) * seconds]
-    workers = [each.workers for each in taken if each.at >= began + (0.75 + SETTLING) * seconds]
+    parents = [each.parent for each in taken if each.at >= began + (0.75 + SETTLING) * seconds]
+    # Tables of replies fill for minutes after the last fork.
+    workers = [each.workers for each in taken if each.at >= began + FULL * seconds]
     found += samples.faults("parent", parents, seconds) + samples.faults("workers", workers, seconds)
     log = world.log.read_text(errors="replace").splitlines()
     return found + [f"log: {line}" for line in log if any(word in line for word in NOT_IN_THE_LOG)]
@@ -135,6 +141,7 @@ def _report(
     numbers = {
         "answers": tally.answered, "by_question": dict(tally.asked), "wrong": len(tally.wrong),
         "lost_in_all": len(tally.lost), "troubles": dict(troubles.done), "faults": list(found),
+        "when": troubles.marks,
     }  # fmt: skip
     (output / "soak.json").write_text(json.dumps(numbers, indent=1))
     _tell(f"{tally.answered} answers, {len(tally.wrong)} wrong; {len(tally.lost)} lost, "

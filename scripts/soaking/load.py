@@ -64,7 +64,7 @@ class Tally:
         except dns.exception.DNSException as error:
             found = f"no DNS message: {error}"
         if found is not None:
-            self.wrong.append(f"{end:.2f}: {question.name} {question.rrtype} over {transport}: {found}")
+            self.wrong.append(f"{start:.2f} to {end:.2f}: {question.name} {question.rrtype} over {transport}: {found}")
 
 
 def questions(world: World) -> list[Question]:

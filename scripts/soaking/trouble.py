@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from dnslb.admin import client
-from soaking.world import NOTICED, World
+from soaking.world import World
 
 SUSPENDED = 1.0    # seconds
 EDIT = 15.0        # seconds within which an edit is noticed without a word
@@ -61,11 +61,10 @@ async def flap(troubles: Troubles) -> None:
     world, rng = troubles.world, troubles.rng
     pool = world.pools[rng.choice(list(world.pools))]
     address = rng.choice(list(pool))
-    lives, now = pool[address].lives, time.monotonic()
+    lives = pool[address].lives
     if lives.last and sum(not backend.lives.last for backend in pool.values()) >= MOST_DOWN:
         return
-    lives.change(not lives.last, now, now + NOTICED)
-    (world.backends.kill if not lives.last else world.backends.revive)(address)
+    world.flip(address, lives)
 
 
 async def order(troubles: Troubles) -> None:

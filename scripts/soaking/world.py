@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class World:
         self.most = {f"p{pool}": 1 if pool % len(KINDS) == 3 else None for pool in range(POOLS)}
         self.version = Timeline(1)
         self.backends = Backends([address for each in addresses.values() for address in each])
-        self.blind_since: float | None = None  # since when nobody probes
+        self._is_blind = False  # nobody probes
         self.log = directory / "log"
         zones = directory / "zones"
         zones.mkdir()
@@ -111,15 +112,22 @@ class World:
         raise RuntimeError(f"the server has not come up; the end of its log:\n{self.log.read_text()[-2000:]}")
 
     def begin_blindness(self) -> None:
-        """Nobody probes from now on."""
-        self.blind_since = time.monotonic()
+        """Nobody probes from now on: what is not certain yet stays so."""
+        self._is_blind, since = True, time.monotonic()
+        for backend in self.all_backends():
+            backend.lives.delay(since, inf)
 
     def end_blindness(self) -> None:
         """Somebody probes again: what has changed meanwhile, or just before, is noticed soon."""
-        if self.blind_since is not None:
-            for backend in self.all_backends():
-                backend.lives.delay(self.blind_since, time.monotonic() + NOTICED)
-        self.blind_since = None
+        self._is_blind = False
+        for backend in self.all_backends():
+            backend.lives.confirm(time.monotonic() + NOTICED)
+
+    def flip(self, address: str, lives: Timeline[bool]) -> None:
+        """A backend dies, or comes back."""
+        now = time.monotonic()
+        lives.change(not lives.last, now, inf if self._is_blind else now + NOTICED)
+        (self.backends.revive if lives.last else self.backends.kill)(address)
 
     def all_backends(self) -> list[Backend]:
         return [backend for pool in self.pools.values() for backend in pool.values()]

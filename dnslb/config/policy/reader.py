@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from dnslb.balance.near import Near, Networks, around, merged
 from dnslb.balance.pool import MOST_WEIGHT, Address, AllDown, Backend, OnReturn, Pool, Probe, TtlPolicy
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import clients, transfers
+from dnslb.config import clients, grants, transfers
 from dnslb.config.clients import Clients
+from dnslb.config.grants import Grants
 from dnslb.config.nameserver import NOBODY, Nameserver, TransferPolicy
 from dnslb.config.policy import checks, load, probes, setting
 from dnslb.config.policy.joining import read_register
@@ -70,6 +71,7 @@ class Policy:
     transfers: TransferPolicy | None = None  # None: not a word
     clients: Clients | None = None           # who is answered from the zone; None: all
     primaries: tuple[Nameserver, ...] = ()   # from which the zone comes
+    updates: Grants = field(default_factory=dict)  # who may change the zone by updates
 
 
 def read(
@@ -120,7 +122,8 @@ def _with_hint(problem: Problem, octets: bytes) -> Problem:
 def _policy(
     parsed: Document, root: Node, find: Callable[[str], Owner | str], keys: Collection[str], general: TransferPolicy
 ) -> Policy:
-    top = parsed.mapping(root, ("defaults", "pools", transfers.PRIMARY, *transfers.KEYS, *clients.KEYS), "the file")
+    known = ("defaults", "pools", "update", transfers.PRIMARY, *transfers.KEYS, *clients.KEYS)
+    top = parsed.mapping(root, known, "the file")
     is_transferred = not top.keys().isdisjoint(transfers.KEYS)
     found = transfers.read(parsed, top, keys) if is_transferred else None
     node = top.get(transfers.PRIMARY)
@@ -132,7 +135,10 @@ def _policy(
         if node is not None:
             _soften(parsed, start)
     asked = None if top.keys().isdisjoint(clients.KEYS) else clients.read(parsed, top)
-    return Policy(pools, found, asked, primaries)
+    updates = grants.read(parsed, top["update"], keys) if "update" in top else {}
+    if updates and node is not None:
+        parsed.report(top["update"], "the zone comes from a primary, and is changed there", "remove one of the two")
+    return Policy(pools, found, asked, primaries, updates)
 
 
 def _soften(parsed: Document, start: int) -> None:

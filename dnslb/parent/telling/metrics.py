@@ -28,6 +28,7 @@ from dnslb.parent.probe_faults import ProbeFaults
 from dnslb.parent.telling.probe_record import BOUNDS, ProbeRecord, ProbeRecords
 from dnslb.parent.telling.totals import Totals
 from dnslb.parent.transfers import Transfers
+from dnslb.parent.updates import Updates
 from dnslb.probe.schedule import Schedule
 from dnslb.system.usage import usage
 from dnslb.text.exposition import Family, Sample, counter, gauge, histogram, labels
@@ -67,6 +68,7 @@ class View:
     schedule: Schedule
     reloads: Reloads
     transfers: Transfers
+    updates: Updates
     inbound: Inbound
 
 
@@ -117,6 +119,8 @@ _ROTATED = gauge("dnslb_zone_rotated_names", "Names with several addresses and n
 _ZONE = gauge("dnslb_zone_loaded_timestamp_seconds", "Unix time at which a zone was first read as it is now.")
 _SECONDARY = gauge("dnslb_secondary_serial", "Serial that a secondary serves; absent before it has told.")
 _BEHIND = gauge("dnslb_secondary_lag_seconds", "Seconds for which a secondary has lacked the last version of a zone.")
+_UPDATES = counter("dnslb_updates_total", "Updates (RFC 2136) by the response code that they got.")
+_UPDATED = gauge("dnslb_zone_updated_rrsets", "RRsets of a zone that are as updates say, and not as its file does.")
 _REFRESHED = gauge(
     "dnslb_zone_refreshed_timestamp_seconds",
     "Unix time at which a primary said last that a zone is its last version; absent before it has come.",
@@ -129,6 +133,7 @@ _NO_PRIMARY = gauge("dnslb_zone_refresh_failing", "1 while no primary of a zone 
 _ZONE_QUERIES = counter("dnslb_zone_queries_total", "Queries answered from a zone.")
 _TTL = gauge("dnslb_pool_ttl_seconds", "TTL in force.")
 _FAILS_OPEN = gauge("dnslb_pool_failing_open", "1 while none or too few backends are up and all are handed out.")
+_JOINED = gauge("dnslb_pool_joined", "Backends that have joined the pool by themselves.")
 _EMPTY = gauge("dnslb_pool_empty", "1 while no backend is available and the answer is empty.")
 
 _RESOLVERS = gauge("dnslb_pool_resolvers", "Networks of resolvers whose hidden load is known.")
@@ -237,7 +242,13 @@ def _reloads(reloads: Reloads) -> list[tuple[Family, list[Sample]]]:
 
 def _zones(view: View) -> list[tuple[Family, Iterator[Sample]]]:
     zones, changed, serials = view.generation.catalog.zones, view.reloads.changed, view.transfers.published
+    updates, changeable = view.updates, view.generation.catalog.updates
+    told = [
+        (_UPDATES, ((labels(rcode=rrtype.RCODES[rcode]), count) for rcode, count in updates.counts.items())),
+        (_UPDATED, ((labels(zone=name.text(apex)), updates.number(apex)) for apex in changeable)),
+    ]
     return [
+        *(told if changeable else ()),
         (_SERIAL, ((labels(zone=name.text(apex)), serials.get(apex, zone.serial)) for apex, zone in zones.items())),
         (_ZONE_QUERIES, ((labels(zone=name.text(apex)), view.totals.zones[apex]) for apex in zones)),
         (_ZONE, ((labels(zone=zone), changed.get(zone, view.started)) for zone in map(name.text, zones))),
@@ -286,7 +297,12 @@ def _pools(served: ServedPools) -> list[tuple[Family, Iterator[Sample]]]:
             for version in sorted(pool.rrsets):
                 yield labels(pool=pool.name, type=rrtype.address_text(version)), pool, version
 
+    joinable = [pool for pool in served.values() if pool.pool.register is not None]
+    joined = (
+        (labels(pool=pool.name), sum(backend.joined is not None for backend in pool.pool.backends)) for pool in joinable
+    )
     return [
+        *([(_JOINED, joined)] if joinable else ()),
         (_TTL, ((text, pool.rrsets[version].ttl.seconds) for text, pool, version in rrsets())),
         (_FAILS_OPEN, ((text, int(pool.rrsets[version].selection.fails_open)) for text, pool, version in rrsets())),
         (_EMPTY, ((text, int(pool.is_empty(version))) for text, pool, version in rrsets())),
