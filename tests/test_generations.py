@@ -7,7 +7,7 @@ import gc
 from collections import Counter
 from pathlib import Path
 
-from dnslb.config.catalog import load
+from dnslb.config.directory import load
 from dnslb.ipc import sockets
 from dnslb.parent.generations import Generations
 from dnslb.parent.state_file import StateFile
