@@ -6,7 +6,7 @@ without a cookie, which RFC 7873 §5.2 allows.  Pure: time is told, and no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 
 from dnslb.answer.recent import Recent
@@ -30,6 +30,7 @@ class Cookies:
         """
         self.required = required
         self.waiting: list[bytes] = []
+        self.renewals: list[Callable[[], None]] = []  # called when clients are due for another cookie
         self._secrets = secrets
         self._known: Recent[bytes, bytes] = Recent(_KNOWN)  # by the client's part, or all of it, and its address
         self._now, self._period = -1, now // _PERIOD
@@ -44,6 +45,8 @@ class Cookies:
         if now // _PERIOD != self._period:
             self._period = now // _PERIOD
             self._known.turn_over()
+            for renew in self.renewals:
+                renew()
 
     def reply(self, shown: bytes, address: bytes) -> bytes | None:
         """The cookie for who shows this well-formed one; None: no more are made in this second.
@@ -80,6 +83,11 @@ class Cookies:
             return False
         self._known.put(key, shown)
         return True
+
+    def lasting(self, shown: bytes, address: bytes) -> bytes | None:
+        """What who shows one of ours gets until ``renewals``; None for anybody else."""
+        known = self._known.get(shown[: cookie.CLIENT] + address)
+        return known if known is not None and self.is_ours(shown, address) else None
 
     def complete(self) -> list[bytes]:
         """The hashes of those that wait, in their order; none wait any more."""

@@ -15,6 +15,7 @@ from dnslb.dns.query import HEADER
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _ROOMS = 1000    # of OPT records, remembered
+_RECORDS = 100   # of ours: there are fewer
 _IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 
 
@@ -72,6 +73,16 @@ class ReplyOpt:
         made = None if self.cookies is None else self.cookies.reply(shown, address)
         return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
 
+    def with_lasting_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes | None:
+        """The same that every query with these octets gets for a while; None if it may be another for the next.
+
+        What carries a cookie of ours is known to its client alone, which may be told its cookie again.
+        """
+        if self.cookies is None or self.demands_cookie:
+            return None
+        made = self.cookies.lasting(shown, host(client))
+        return None if made is None else opt[: -cookie.LENGTH] + made
+
     def reply(self, asked: Edns | None, client: bytes, rcode: int, rest: int) -> bytes:
         """The record of one reply, which may end with a cookie that is to be completed."""
         opt, shown = self.pack(asked, rcode, rest), self.cookie(asked)
@@ -91,6 +102,7 @@ class ReplyOpt:
         return self.limit(asked) - len(opt), opt
 
 
+@lru_cache(maxsize=_RECORDS)
 def _without_cookie(opt: bytes) -> bytes:
     """A packed record without its last option, which is the cookie."""
     options = opt[_OPT_FIXED : -cookie.LENGTH - 4]
