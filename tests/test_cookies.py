@@ -243,6 +243,17 @@ def test_where_cookies_are_required_every_one_is_looked_at() -> None:
     assert remembered(server(Cookies([SECRET], NOW, required=True)), shows(GIVEN)) is None
 
 
+def test_who_must_show_its_cookie_and_has_lost_it_is_told_it_again_in_a_flood() -> None:
+    cookies, rng = Cookies([SECRET], NOW, required=True), Random(3)
+    assert answer(server(cookies), shows(MINE)) == ("BADCOOKIE", GIVEN)
+    for _ in range(10_000):
+        cookies.reply(rng.randbytes(8), rng.randbytes(4))
+    cookies.complete()
+    assert answer(server(cookies), shows(MINE)) == ("BADCOOKIE", GIVEN)
+    assert answer(server(cookies), shows(GIVEN)) == ("NOERROR", GIVEN)
+    assert answer(server(cookies), shows(rng.randbytes(8))) == ("BADCOOKIE", b"")
+
+
 def test_hashing_is_bounded_and_so_is_memory() -> None:
     cookies, rng = Cookies([SECRET], NOW), Random(2)
     made = 0

@@ -21,7 +21,10 @@ _VERIFIED = 1_000   # of those that are shown to us for the first time, a second
 
 
 class Cookies:
-    """``waiting`` are those that end with zeros for a hash: whoever sends them has ``complete`` make it."""
+    """``waiting`` are those that end with zeros for a hash: whoever sends them has ``complete`` make it.
+
+    ``makes``: how many new ones are left for this second.
+    """
 
     def __init__(self, secrets: Sequence[bytes], now: int, *, required: bool = False) -> None:
         """The first secret makes cookies, all are taken.  ``now``: Unix time in seconds.
@@ -41,7 +44,7 @@ class Cookies:
         if now == self._now:
             return
         self._now, self._stamp = now, cookie.stamp(now)
-        self._makes, self._verifies = _MADE, _VERIFIED  # left for this second
+        self.makes, self._verifies = _MADE, _VERIFIED
         if now // _PERIOD != self._period:
             self._period = now // _PERIOD
             self._known.turn_over()
@@ -57,9 +60,9 @@ class Cookies:
         known = self._known.get(key)
         if known is not None:
             return known
-        if self._makes <= 0:
+        if self.makes <= 0:
             return self._recall(key) or (shown if self.is_ours(shown, address) else None)
-        self._makes -= 1
+        self.makes -= 1
         made = shown[: cookie.CLIENT] + self._stamp
         self.waiting.append(made + address)
         return made + _NO_HASH

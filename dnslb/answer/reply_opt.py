@@ -68,10 +68,13 @@ class ReplyOpt:
         return self.cookies is not None and self.cookies.is_ours(shown, host(client))
 
     def with_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes:
-        """A packed record with our cookie for who shows this well-formed one; without any if none can be made."""
-        address = client[4:8] if client[:2] == _IPV4 else client[8:24]
-        made = None if self.cookies is None else self.cookies.reply(shown, address)
-        return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
+        """A packed record of an answer, with our cookie for who shows this well-formed one; or without any.
+
+        Once no more are made in this second, who shows none of ours is not even looked up: a flood must cost little.
+        """
+        if self.cookies is None or (self.cookies.makes <= 0 and len(shown) == cookie.CLIENT):
+            return _without_cookie(opt)
+        return _filled(self.cookies, opt, shown, client)
 
     def with_lasting_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes | None:
         """The same that every query with these octets gets for a while; None if it may be another for the next.
@@ -86,9 +89,11 @@ class ReplyOpt:
     def reply(self, asked: Edns | None, client: bytes, rcode: int, rest: int) -> bytes:
         """The record of one reply, which may end with a cookie that is to be completed."""
         opt, shown = self.pack(asked, rcode, rest), self.cookie(asked)
-        if shown is None:
+        if shown is None or self.cookies is None:
             return opt
-        return self.with_cookie(opt, shown, client) if cookie.is_well_formed(shown) else _without_cookie(opt)
+        if not cookie.is_well_formed(shown):
+            return _without_cookie(opt)
+        return _filled(self.cookies, opt, shown, client)
 
     def completed(self, reply: bytes | None) -> bytes | None:
         """A reply alone, with the hash of the cookie at its end, if that still waits."""
@@ -100,6 +105,12 @@ class ReplyOpt:
         """The octets of a reply before its OPT record, and that record."""
         opt = self.pack(asked, rrtype.NOERROR, _LONGEST)
         return self.limit(asked) - len(opt), opt
+
+
+def _filled(cookies: Cookies, opt: bytes, shown: bytes, client: bytes) -> bytes:
+    """A packed record with our cookie; without any if none can be made."""
+    made = cookies.reply(shown, client[4:8] if client[:2] == _IPV4 else client[8:24])
+    return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
 
 
 @lru_cache(maxsize=_RECORDS)
