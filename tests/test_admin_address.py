@@ -99,7 +99,7 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def test_reading_needs_nothing_and_orders_need_the_token(admin: Address) -> None:
-    known = {"zone": "example.test.", "serial": 1, "changed": None, "change": ""}
+    known = {"zone": "example.test.", "serial": 1, "changed": None, "change": "", "updated": 0}
     assert admin.ask("GET", "/status")[1]["zones"] == [known]
     assert admin.ask("POST", "/orders", json.dumps(DRAIN).encode(), BEARER)[0] == 200
     assert [(order["address"], order["by"]) for order in admin.orders()] == [("192.0.2.1", "token")]

@@ -18,7 +18,7 @@ from dnslb.admin.throttle import Throttle
 from dnslb.control.change import Change
 from dnslb.control.order import DrainClock
 from dnslb.control.reload import ZoneChange
-from dnslb.control.status import BackendStatus, OrderStatus, PoolStatus, RRsetStatus, ZoneStatus
+from dnslb.control.status import BackendStatus, Lease, OrderStatus, PoolStatus, RRsetStatus, ZoneStatus
 from dnslb.text.spelling import closest, similarity
 
 VALUES = st.recursive(
@@ -42,9 +42,9 @@ def test_nouns_and_iterators_are_objects_and_arrays() -> None:
 
 def test_no_noun_that_is_told_at_once_holds_a_sequence() -> None:
     """Also not in a noun within it."""
-    for sort in (BackendStatus, OrderStatus, ZoneStatus, ZoneChange, Change, DrainClock):
+    for sort in (BackendStatus, Lease, OrderStatus, ZoneStatus, ZoneChange, Change, DrainClock):
         assert set(get_type_hints(sort).values()) <= {
-            str, int, float, bool, str | None, int | None, float | None, bool | None, OrderStatus | None,
+            str, int, float, bool, str | None, int | None, float | None, bool | None, Lease | None, OrderStatus | None,
         }  # fmt: skip
 
 

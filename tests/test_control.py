@@ -90,7 +90,7 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
     status, found = control.ask("GET", "/status")
     assert status == 200
     assert found["refused"] is None
-    assert found["zones"] == [{"zone": "example.test.", "serial": 1, "changed": None, "change": ""}]
+    assert found["zones"] == [{"zone": "example.test.", "serial": 1, "changed": None, "change": "", "updated": 0}]
     assert [(pool["owner"], [rrset["type"] for rrset in pool["rrsets"]]) for pool in found["pools"]] == [
         ("www.example.test.", ["A", "AAAA"]), ("api.example.test.", ["A"]),
     ]  # fmt: skip
@@ -99,7 +99,7 @@ def test_the_status_tells_what_is_served(control: Controlled) -> None:
         "address": "192.0.2.1", "up": None, "since": None, "reason": "", "unsure": "", "streak": 0, "mode": "ready",
         "order": None,
         "weight": 1, "backup": False, "handed_out": True, "share": 0.5, "led": 0,
-        "achieved": None, "expires": None, "load": None, "left": None, "load_why": "",
+        "achieved": None, "expires": None, "load": None, "left": None, "load_why": "", "joined": None,
     }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from peers import Address, free_port
 from test_reload import ZONE, ask, listening, reloads, serving, status
 
 from dnslb.admin import client
-from dnslb.config import catalog as catalogs
+from dnslb.config import directory as directories
+from dnslb.config import files as config_files
 from dnslb.parent import reading
 from dnslb.parent.reading import NotAnswered
 
@@ -323,9 +324,9 @@ SLOW_START = """\
 import time
 from pathlib import Path
 
-import dnslb.config.catalog
+import dnslb.config.directory
 
-load = dnslb.config.catalog.load
+load = dnslb.config.directory.load
 
 def slow(*arguments, **more):
     loaded = load(*arguments, **more)
@@ -334,7 +335,7 @@ def slow(*arguments, **more):
         time.sleep(0.02)
     return loaded
 
-dnslb.config.catalog.load = slow
+dnslb.config.directory.load = slow
 """
 
 
@@ -403,7 +404,7 @@ def test_what_is_read_comes_back_whole(tmp_path: Path) -> None:
     many = "".join(f"host{number} A 192.0.2.1\nsub{number} NS ns1\n" for number in range(1000))
     (zones / "many.test.zone").write_text(ZONE.format(serial=1) + many + "$INCLUDE more.inc\n")
     (zones / "more.inc").write_text("c TXT one\nc TXT one\n")
-    found, (catalog, problems) = read(zones), catalogs.load(zones)
+    found, (catalog, problems) = read(zones), directories.load(zones)
     assert found.problems == problems and problems
     assert found.catalog == catalog
     assert list(found.catalog.zones) == list(catalog.zones)
@@ -416,31 +417,31 @@ def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch
     """The pass that read half of an edit gives nothing."""
     zone = tmp_path / "example.test.zone"
     zone.write_text(ZONE.format(serial=1))
-    load = catalogs.load
+    load = directories.load
 
-    def edited(directory: Path, files: catalogs.Files, state: Path) -> Any:
+    def edited(directory: Path, files: config_files.Files, state: Path) -> Any:
         loaded = load(directory, files, state)
         if '"1"' in zone.read_text():
             zone.write_text(ZONE.format(serial=2))
         return loaded
 
-    monkeypatch.setattr(catalogs, "load", edited)
+    monkeypatch.setattr(directories, "load", edited)
     found = read(tmp_path).catalog
     assert [one.serial for one in found.zones.values()] == [2]
-    assert found.fingerprint == catalogs.fingerprint(str(tmp_path), found.sources)
+    assert found.fingerprint == config_files.fingerprint(str(tmp_path), found.sources)
 
 
 def test_what_never_stops_changing_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zone = tmp_path / "example.test.zone"
     zone.write_text(ZONE.format(serial=1))
-    load = catalogs.load
+    load = directories.load
 
-    def edited(directory: Path, files: catalogs.Files, state: Path) -> Any:
+    def edited(directory: Path, files: config_files.Files, state: Path) -> Any:
         loaded = load(directory, files, state)
         zone.write_text(zone.read_text() + "; more\n")
         return loaded
 
-    monkeypatch.setattr(catalogs, "load", edited)
+    monkeypatch.setattr(directories, "load", edited)
     with pytest.raises(NotAnswered, match="the files go on changing while they are read"):
         read(tmp_path)
 

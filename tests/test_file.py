@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from dnslb_server import DNSLB
 
-from dnslb.config import catalog
+from dnslb.config import directory as directories
 from dnslb.system import file
 from dnslb.text.problem import Problem
 
@@ -84,7 +84,7 @@ def test_a_file_that_grows_while_it_is_read_is_bounded(tmp_path: Path) -> None:
 
 
 def problems(directory: Path) -> list[Problem]:
-    return catalog.load(directory)[1]
+    return directories.load(directory)[1]
 
 
 @pytest.fixture

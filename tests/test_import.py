@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnslb.cli import main
-from dnslb.config.catalog import load
+from dnslb.config.directory import load
 from dnslb.dns import name
 from dnslb.migrate import haproxy, named_conf
 from dnslb.migrate.imported import Imported, Unreadable

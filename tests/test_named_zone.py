@@ -10,7 +10,7 @@ import pytest
 from dnslb_server import started
 from peers import free_port
 
-from dnslb.config import catalog
+from dnslb.config import directory as directories
 
 LONG = f"ab.{'.'.join(['as-programs-make-them'.ljust(58, '0')] * 4)}.example.test"   # room for one letter below it
 ZONE = """\
@@ -50,5 +50,5 @@ def test_a_zone_with_a_name_too_long_for_a_file_is_served(tmp_path: Path) -> Non
 ])  # fmt: skip
 def test_what_does_not_fit_is_said(tmp_path: Path, files: dict[str, str], problems: list[str]) -> None:
     written(tmp_path, **{"a.example_zone": ZONE}, **files)
-    _, found = catalog.load(tmp_path)
+    _, found = directories.load(tmp_path)
     assert [str(problem).replace(f"{tmp_path}/", "") for problem in found] == problems

@@ -28,7 +28,7 @@ from peers import STARTING, free_port, zone_files
 from programs import program
 
 from dnslb.config import keys, settings
-from dnslb.config.catalog import load as load_directory
+from dnslb.config.directory import load as load_directory
 from dnslb.config.keys import TsigKey
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.rdata.table import FORMATS

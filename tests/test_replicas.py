@@ -12,7 +12,9 @@ from click.testing import CliRunner
 from dnslb.answer.snapshot import ABSENT, NOT_OURS, Snapshot
 from dnslb.balance.rotation import RRsetOrder
 from dnslb.cli import main
-from dnslb.config.catalog import Catalog, Disk, load, receive
+from dnslb.config.catalog import Catalog
+from dnslb.config.directory import load, receive
+from dnslb.config.files import Disk
 from dnslb.dns import master, name, rrtype
 from dnslb.dns.zone import Zone
 from dnslb.text.problem import has_errors

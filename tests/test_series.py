@@ -122,7 +122,7 @@ def test_what_a_reload_did_to_a_zone_and_the_name_of_the_server_are_in_the_statu
     with started(tmp_path, "--listen", f"127.0.0.1:{free_port()}", "--workers", "1"):
         status = client.ask(control, "GET", "/status")[1]
         assert status["server"]["name"] == "ns1.test"
-        assert status["zones"] == [{"zone": "example.test.", "serial": 1, "changed": None, "change": ""}]
+        assert status["zones"] == [{"zone": "example.test.", "serial": 1, "changed": None, "change": "", "updated": 0}]
         (zones / "example.test.zone").write_text(ZONE.replace("b 1", "b 2") + "b 30 A 192.0.2.4\n")
         eventually(lambda: client.ask(control, "GET", "/status")[1]["zones"][0]["change"], "not reloaded", 10.0)
         [zone] = client.ask(control, "GET", "/status")[1]["zones"]

@@ -36,7 +36,7 @@ def seen(*backends: dict[str, Any], name: str = "ns1") -> Seen:
     pools = [{"owner": f"{name}.example.net.", "rrsets": [rrset | {"backends": [BACKEND | each for each in backends]}]}]
     found = {
         "now": 100.0, "loaded": 1.0, "refused": None, "directory": "zones", "zones": [], "pools": pools, "restart": [],
-        "orders": [], "secondaries": [], "server": {"silent": [], "hung": 0, "workers": 2},
+        "orders": [], "secondaries": [], "replicas": [], "server": {"silent": [], "hung": 0, "held": 0, "workers": 2},
     }  # fmt: skip
     return Seen(name, found, "12:00:00  5 queries/s")
 

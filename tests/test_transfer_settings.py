@@ -14,7 +14,8 @@ from programs import program
 from dnslb.balance import ttl
 from dnslb.cli import main
 from dnslb.config import keys
-from dnslb.config.catalog import Catalog, load
+from dnslb.config.catalog import Catalog
+from dnslb.config.directory import load
 from dnslb.config.nameserver import Nameserver, TransferPolicy
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken

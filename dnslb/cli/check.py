@@ -11,7 +11,8 @@ import click
 from dnslb.advice import explain
 from dnslb.cli import report
 from dnslb.config import state_directory
-from dnslb.config.catalog import Catalog, load
+from dnslb.config.catalog import Catalog
+from dnslb.config.directory import load
 from dnslb.dns import name
 from dnslb.text.problem import has_errors
 

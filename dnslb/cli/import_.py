@@ -10,7 +10,7 @@ import click
 from dnslb.cli import report
 from dnslb.cli.init import zone_name
 from dnslb.config import keys
-from dnslb.config.catalog import load
+from dnslb.config.directory import load
 from dnslb.config.keys import TsigKey
 from dnslb.config.settings import parse_endpoint
 from dnslb.dns import name

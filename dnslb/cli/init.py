@@ -14,7 +14,7 @@ import click
 from dnslb.cli import report
 from dnslb.config import beginning
 from dnslb.config.beginning import SERVER, Wanted
-from dnslb.config.catalog import load
+from dnslb.config.directory import load
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.text.problem import has_errors

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from dnslb.balance.pool import Pool
-from dnslb.config.catalog import Catalog, load
+from dnslb.config.catalog import Catalog
+from dnslb.config.directory import load
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name

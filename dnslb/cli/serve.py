@@ -16,7 +16,7 @@ from dnslb.admin import server
 from dnslb.admin.control_socket import CannotControl
 from dnslb.balance.rotation import PLAIN_ORDERS, RRsetOrder
 from dnslb.cli import announcement, entrances, option, report
-from dnslb.config.catalog import load
+from dnslb.config.directory import load
 from dnslb.config.settings import (
     ADMIN_PORT,
     LEAST_IDLE,

@@ -22,7 +22,8 @@ from dnslb.simulation.trial import Extent, Trial
 from dnslb.simulation.variant import BUSY, OFTEN, Variant, attempts, capacities, fitting, variants, weighted
 
 MOST_RESOLVERS = 100_000
-_MOST_WORK = 2e8       # sessions and windows of backends: beyond it a run would take hours
+_MOST_WORK = 2e8       # queries and windows of backends: beyond it a run would take hours
+_MOST_WINDOWS = 5e6    # of all backends, in one run: some 200 MB
 _LIMITS = (0.9, 0.98)  # of utilisation, for which the papers give probabilities
 _STEP = 0.02           # of utilisation, a column of the picture
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -120,13 +121,14 @@ def _pool(policy: Path, owner: str | None) -> Pool:
 
 
 def _refuse_if_long(demand: Demand, extent: Extent, backends: int) -> None:
-    """The command ends when it would not within minutes."""
-    seconds = extent.seeds * (extent.span + demand.session)
-    work = seconds * (min(demand.rate, float(demand.resolvers)) + backends / demand.window)
-    if work > _MOST_WORK:
+    """The command ends when it would not within minutes, or would fill the memory."""
+    seconds = extent.span + 2 * demand.session
+    windows = backends * seconds / demand.window
+    queries = (seconds + 100 * extent.deaths) * min(demand.rate, float(demand.resolvers))
+    if extent.seeds * (queries + windows) > _MOST_WORK or windows > _MOST_WINDOWS:
         raise click.ClickException(
             f"{extent.seeds} times {extent.span:g} s with {demand.resolvers:,} resolvers and {backends:,} backends"
-            " would take hours; lower --span, --seeds, --qps or --resolvers"
+            " would take hours, or too much memory; lower --span, --seeds, --qps or --resolvers, or raise --window"
         )
 
 

@@ -1,16 +1,19 @@
-"""``zones:`` of ``dnslb.yaml``: zones whose files have other names, since their own are too long for a file.
+"""Which zone a file is named after, and ``zones:`` of ``dnslb.yaml``: zones whose names are too long for a file.
 
 Pure: no I/O.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dnslb.dns import name
 from dnslb.dns.mistake import Mistaken
 from dnslb.dns.name import Name
 from dnslb.text.document import Document
+from dnslb.text.problem import Level, Problem
 from dnslb.text.yaml_tree import Node
 
 _SUFFIX = ".zone"
@@ -50,3 +53,15 @@ def read(parsed: Document, node: Node) -> tuple[NamedZone, ...]:
         else:
             found.append(NamedZone(apex, file, value.line, value.column))
     return tuple(found)
+
+
+def apex_of(path: Path, named: Mapping[str, Name], problems: list[Problem]) -> Name | None:
+    """The zone that the file is named after, or that the settings say."""
+    if path.stem in named:
+        return named[path.stem]
+    try:
+        return name.fold(name.parse(path.stem.rstrip(".") + ".", name.ROOT))
+    except Mistaken as error:
+        remedy = "name the file after its zone: example.com.zone"
+        problems.append(Problem(Level.ERROR, str(path), 0, 0, error.mistake.fact, remedy))
+        return None

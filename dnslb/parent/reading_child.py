@@ -16,8 +16,9 @@ from enum import Enum
 from itertools import islice
 from pathlib import Path
 
-from dnslb.config import catalog as catalogs
-from dnslb.config.catalog import Catalog, Disk
+from dnslb.config import directory as directories
+from dnslb.config.catalog import Catalog
+from dnslb.config.files import Disk
 from dnslb.dns.name import Name
 from dnslb.ipc.channel import packed
 from dnslb.text.problem import Problem
@@ -89,7 +90,7 @@ def work(sock: socket.socket, directory: Path, state: Path, sources: frozenset[s
     """Read until nobody edits meanwhile, and say what was read; the exit status."""
     for _ in range(_TRIES):
         files = _ReportingDisk(sock, str(directory), sources)
-        catalog, problems = catalogs.load(directory, files, state)
+        catalog, problems = directories.load(directory, files, state)
         if not files.has_changed():
             break
         time.sleep(settle)
@@ -102,7 +103,7 @@ def work(sock: socket.socket, directory: Path, state: Path, sources: frozenset[s
 
 def receive(sock: socket.socket, was: Catalog, apexes: Sequence[Name]) -> int:
     """Read what has come of these zones, and say what was read; the exit status."""
-    _tell(sock, *catalogs.receive(was, apexes, _ReportingDisk(sock, "", frozenset())))
+    _tell(sock, *directories.receive(was, apexes, _ReportingDisk(sock, "", frozenset())))
     return 0
 
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dnslb.config.catalog import Catalog, Fingerprint
+from dnslb.config.catalog import Catalog
+from dnslb.config.files import Fingerprint
 from dnslb.config.settings import Settings
 from dnslb.control.change import Change
 from dnslb.control.errors import NotReloaded

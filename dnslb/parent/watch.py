@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from dnslb.config import catalog
-from dnslb.config.catalog import Fingerprint
+from dnslb.config import files
+from dnslb.config.files import Fingerprint
 from dnslb.config.settings import Settings
 from dnslb.parent.child import Child
 
@@ -99,7 +99,7 @@ def _look(directory: str, sources: frozenset[str], read: Fingerprint, settle: fl
     since = calm = time.monotonic()  # when it was last seen to change, and not to differ
     while True:
         began = time.monotonic()
-        found = catalog.fingerprint(directory, sources)
+        found = files.fingerprint(directory, sources)
         if found == read:
             calm = began
         if found != last:

@@ -17,6 +17,7 @@ from dnslb.simulation.death import Failover, Mortal
 from dnslb.simulation.demand import Demand
 from dnslb.simulation.load import peaks, peaks_by_request
 
+_LONG = 3600.0  # seconds of a TTL to settle in, at most: caches begin with answers of any age
 _SETTLED = 2  # lengths of a session after which it hardly matters that they were spread evenly at first
 
 
@@ -71,7 +72,7 @@ def _world(  # noqa: PLR0913, PLR0917 - what is tried, and where
     authority = Authority(pool, version, rng)
     caches = Caches(authority, demand, rng)
     windows = _windows(demand, extent)
-    before = _windows(demand, Extent(_SETTLED * demand.session + authority.ceiling))
+    before = _windows(demand, Extent(_SETTLED * demand.session + min(authority.ceiling, _LONG)))
     end, queries = (before + windows) * demand.window, 0
     starts, rates, begin = Starts(demand.window, before + windows), demand.rates, before * demand.window
     for held in caches.run(end):

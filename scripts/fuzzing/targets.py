@@ -22,8 +22,9 @@ from dnslb.answer.cookies import Cookies
 from dnslb.answer.responder import UDP, ForTransfers, Identity, Responder, Transport
 from dnslb.answer.snapshot import Snapshot
 from dnslb.balance.rotation import RRsetOrder
-from dnslb.config import catalog, keys
-from dnslb.config.catalog import Fingerprint
+from dnslb.config import directory as directories
+from dnslb.config import keys
+from dnslb.config.files import Fingerprint
 from dnslb.config.keys import TsigKey
 from dnslb.control.errors import Rejected
 from dnslb.dns import master
@@ -136,7 +137,7 @@ class Packets:
 
 
 class _Texts:
-    """Files in memory: is ``catalog.Files``."""
+    """Files in memory: is ``files.Files``."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self._files = files
@@ -172,7 +173,7 @@ class _Texts:
 def _directory(name: str, octets: bytes) -> None:
     """One file of a directory is this; every problem in it must be printable in one line."""
     files = {"fuzz.test.zone": ZONE, "dnslb.yaml": b"", "fuzz.test.yaml": b"", "fleet.key": KEY, name: octets}
-    _, problems = catalog.load(Path("/fuzz"), _Texts(files))
+    _, problems = directories.load(Path("/fuzz"), _Texts(files))
     for problem in problems:
         if not str(problem).isprintable():
             raise Wrong(f"a problem that is no printable line: {str(problem)!r}")
