@@ -97,7 +97,6 @@ class Responder:
         # Bound once: each is looked up for every query.
         self._by_question = self._replies.by_question.get
         self._covering = self._replies.covering.get
-        self._with_cookie = self.opts.with_cookie
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
         self.memo = self._replies.memo = Memo(self._compose)
@@ -171,7 +170,7 @@ class Responder:
             shown = plan.cookie or query[end + _OPT_START :]
             if self.opts.demands_cookie and not self.opts.is_ours(shown, client):
                 return self._considered(query, client)
-            opt = self._with_cookie(opt, shown, client)
+            opt = self.opts.with_cookie(opt, shown, client)
         if ready.special:
             return _special(query, end, ready, plan, client, opt)
         return ready.heads[plan.head] + query[10:end] + ready.next() + opt
@@ -211,13 +210,10 @@ class Responder:
         plan = self._plan(query, end) if query[:10] in self._plans else None
         if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return
-        opt: bytes | None = plan.opt
-        if plan.cookie is not None:
-            opt = self.opts.with_lasting_cookie(plan.opt, plan.cookie or query[end + _OPT_START :], client)
-        if opt is None:
-            return
+        shown = plan.cookie or query[end + _OPT_START :]
+        opt = plan.opt if plan.cookie is None else self.opts.with_lasting_cookie(plan.opt, shown, client)
         ready = _marked(self._snapshot.ready(name, kind, self._replies, begins), mark).of.within(plan.limit - end)
-        if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
+        if opt is None or ready.of.is_withheld or (ready.others, ready.slots, ready.own) != (None, None, None):
             return
         head, opt = ready.heads[plan.head], _noted(opt, ready)
         for spelled, rest in {(query[10:end], query[end:]), (name + kind, self.opts.bare(query[end:]))}:
@@ -272,8 +268,7 @@ class Responder:
         limit, opt = self.opts.room(asked.edns)
         ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
         plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt, shown)
-        if shown is not None:
-            opt = self.opts.with_cookie(opt, shown, client)
+        opt = opt if shown is None else self.opts.with_cookie(opt, shown, client)
         return _special(query, asked.end - 2, ready, plan, client, opt)
 
 
