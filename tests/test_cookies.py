@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import subprocess
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,8 +16,12 @@ import dns.rcode
 import pytest
 from dnslb_server import ZONE, started
 from exchange import ask_udp
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from peers import BIND, KNOT, NSD, Address, Peer, free_port, serving
 from programs import program
+from test_responder import IDENTITY, canonical, queries
+from test_responder import ZONE as RICH
 from transcript import ANONYMOUS, TCP, query, snapshot, zone
 
 from dnslb.answer.cookies import Cookies
@@ -24,6 +29,9 @@ from dnslb.answer.responder import UDP, Identity, Responder, Transport
 from dnslb.config import cookie_secrets
 from dnslb.dns import cookie
 from dnslb.dns.mistake import Mistaken
+from dnslb.worker.bugs import Bugs
+from dnslb.worker.reply_counter import ReplyCounter
+from dnslb.worker.udp import Batches
 
 OLD, NEW = bytes.fromhex("dd3bdf9344b678b185a6f5cb60fca715"), bytes.fromhex("445536bcd2513298075a5d379663c962")
 SECRET = bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf")
@@ -31,6 +39,7 @@ COOKIE = dns.edns.OptionType.COOKIE
 CLIENT = b"\2\0\0\x35\xc6\x33\x64\x64" + bytes(20)  # struct sockaddr_in of 198.51.100.100
 NOW = 0x5CF79F11
 MINE = bytes.fromhex("2464c4abcf10c957")
+GIVEN = bytes.fromhex("2464c4abcf10c957010000005cf79f111f8130c3eee29480")
 ZONES = zone("example.com.", "@ 30 SOA ns h 1 2 3 4 5\n@ 30 NS ns\nns 30 A 192.0.2.1\nwww 30 A 192.0.2.2")
 
 
@@ -152,6 +161,97 @@ def test_a_cookie_for_one_client_cannot_be_had_by_another() -> None:
     cookies.reply(MINE, of_ipv6)
     cookies.complete()
     assert cookies.reply(MINE + of_ipv6[:12], CLIENT[4:8]) == MINE + cookie.stamp(NOW) + bytes(8)
+
+
+def remembered(responder: Responder, packet: bytes, client: bytes = CLIENT) -> bytes | None:
+    """The reply that the memo has for it, once it has come often."""
+    for _ in range(2):
+        responder.respond(packet, client)
+        responder.memo.miss(1 << 20, packet[2:], client)
+    turns = responder.memo.get(packet[2:])
+    return None if turns is None else packet[:2] + next(turns)
+
+
+@given(packet=queries(), is_first=st.booleans())
+@settings(max_examples=200)
+def test_a_remembered_reply_with_a_cookie_is_the_plain_one(packet: bytes, is_first: bool) -> None:
+    """Whatever else the OPT record of the query has, before its cookie or behind it."""
+    fixed = packet.rfind(b"\0\0\x29")
+    assume(packet[11] and fixed > 0 and len(packet) >= fixed + 11)
+    options, option = packet[fixed + 11 :], b"\0\x0a\0\x18" + GIVEN
+    options = option + options if is_first else options + option
+    packet = packet[: fixed + 9] + len(options).to_bytes(2) + options
+    for transport in (UDP, TCP):
+        warm, cold = (Responder(snapshot(RICH), transport, IDENTITY, Cookies([SECRET], NOW)) for _ in range(2))
+        answer_of_memo = remembered(warm, packet)
+        if answer_of_memo is not None:
+            assert canonical(answer_of_memo) == canonical(cold.respond(packet, CLIENT) or b"")
+
+
+@pytest.mark.parametrize("others", [(), (NSID,)])
+@pytest.mark.parametrize("transport", [UDP, TCP])
+def test_who_shows_its_cookie_again_is_answered_by_the_memo_until_another_is_due(
+    others: tuple[dns.edns.Option, ...], transport: Transport
+) -> None:
+    cookies = Cookies([OLD, SECRET], NOW)
+    responder = server(cookies, transport, Identity("ns1"))
+    mine = answer(responder, shows(MINE))[1]
+    assert remembered(responder, shows(mine, "www.example.com A", *others)) is not None
+    # The one of another worker, or by the secret of before: the reply has ours.
+    packet = shows(GIVEN, "www.example.com A", *others)
+    assert mine in (remembered(responder, packet) or b"")
+    cookies.tick(NOW + 300)
+    assert not responder.memo
+    assert answer(responder, packet)[1][12:16] == (NOW + 300).to_bytes(4)
+
+
+@pytest.mark.parametrize(("shown", "client"), [
+    (MINE, CLIENT),
+    (GIVEN[:-1] + b"\0", CLIENT),
+    (GIVEN, CLIENT[:7] + b"\x65" + CLIENT[8:]),
+    (GIVEN + bytes(8), CLIENT),
+    (MINE + cookie.stamp(NOW - 3601) + bytes(8), CLIENT),
+])  # fmt: skip
+def test_a_cookie_that_is_not_the_clients_own_is_not_remembered(shown: bytes, client: bytes) -> None:
+    """Else one client could be told another's, or never get one."""
+    responder = server(Cookies([SECRET], NOW))
+    answer(responder, shows(MINE), CLIENT)
+    assert remembered(responder, shows(shown), client) is None
+
+
+def test_a_batch_is_remembered_for_the_client_of_its_last_query() -> None:
+    cookies = Cookies([SECRET], NOW)
+    responder = server(cookies)
+    known = [one for host in ("127.0.0.1", "127.0.0.2")
+             if (one := answer(responder, shows(MINE), CLIENT[:4] + ip_address(host).packed + bytes(20))[1])]
+    with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as first, \
+            socket.socket(type=socket.SOCK_DGRAM) as last:
+        ours.bind(("127.0.0.1", 0))
+        first.bind(("127.0.0.1", 0))
+        last.bind(("127.0.0.2", 0))
+        batches = Batches(ours, responder.reply, Bugs(), ReplyCounter(), memo=responder.memo)
+        batches.cookies = cookies
+        for _ in range(5):
+            for sock, shown in [(first, known[0])] * 62 + [(last, known[1])]:
+                sock.sendto(shows(shown), ours.getsockname())
+            batches.answer()
+    assert [packet[-cookie.LENGTH :] for packet in responder.memo] == known[1:]
+
+
+def test_where_cookies_are_required_every_one_is_looked_at() -> None:
+    """Else its holder could have replies sent to others."""
+    assert remembered(server(Cookies([SECRET], NOW, required=True)), shows(GIVEN)) is None
+
+
+def test_who_must_show_its_cookie_and_has_lost_it_is_told_it_again_in_a_flood() -> None:
+    cookies, rng = Cookies([SECRET], NOW, required=True), Random(3)
+    assert answer(server(cookies), shows(MINE)) == ("BADCOOKIE", GIVEN)
+    for _ in range(10_000):
+        cookies.reply(rng.randbytes(8), rng.randbytes(4))
+    cookies.complete()
+    assert answer(server(cookies), shows(MINE)) == ("BADCOOKIE", GIVEN)
+    assert answer(server(cookies), shows(GIVEN)) == ("NOERROR", GIVEN)
+    assert answer(server(cookies), shows(rng.randbytes(8))) == ("BADCOOKIE", b"")
 
 
 def test_hashing_is_bounded_and_so_is_memory() -> None:

@@ -142,7 +142,7 @@ def test_one_of_many_that_are_not_found_is_remembered() -> None:
     """So fresh spellings cost what they cost without it."""
     composed: list[bytes] = []
 
-    def compose(query: bytes) -> list[Remembered]:
+    def compose(query: bytes, client: bytes) -> list[Remembered]:
         composed.append(query)
         return []
 

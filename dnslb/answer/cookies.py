@@ -6,7 +6,7 @@ without a cookie, which RFC 7873 §5.2 allows.  Pure: time is told, and no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 
 from dnslb.answer.recent import Recent
@@ -21,7 +21,10 @@ _VERIFIED = 1_000   # of those that are shown to us for the first time, a second
 
 
 class Cookies:
-    """``waiting`` are those that end with zeros for a hash: whoever sends them has ``complete`` make it."""
+    """``waiting`` are those that end with zeros for a hash: whoever sends them has ``complete`` make it.
+
+    ``makes``: how many new ones are left for this second.
+    """
 
     def __init__(self, secrets: Sequence[bytes], now: int, *, required: bool = False) -> None:
         """The first secret makes cookies, all are taken.  ``now``: Unix time in seconds.
@@ -30,6 +33,7 @@ class Cookies:
         """
         self.required = required
         self.waiting: list[bytes] = []
+        self.renewals: list[Callable[[], None]] = []  # called when clients are due for another cookie
         self._secrets = secrets
         self._known: Recent[bytes, bytes] = Recent(_KNOWN)  # by the client's part, or all of it, and its address
         self._now, self._period = -1, now // _PERIOD
@@ -40,10 +44,12 @@ class Cookies:
         if now == self._now:
             return
         self._now, self._stamp = now, cookie.stamp(now)
-        self._makes, self._verifies = _MADE, _VERIFIED  # left for this second
+        self.makes, self._verifies = _MADE, _VERIFIED
         if now // _PERIOD != self._period:
             self._period = now // _PERIOD
             self._known.turn_over()
+            for renew in self.renewals:
+                renew()
 
     def reply(self, shown: bytes, address: bytes) -> bytes | None:
         """The cookie for who shows this well-formed one; None: no more are made in this second.
@@ -54,9 +60,9 @@ class Cookies:
         known = self._known.get(key)
         if known is not None:
             return known
-        if self._makes <= 0:
+        if self.makes <= 0:
             return self._recall(key) or (shown if self.is_ours(shown, address) else None)
-        self._makes -= 1
+        self.makes -= 1
         made = shown[: cookie.CLIENT] + self._stamp
         self.waiting.append(made + address)
         return made + _NO_HASH
@@ -80,6 +86,11 @@ class Cookies:
             return False
         self._known.put(key, shown)
         return True
+
+    def lasting(self, shown: bytes, address: bytes) -> bytes | None:
+        """What who shows one of ours gets until ``renewals``; None for anybody else."""
+        known = self._known.get(shown[: cookie.CLIENT] + address)
+        return known if known is not None and self.is_ours(shown, address) else None
 
     def complete(self) -> list[bytes]:
         """The hashes of those that wait, in their order; none wait any more."""

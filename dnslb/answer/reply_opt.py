@@ -15,6 +15,7 @@ from dnslb.dns.query import HEADER
 _OPT_FIXED = 11  # octets of an OPT record up to its options (RFC 6891 §6.1.2)
 _LONGEST = HEADER + MAX_NAME + 4  # octets of a header and a question, at most
 _ROOMS = 1000    # of OPT records, remembered
+_RECORDS = 100   # of ours: there are fewer
 _IPV4 = AF_INET.to_bytes(2, byteorder)  # how a struct sockaddr_in begins
 
 
@@ -67,17 +68,32 @@ class ReplyOpt:
         return self.cookies is not None and self.cookies.is_ours(shown, host(client))
 
     def with_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes:
-        """A packed record with our cookie for who shows this well-formed one; without any if none can be made."""
-        address = client[4:8] if client[:2] == _IPV4 else client[8:24]
-        made = None if self.cookies is None else self.cookies.reply(shown, address)
-        return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
+        """A packed record of an answer, with our cookie for who shows this well-formed one; or without any.
+
+        Once no more are made in this second, who shows none of ours is not even looked up: a flood must cost little.
+        """
+        if self.cookies is None or (self.cookies.makes <= 0 and len(shown) == cookie.CLIENT):
+            return _without_cookie(opt)
+        return _filled(self.cookies, opt, shown, client)
+
+    def with_lasting_cookie(self, opt: bytes, shown: bytes, client: bytes) -> bytes | None:
+        """The same that every query with these octets gets for a while; None if it may be another for the next.
+
+        What carries a cookie of ours is known to its client alone, which may be told its cookie again.
+        """
+        if self.cookies is None or self.demands_cookie:
+            return None
+        made = self.cookies.lasting(shown, host(client))
+        return None if made is None else opt[: -cookie.LENGTH] + made
 
     def reply(self, asked: Edns | None, client: bytes, rcode: int, rest: int) -> bytes:
         """The record of one reply, which may end with a cookie that is to be completed."""
         opt, shown = self.pack(asked, rcode, rest), self.cookie(asked)
-        if shown is None:
+        if shown is None or self.cookies is None:
             return opt
-        return self.with_cookie(opt, shown, client) if cookie.is_well_formed(shown) else _without_cookie(opt)
+        if not cookie.is_well_formed(shown):
+            return _without_cookie(opt)
+        return _filled(self.cookies, opt, shown, client)
 
     def completed(self, reply: bytes | None) -> bytes | None:
         """A reply alone, with the hash of the cookie at its end, if that still waits."""
@@ -91,6 +107,13 @@ class ReplyOpt:
         return self.limit(asked) - len(opt), opt
 
 
+def _filled(cookies: Cookies, opt: bytes, shown: bytes, client: bytes) -> bytes:
+    """A packed record with our cookie; without any if none can be made."""
+    made = cookies.reply(shown, client[4:8] if client[:2] == _IPV4 else client[8:24])
+    return _without_cookie(opt) if made is None else opt[: -cookie.LENGTH] + made
+
+
+@lru_cache(maxsize=_RECORDS)
 def _without_cookie(opt: bytes) -> bytes:
     """A packed record without its last option, which is the cookie."""
     options = opt[_OPT_FIXED : -cookie.LENGTH - 4]

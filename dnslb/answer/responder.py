@@ -100,6 +100,8 @@ class Responder:
         # By the header after the id, then by the octets after the question up to the first option's value.
         self._plans: dict[bytes, dict[bytes, _Plan]] = {header: {} for header in _plain_headers()}
         self.memo = self._replies.memo = Memo(self._compose)
+        if cookies is not None:
+            cookies.renewals.append(self.memo.clear)
 
     def respond(self, packet: bytes, client: bytes = b"") -> bytes | None:
         """The reply; None when there must be none.  Any octets may come in; nothing is raised for any of them.
@@ -120,7 +122,7 @@ class Responder:
         if turns is not None:
             known: bytes = next(turns)
             return known
-        self.memo.miss(1, query)
+        self.memo.miss(1, query, client)
         return self.reply(query, client)
 
     def reply(self, query: bytes, client: bytes) -> bytes | None:  # noqa: PLR0912 - functions would make it dearer
@@ -163,11 +165,15 @@ class Responder:
             ready = self._snapshot.ready(name, kind, self._replies, begins)
         if end + ready.size > plan.limit:
             ready = ready.of.within(plan.limit - end)
+        opt = plan.opt
         if plan.cookie is not None:
-            return self._with_cookie(query, end, ready, plan, client)
+            shown = plan.cookie or query[end + _OPT_START :]
+            if self.opts.demands_cookie and not self.opts.is_ours(shown, client):
+                return self._considered(query, client)
+            opt = self.opts.with_cookie(opt, shown, client)
         if ready.special:
-            return _special(query, end, ready, plan, client, plan.opt)
-        return ready.heads[plan.head] + query[10:end] + ready.next() + plan.opt
+            return _special(query, end, ready, plan, client, opt)
+        return ready.heads[plan.head] + query[10:end] + ready.next() + opt
 
     def put_off(self, query: bytes, client: bytes) -> bytes | None:
         """A reply by which its client comes again: with a cookie of ours, if it has cookies, or over TCP."""
@@ -192,15 +198,7 @@ class Responder:
         is_right = plans is None or (plan is not None and plan.length == len(query) - end)
         return end, plan if is_right else self._plan(query, end)
 
-    def _with_cookie(self, query: bytes, end: int, ready: Ready, plan: _Plan, client: bytes) -> bytes | None:
-        """The reply to who shows a cookie: with ours."""
-        shown = plan.cookie or query[end + _OPT_START :]
-        if self.opts.demands_cookie and not self.opts.is_ours(shown, client):
-            return self._considered(query, client)
-        opt = self.opts.with_cookie(plan.opt, shown, client)
-        return _special(query, end, ready, plan, client, opt)
-
-    def _compose(self, query: bytes) -> Iterator[Remembered]:
+    def _compose(self, query: bytes, client: bytes) -> Iterator[Remembered]:
         """What ``reply`` gives to these octets, turn by turn, and to the same question in its plainest form.
 
         Nothing when it is not common, or differs by the client.  Where clients have classes, the query is marked.
@@ -210,12 +208,14 @@ class Responder:
         name, kind = query[10 : end - 4].lower(), query[end - 4 : end]
         begins = starts(name)
         plan = self._plan(query, end) if query[:10] in self._plans else None
-        if plan is None or plan.cookie is not None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
+        if plan is None or begins is None or kind[2:] != _IN or kind[:2] in _TRANSFERS:
             return
+        shown = plan.cookie or query[end + _OPT_START :]
+        opt = plan.opt if plan.cookie is None else self.opts.with_lasting_cookie(plan.opt, shown, client)
         ready = _marked(self._snapshot.ready(name, kind, self._replies, begins), mark).of.within(plan.limit - end)
-        if ready.of.is_withheld or ready.others is not None or ready.slots is not None or ready.own is not None:
+        if opt is None or ready.of.is_withheld or (ready.others, ready.slots, ready.own) != (None, None, None):
             return
-        head, opt = ready.heads[plan.head], _noted(plan.opt, ready)
+        head, opt = ready.heads[plan.head], _noted(opt, ready)
         for spelled, rest in {(query[10:end], query[end:]), (name + kind, self.opts.bare(query[end:]))}:
             yield mark + query[:10] + spelled + rest, whole(ready, head + spelled, opt)
 
@@ -268,8 +268,7 @@ class Responder:
         limit, opt = self.opts.room(asked.edns)
         ready = self._snapshot.ready(fold(asked.name), kind, self._replies).of.within(limit - asked.end)
         plan = _Plan(len(packet) - asked.end, limit - 2, 2 * bool(opt) + (packet[2] & 1), opt, shown)
-        if shown is not None:
-            return self._with_cookie(query, asked.end - 2, ready, plan, client)
+        opt = opt if shown is None else self.opts.with_cookie(opt, shown, client)
         return _special(query, asked.end - 2, ready, plan, client, opt)
 
 

@@ -191,7 +191,7 @@ class Batches:
         else:
             self._send(self._out, range(count))
         if missed:
-            self._remember(missed, query)
+            self._remember(missed, query, clients[by - NAME : by])
         self._until -= count
         if self._until < 0:
             self._look(octets, count, clients or bytes(self._clients))
@@ -243,9 +243,9 @@ class Batches:
             packet, client = bytes(self._queries[start : start + ID]) + query, bytes(self._clients[name : name + NAME])
             self.leave(packet, client, bytes(self._controls[control : control + CONTROL]))
 
-    def _remember(self, missed: int, last: bytes) -> None:
+    def _remember(self, missed: int, last: bytes, client: bytes) -> None:
         try:
-            self._memo.miss(missed, last)
+            self._memo.miss(missed, last, client)
         except Exception:  # our bug: the loop goes on
             self._bugs.report(bytes(ID) + last)
 

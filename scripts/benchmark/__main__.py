@@ -39,8 +39,8 @@ must be left out of every answer, and come back when it lives.  What a pool cost
 (``static``) of the same server.
 
 The queries are prebuilt packets (dnsperf -B), since dnsperf cannot vary an option; fresh ones in each repeat where the
-class is made of fresh queries.  Server cookies are given by those that give them unasked (BIND, gdnsd).  TCP has no
-floor, and always dnsperf.
+class is made of fresh queries.  Server cookies are given by those that give them unasked (dnslb, BIND, gdnsd);
+``kept-cookie`` shows each server its own.  TCP has no floor, and always dnsperf.
 """
 
 from __future__ import annotations
@@ -75,11 +75,13 @@ from benchmark.queries import (
     ZONE,
     ZONE_NAME,
     QueryClass,
+    given_cookie,
+    packet,
     padding,
     stream,
 )
 from benchmark.servers import SERVERS, Server, fill, find, other
-from benchmark.targets import HERE, Ground, RefusedError, Site, Target, compile_c, start, version
+from benchmark.targets import HERE, Ground, RefusedError, Site, Target, ask, compile_c, start, version
 
 ALL_CLASSES = CLASSES + POOL_CLASSES
 SEED = 2                    # of the servers' order and of the packets
@@ -199,6 +201,21 @@ def write_queries(query_class: QueryClass, seconds: float, path: Path, seed: str
     return path
 
 
+def write_both(query_class: QueryClass, load: Load, directory: Path, repeat: int) -> tuple[Path, Path]:
+    """For warming up, and for the run."""
+    return (write_queries(query_class, load.warm_up, directory / "warm-up", f"{SEED} warm-up {repeat}"),
+            write_queries(query_class, load.seconds, directory / "queries", f"{SEED} {repeat}"))
+
+
+def with_given_cookie(query_class: QueryClass, target: Target) -> QueryClass:
+    """The same, showing the cookie that this server gives."""
+    query = packet(query_class.shares[0][1], query_class, Random(SEED))
+    try:
+        return replace(query_class, cookie=given_cookie(ask(query, target.port, query_class.transport)))
+    except OSError:
+        return query_class  # the run tells what is wrong
+
+
 def able(targets: Sequence[Target], query_class: QueryClass) -> list[Target]:
     return [target for target in targets if target.server.is_able(query_class.name)]
 
@@ -210,11 +227,12 @@ def measure_all(targets: Sequence[Target], classes: Sequence[QueryClass], load: 
     total = repeats * sum(len(able(targets, query_class)) for query_class in classes)
     for repeat in range(1, repeats + 1):
         for query_class in classes:
-            files = (write_queries(query_class, load.warm_up, directory / "warm-up", f"{SEED} warm-up {repeat}"),
-                     write_queries(query_class, load.seconds, directory / "queries", f"{SEED} {repeat}"))
+            files = write_both(query_class, load, directory, repeat)
             order = able(targets, query_class)
             rng.shuffle(order)
             for target in order:
+                if query_class.cookie:
+                    files = write_both(with_given_cookie(query_class, target), load, directory, repeat)
                 outcome = measure_quietly(target, query_class, load, repeat, files)
                 done += 1
                 print(f"[{done:{len(str(total))}}/{total}] {repeat} {query_class.name:8} {target.server.name:8}  "

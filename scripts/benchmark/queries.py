@@ -21,6 +21,7 @@ RD = 0x0100
 NOERROR, NXDOMAIN = 0, 3
 RCODES = {NOERROR: "NOERROR", NXDOMAIN: "NXDOMAIN"}
 COOKIE = 10  # RFC 7873 §4
+CLIENT_COOKIE = bytes.fromhex("2464c4abcf10c957")  # of one client
 UDP_SIZE = 1232
 
 ZONE_NAME = "example.com"
@@ -168,6 +169,7 @@ class QueryClass:
     vary: Callable[[bytes, Random], bytes] = keep         # the owner name of each query
     option: Callable[[Random], bytes] = no_option         # the EDNS option of each query
     change: Callable[[int, Random], int] = keep_type      # the type of each query
+    cookie: bytes = b""                                   # that each query shows, if any
 
     @property
     def is_fresh(self) -> bool:
@@ -185,6 +187,7 @@ CLASSES = (
     QueryClass("mix-edns", "the same with EDNS", MIX),
     QueryClass("case", "the same with random 0x20 spelling", MIX, vary=spell),
     QueryClass("cookie", "the same with a fresh client cookie per query", MIX, option=fresh_cookie),
+    QueryClass("kept-cookie", "the same from one client that shows the cookie it was given", MIX, cookie=CLIENT_COOKIE),
     QueryClass("random", "random names that do not exist", ((100, MISSING),), vary=invent),
     QueryClass("qtypes", "random types, of a name that exists and of random ones", ((50, NODATA), (50, MISSING)),
                vary=invent_missing, change=unknown_type),
@@ -215,7 +218,8 @@ def packet(question: Question, query_class: QueryClass, rng: Random) -> bytes:
     rrtype = query_class.change(question.rrtype, rng)
     if not query_class.edns:
         return struct.pack(">6H", 0, RD, 1, 0, 0, 0) + name + struct.pack(">HH", rrtype, 1)
-    option = query_class.option(rng)
+    shown = query_class.cookie
+    option = struct.pack(">HH", COOKIE, len(shown)) + shown if shown else query_class.option(rng)
     opt = struct.pack(">BHHIH", 0, OPT, UDP_SIZE, 0, len(option)) + option
     return struct.pack(">6H", 0, RD, 1, 0, 0, 1) + name + struct.pack(">HH", rrtype, 1) + opt
 
@@ -252,6 +256,12 @@ def fault(question: Question, query: bytes, reply: bytes) -> str | None:
     if question.among and len(served(reply, (*question.addresses, *question.among))) != records:
         return "an address that does not belong to it"
     return None
+
+
+def given_cookie(reply: bytes) -> bytes:
+    """The cookie in a reply to who has shown CLIENT_COOKIE: with the server's part, if it gives any."""
+    at = reply.rfind(CLIENT_COOKIE)
+    return reply[at : at + int.from_bytes(reply[at - 2 : at])] if at > 0 else CLIENT_COOKIE
 
 
 def rdata(address: str) -> bytes:
