@@ -1,7 +1,8 @@
 """Kill a backend behind a fleet of secondaries, and print when everybody knew.
 
-Three backends on 127.0.1.11 and up, a dnslb that probes them, an NSD, a Knot and a BIND that follow it, and an unbound
-that asks these alone.  All of it is on loopback, on free ports, in a temporary directory, and ends with us.
+Three backends on 127.0.1.11 and up, a dnslb that probes them, an NSD, a Knot, a BIND and a PowerDNS that follow it, and
+before each of these an unbound that asks it alone.  All of it is on loopback, on free ports, in a temporary directory,
+and ends with us.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,12 +31,15 @@ from comparison.unbound import Setting as Caching
 
 from dnslb.config import keys
 from dnslb.config.keys import TsigKey
-from propagation.servers import BIND, KNOT, NSD, Secondary, Setting, write
+from dnslb.config.policy.travel import DELAY
+from propagation.servers import BIND, KNOT, NSD, POWERDNS, Secondary, Setting, write
 
 _ZONE, _NAME = "example.com", "www.example.com."
 _BACKENDS = ("127.0.1.11", "127.0.1.12", "127.0.1.13")
-_DNSLB, _RESOLVER = "127.0.0.1", "127.0.3.1"
-_SECONDARIES = {NSD: "127.0.2.1", KNOT: "127.0.2.2", BIND: "127.0.0.1"}  # named takes an interface's own address only
+_DNSLB = "127.0.0.1"
+# named takes an interface's own address only.
+_SECONDARIES = {NSD: "127.0.2.1", KNOT: "127.0.2.2", POWERDNS: "127.0.2.3", BIND: "127.0.0.1"}
+_RESOLVERS = {peer: f"127.0.3.{number}" for number, peer in enumerate(_SECONDARIES, 1)}
 _FAILOVER = 10.0    # seconds, of the policy
 _LOOK = 0.005       # seconds from one look at everybody to the next
 _PATIENCE = 60.0    # seconds for all of them
@@ -62,17 +67,18 @@ class Fleet:
     stack: ExitStack
     backends: list[Process] = field(default_factory=list)
     places: dict[Secondary, Endpoint] = field(default_factory=dict)
+    resolvers: dict[Secondary, Endpoint] = field(default_factory=dict)  # who asks that secondary alone
     dnslb: Endpoint = field(init=False)
-    resolver: Endpoint = field(init=False)
 
     @property
     def control(self) -> Path:
         return self.directory / "control"
 
     def start(self) -> None:
-        port, other = (free_port([_DNSLB, _RESOLVER, *_SECONDARIES.values()]) for _ in range(2))
+        port, other = (free_port([_DNSLB, *_RESOLVERS.values(), *_SECONDARIES.values()]) for _ in range(2))
         backend_port = free_port(_BACKENDS)
-        self.dnslb, self.resolver = Endpoint(_DNSLB, port), Endpoint(_RESOLVER, port)
+        self.dnslb = Endpoint(_DNSLB, port)
+        self.resolvers = {peer: Endpoint(host, port) for peer, host in _RESOLVERS.items()}
         self.places = {peer: Endpoint(host, other if host == _DNSLB else port) for peer, host in _SECONDARIES.items()}
         for number, address in enumerate(_BACKENDS, 1):
             command = (sys.executable, "-m", "comparison.clone", f"b{number}", address, backend_port)
@@ -83,10 +89,7 @@ class Fleet:
         self._start_dnslb(key, backend_port)
         for peer, place in self.places.items():
             self._follow(peer, place, key)
-        file = self.directory / "unbound.conf"
-        file.write_text(configuration(Caching(), self.resolver, [*self.places.values()], str(self.directory), _ZONE))
-        process = spawn("unbound", (UNBOUND, "-d", "-c", file), self.directory, self.stack)
-        await_ready(process, lambda: bool(served(self.resolver)))
+            self._resolve(self.resolvers[peer], place)
 
     def _start_dnslb(self, key: TsigKey, backend_port: int) -> None:
         zones = self.directory / "zones"
@@ -110,9 +113,19 @@ class Fleet:
         here = self.directory / peer.program
         here.mkdir()
         setting = Setting(here, place.port, [self.dnslb.port], [_ZONE], key, place.address)
-        command = (Program(peer.name, peer.program, peer.package), *peer.options(write(peer, setting)))
+        file = write(peer, setting)
+        for preparation in peer.prepare(setting):
+            subprocess.run(preparation, check=True, capture_output=True)
+        command = (Program(peer.name, peer.program, peer.package), *peer.options(file))
         process = spawn(peer.program, command, here, self.stack)
         await_ready(process, lambda: bool(served(place)))
+
+    def _resolve(self, resolver: Endpoint, place: Endpoint) -> None:
+        """Start an unbound there that asks this secondary."""
+        file = self.directory / f"unbound-{resolver.address}.conf"
+        file.write_text(configuration(Caching(), resolver, [place], str(self.directory), _ZONE))
+        process = spawn(f"unbound-{resolver.address}", (UNBOUND, "-d", "-c", file), self.directory, self.stack)
+        await_ready(process, lambda: bool(served(resolver)))
 
 
 def asked(place: Endpoint, name: str, kind: str) -> dns.message.Message | None:
@@ -136,18 +149,19 @@ def serial(place: Endpoint) -> int:
 
 
 def watch(fleet: Fleet, dead: str, say: Callable[[float, str], None]) -> None:
-    """Kill the backend, and say when everybody has let go of it, the resolver last."""
+    """Kill the backend, and say when everybody has let go of it, the resolvers last."""
     known = serial(fleet.dnslb)
     left: dict[str, Callable[[], bool]] = {
         "dnslb has noticed, and answers without it": lambda: dead not in served(fleet.dnslb),
     }
     for peer, place in fleet.places.items():
         left[f"{peer.name} answers without it"] = lambda place=place: dead not in served(place)  # type: ignore[misc]
-    copy = served(fleet.resolver)[dead]
+    copies = [served(resolver).get(dead, 0) for resolver in fleet.resolvers.values()]
     fleet.backends[_BACKENDS.index(dead)].kill()
-    began = last = time.monotonic()
-    say(0.0, f"{dead} is killed; unbound's copy lasts {copy} s more")
-    while left or time.monotonic() - last < 1.0:
+    began = time.monotonic()
+    last = dict.fromkeys(fleet.resolvers, began)
+    say(0.0, f"{dead} is killed; copies in resolvers last {max(copies)} s more")
+    while left or time.monotonic() - max(last.values()) < 1.0:
         if time.monotonic() - began > _PATIENCE:
             raise NotStartedError(f"after {_PATIENCE:g} s still not: {', '.join(left) or 'unbound'}")
         for what in [what for what, holds in left.items() if holds()]:
@@ -157,12 +171,13 @@ def watch(fleet: Fleet, dead: str, say: Callable[[float, str], None]) -> None:
             known = now
             ttl = min(served(fleet.dnslb).values())
             say(time.monotonic() - began, f"dnslb has published serial {now}, TTL {ttl} s")
-        if dead in served(fleet.resolver):
-            last = time.monotonic()
+        for peer, resolver in fleet.resolvers.items():
+            if dead in served(resolver):
+                last[peer] = time.monotonic()
         time.sleep(_LOOK)
-    say(last - began, "the last client got it from unbound")
-    # unbound's clock has whole seconds: a copy lasts up to one more.
-    print(f"promised: {_FAILOVER:g} s to the last answer, and 2 s for the way to the secondaries")
+    for peer in sorted(last, key=last.__getitem__):
+        say(last[peer] - began, f"the last client got it from unbound behind {peer.name}")
+    print(f"promised: {_FAILOVER + DELAY:g} s, of which {DELAY:g} s are for the way to the secondaries")
 
 
 def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -184,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fleet.start()
             port = fleet.dnslb.port
             followers = ", ".join(f"{peer.name} {place.address}:{place.port}" for peer, place in fleet.places.items())
-            print(f"dnslb {_DNSLB}:{port}; {followers}; unbound {_RESOLVER}:{port}", flush=True)
+            print(f"dnslb {_DNSLB}:{port}; {followers}; unbounds {', '.join(_RESOLVERS.values())}", flush=True)
             watch(fleet, _BACKENDS[1], lambda at, what: print(f"{at:7.2f} s  {what}", flush=True))
             while options.keep:
                 time.sleep(1)
