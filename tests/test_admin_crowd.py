@@ -173,6 +173,7 @@ def test_whoever_is_sent_away_may_ask_again() -> None:
     run(story())
 
 
+@pytest.mark.long
 def test_slow_readers_of_long_replies_fill_no_memory() -> None:
     async def story() -> None:
         async with serving(Lazy(count=4000)) as scene:  # 3.5 MB each

@@ -179,6 +179,7 @@ def test_what_changes_while_a_save_runs_is_saved_by_the_next(world: World, disk:
     assert world.saved().count('"mode": "drain"') == 3
 
 
+@pytest.mark.long
 def test_the_end_does_not_wait_for_a_disk_that_hangs(world: World, disk: Disk) -> None:
     with world.server() as server:
         eventually(lambda: bool(world.saved()), "the verdicts are not saved")

@@ -205,6 +205,7 @@ def test_followers_have_bounds_and_leave_their_place(scene: Scene) -> None:
         assert "Traceback" not in server.log
 
 
+@pytest.mark.long
 def test_a_stream_that_is_not_read_is_dropped(scene: Scene) -> None:
     # What the kernel keeps for the reader is full soon: it has little room, and each reason is long.
     with scene.serving(), stream(scene.directory / "control") as sock:

@@ -127,6 +127,7 @@ def records(address: Address, signed: bool = False) -> set[tuple[str, int, str]]
 
 
 @pytest.mark.parametrize("kind", PRIMARIES, ids=lambda kind: kind.name)
+@pytest.mark.long
 def test_a_zone_follows_its_primary_octet_by_octet_and_outlives_it(copy: Copy, kind: PrimaryKind) -> None:
     with ExitStack() as life:
         primary = life.enter_context(leading(kind, copy.directory, copy.port, zone(1)))
@@ -189,6 +190,7 @@ BAD: dict[str, tuple[Callable[[dns.message.Message], Any], str]] = {
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+@pytest.mark.long
 def test_what_is_no_zone_leaves_the_last_good_one_and_is_said_once(
     copy: Copy, hostile: HostilePrimary, bad: tuple[Callable[[dns.message.Message], Any], str]
 ) -> None:
@@ -239,6 +241,7 @@ def test_an_older_serial_is_not_taken(copy: Copy, hostile: HostilePrimary) -> No
     assert serial(copy.here) == 7
 
 
+@pytest.mark.long
 def test_a_zone_expires_and_comes_back(copy: Copy, hostile: HostilePrimary) -> None:
     times = {"refresh": 1, "retry": 1, "expire": 3}
     hostile.reply = transfer(soa(1, **times), *GOOD, soa(1, **times))

@@ -164,6 +164,7 @@ def test_orders_hold_for_who_has_joined(clones: Clones) -> None:
         assert not clones.has("127.0.0.1")
 
 
+@pytest.mark.long
 def test_a_clone_that_stays_renews_over_an_outage_and_leaves_at_its_end(clones: Clones) -> None:
     command = [*DNSLB, "join", "www.example.test", "--stay"]
     with clones.serving() as server:

@@ -261,6 +261,7 @@ def test_resolvers_never_meet_the_limit(caches: int, clients: int, names: int, t
     ("rate_limit: {per_second: 50}", False),
     ("rate_limit: no", False),
 ])  # fmt: skip
+@pytest.mark.long
 def test_a_flood_over_sockets(tmp_path: Path, setting: str, is_held: bool) -> None:
     port = free_port()
     zones = tmp_path / "zones"
@@ -294,6 +295,7 @@ def flooded(address: Address, source: str, packet: bytes, seconds: float) -> int
 
 
 @pytest.mark.parametrize(("host", "source", "other"), [("127.0.0.1", "127.0.9.1", "127.0.0.1"), ("::1", "::1", None)])
+@pytest.mark.long
 def test_what_floods_is_dropped_by_the_system_but_for_cookies(
     tmp_path: Path, host: str, source: str, other: str | None
 ) -> None:

@@ -268,6 +268,7 @@ def test_a_long_reply_comes_whole_over_tls(first: Node) -> None:
     assert int(head.lower().partition(b"content-length: ")[2].split()[0]) == len(body)
 
 
+@pytest.mark.long
 def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(tmp_path: Path) -> None:
     prepare(tmp_path)
     with node(tmp_path) as found:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -263,8 +263,12 @@ def test_a_secondary_goes_on_when_one_of_two_primaries_dies(fleet: Fleet, tmp_pa
 
 def transferring(server: Server) -> list[int]:
     """The process of the transfers: it alone gives way to all others."""
-    usual = os.getpriority(os.PRIO_PROCESS, server.parent)
-    return [pid for pid in server.processes() if os.getpriority(os.PRIO_PROCESS, pid) > usual]
+    usual, found = os.getpriority(os.PRIO_PROCESS, server.parent), []
+    for pid in server.processes():
+        with suppress(ProcessLookupError):  # it has just ended
+            if os.getpriority(os.PRIO_PROCESS, pid) > usual:
+                found.append(pid)
+    return found
 
 
 def test_the_process_of_the_transfers_is_replaced_and_goes_on(fleet: Fleet) -> None:

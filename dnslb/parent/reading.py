@@ -72,6 +72,8 @@ async def _read(about: str, work: Callable[[socket.socket], int]) -> Reading:
             found = await _received(ours, _Assembly(about))
             gc.freeze()
             return found
+    except MemoryError:
+        raise NotAnswered(f"there is no memory for it: {about} was not read") from None
     finally:
         await child.end()
         ours.close()
